@@ -1,0 +1,1 @@
+"""What must hold: values, contracts and use cases. No I/O, nothing read from the environment at import."""

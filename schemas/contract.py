@@ -1,0 +1,133 @@
+"""The base contract: a Pandera model whose float columns are finite and never NaN, with keys and times of knowledge.
+
+A column says when it is known: `at_prediction` (the default) or `outcome`. Null means missing and is allowed where the
+column is `nullable`; NaN and infinity are never values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any, Literal
+
+import pandera.polars as pa
+import polars as pl
+from pandera import extensions
+from pandera.api.polars.types import PolarsData
+
+Known = Literal["at_prediction", "outcome"]
+
+
+@extensions.register_check_method(statistics=[])  # type: ignore[untyped-decorator]
+def finite(data: PolarsData) -> pl.LazyFrame:
+    """No value is infinite; NaN is the business of `no_nan`."""
+    column = pl.col(data.key)
+    return data.lazyframe.select(column.is_infinite().not_())
+
+
+@extensions.register_check_method(statistics=[])  # type: ignore[untyped-decorator]
+def no_nan(data: PolarsData) -> pl.LazyFrame:
+    """No value is NaN; a missing value is null."""
+    return data.lazyframe.select(pl.col(data.key).is_not_nan())
+
+
+def column(*, known: Known = "at_prediction", private: bool = False, **checks: Any) -> Any:
+    """A Pandera field that also says when its value is known and whether it may appear in receipts.
+
+    `checks` go to `pandera.Field` as they are: `ge`, `isin`, `str_matches`, `nullable`, `dtype_kwargs`, ...
+    """
+    return pa.Field(metadata={"known": known, "private": private}, **checks)
+
+
+def rule(condition: Any) -> Any:
+    """Make a class method that returns a polars expression over the row's columns a check of every row.
+
+    True or null passes. The docstring is what a rejected row's owner reads:
+
+        @rule
+        @classmethod
+        def leaves_for_elsewhere(cls) -> pl.Expr:
+            \"\"\"No flight goes to where it starts.\"\"\"
+            return pl.col("origin") != pl.col("dest")
+    """
+    expression: Callable[[type[Contract]], pl.Expr] = condition.__func__
+
+    def check(cls: type[Contract], data: PolarsData) -> pl.LazyFrame:
+        return data.lazyframe.select(expression(cls))
+
+    check.__name__ = expression.__name__
+    check.expression = expression  # type: ignore[attr-defined]
+    return pa.dataframe_check(description=expression.__doc__)(check)
+
+
+class Contract(pa.DataFrameModel):
+    """Derive one class per input; list the key columns in `Config.unique`."""
+
+    class Config:
+        strict = True
+        coerce = False
+
+    @classmethod
+    def to_schema(cls) -> pa.DataFrameSchema:
+        """The Pandera schema, with `finite` and `no_nan` on every float column."""
+        schema: pa.DataFrameSchema = super().to_schema()
+        for spec in schema.columns.values():
+            names = {check.name for check in spec.checks}
+            if _is_float(spec) and not names & {"finite", "no_nan"}:
+                spec.checks = [*spec.checks, pa.Check.finite(), pa.Check.no_nan()]
+        return schema
+
+    @classmethod
+    def key(cls) -> tuple[str, ...]:
+        """The key columns."""
+        unique = cls.to_schema().unique
+        return tuple(unique or ())
+
+    @classmethod
+    def known(cls, when: Known) -> tuple[str, ...]:
+        """Names of the columns known at that moment, in contract order."""
+        columns = cls.to_schema().columns.items()
+        return tuple(name for name, spec in columns if (spec.metadata or {}).get("known", "at_prediction") == when)
+
+    @classmethod
+    def dtypes(cls) -> dict[str, pl.DataType]:
+        """Polars data type of each column, in contract order."""
+        return {name: polars_dtype(spec) for name, spec in cls.to_schema().columns.items()}
+
+    @classmethod
+    def version(cls) -> str:
+        """Content hash of the contract: the same rules give the same version, whatever they are called."""
+        return hashlib.sha256(json.dumps(describe(cls), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def polars_dtype(spec: Any) -> pl.DataType:
+    """Data type of one Pandera column as polars knows it."""
+    dtype: pl.DataType = spec.dtype.type
+    return dtype
+
+
+def _is_float(spec: Any) -> bool:
+    return polars_dtype(spec) in (pl.Float32, pl.Float64)
+
+
+def describe(contract: type[Contract]) -> dict[str, Any]:
+    """The contract as plain data: what `version` hashes and what a comparison of two versions reads."""
+    schema = contract.to_schema()
+    columns = {
+        name: {
+            "dtype": str(polars_dtype(spec)),
+            "nullable": spec.nullable,
+            "required": spec.required,
+            "unique": spec.unique,
+            "known": (spec.metadata or {}).get("known", "at_prediction"),
+            "checks": sorted(_check_text(check) for check in spec.checks),
+        }
+        for name, spec in schema.columns.items()
+    }
+    rows = sorted(check.name or "" for check in schema.checks)
+    return {"columns": columns, "unique": list(schema.unique or ()), "rows": rows}
+
+
+def _check_text(check: Any) -> str:
+    return f"{check.name}:{json.dumps(check.statistics or {}, default=str, sort_keys=True)}"

@@ -1,0 +1,93 @@
+"""The settings of one process: read once by an entry point, then passed on or put in force.
+
+An entry point is the command line, a deployed flow run, or a flow called from Python with nothing in force. Everything
+below asks `in_force()`; nothing below reads the environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from schemas.errors import UsageError
+
+
+class Settings(BaseSettings):
+    """Every setting, as an environment variable with the prefix `PENSTOCK_`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PENSTOCK_", frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=True
+    )
+
+    home: Path = Field(default=Path(".penstock"), description="root of everything that is not told to lie elsewhere")
+    lake_url: str | None = Field(default=None, description="file://... or lakefs://...; default: a folder of the home")
+    mlflow_url: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("PENSTOCK_MLFLOW_URL", "MLFLOW_TRACKING_URI"),
+        description="tracking and registry URI; default: SQLite in the home",
+    )
+    landing: Path | None = Field(default=None, description="landing folder; default: a folder of the home")
+    reports: Path | None = Field(default=None, description="HTML reports; default: a folder of the home")
+    parse_memory_mb: int = Field(default=4096, ge=256, description="memory limit of the parsing child, MiB")
+    parse_seconds: int = Field(default=600, ge=5, description="time limit of the parsing child, s")
+    device: str = Field(default="cpu", pattern="^(cpu|cuda)$", description="where XGBoost computes")
+    api_token: SecretStr | None = Field(default=None, description="bearer token of the prediction server")
+
+    @property
+    def root(self) -> Path:
+        """The home as an absolute path."""
+        return self.home.expanduser().resolve()
+
+    @property
+    def landing_dir(self) -> Path:
+        """Where files land, as <use case>/<input>/<name>."""
+        return (self.landing or self.root / "landing").expanduser().resolve()
+
+    @property
+    def reports_dir(self) -> Path:
+        """Where HTML reports are written."""
+        return (self.reports or self.root / "reports").expanduser().resolve()
+
+    def store_url(self, repository: str) -> str:
+        """URL of one repository: the use case's own, or `<use case>-log`."""
+        lake = self.lake_url or (self.root / "lake").as_uri()
+        return f"{lake.rstrip('/')}/{repository}" if not lake.endswith("://") else f"{lake}{repository}"
+
+    @property
+    def registry_url(self) -> str:
+        """URI of the MLflow tracking store and registry."""
+        return self.mlflow_url or f"sqlite:///{self.root / 'mlflow' / 'mlflow.db'}"
+
+    @contextmanager
+    def active(self) -> Iterator[Settings]:
+        """Put these settings in force for the block."""
+        token = _in_force.set(self)
+        try:
+            yield self
+        finally:
+            _in_force.reset(token)
+
+
+_in_force: ContextVar[Settings | None] = ContextVar("penstock_settings", default=None)
+
+
+def in_force() -> Settings:
+    """The settings in force; an entry point that has put none in force gets those of the environment.
+
+    Raises UsageError that names each variable that could not be read.
+    """
+    return _in_force.get() or read_settings()
+
+
+def read_settings(**overrides: object) -> Settings:
+    """Settings from the environment, `overrides` first. Raises UsageError, one line, for a value that does not fit."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors())
+        raise UsageError(f"a setting does not fit ({wrong}); settings are environment variables PENSTOCK_<NAME>") from None

@@ -1,0 +1,220 @@
+"""A use case: one prediction problem, declared. Nothing here computes; tasks read these values and do the work.
+
+inputs    where rows come from, each with its contract, its key and its partitions
+rows      the input whose rows are predicted; lookups add columns of other inputs to them; features are made of both
+labels    the input that brings the outcomes later (or none: the rows hold the outcome themselves)
+target    what is predicted, in the words of the business
+policies  split, training, gate, monitoring: the numbers a team argues about
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Any, Literal
+
+import polars as pl
+
+from schemas.contract import Contract
+from schemas.errors import UsageError
+from schemas.verdicts import Kind
+
+GROUP = "penstock.use_cases"
+NAME = re.compile(r"[a-z][a-z0-9-]{1,40}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """A source of rows.
+
+    `partition` maps the input's rows to the name of the partition they lie in (a string expression of its time column);
+    `time` is the event time; `known_at`, for labels, is the column that says when a row became known.
+    """
+
+    name: str
+    contract: type[Contract]
+    time: str | None = None
+    partition: pl.Expr = field(default_factory=lambda: pl.lit("all"))
+    known_at: str | None = None
+    on_redelivery: Literal["reject", "keep_first", "replace_partition"] = "reject"
+    max_rejected_share: float = 0.05
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Key columns, unique over all of `main`."""
+        return self.contract.key()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What is predicted. `value` is an expression over the labels (or rows): null where there is no outcome.
+
+    binary: a Boolean, `classes` are (negative, positive) in business words, `threshold` on the probability of the positive.
+    multiclass: one of `classes`. regression: a number in `unit`.
+    """
+
+    kind: Kind
+    name: str
+    value: pl.Expr
+    classes: tuple[str, ...] = ()
+    threshold: float = 0.5
+    unit: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lookup:
+    """Columns of another input, found by key: `on` maps that input's key columns to expressions over the rows.
+
+    `columns` maps new names to columns of the input. A key that is not there gives nulls.
+    """
+
+    input: str
+    on: Mapping[str, pl.Expr]
+    columns: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Time split, newest last: [ training | early stopping | holdout of the gate ], in days."""
+
+    holdout_days: int = 14
+    stopping_days: int = 14
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """XGBoost's parameters and how long to boost."""
+
+    params: Mapping[str, Any] = field(default_factory=dict)
+    rounds: int = 400
+    stopping_rounds: int = 20
+    seed: int = 2013
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatePolicy:
+    """What a challenger must show on the holdout before it replaces the champion.
+
+    rule: `superiority` (the lower bound of the gain is above 0) or `non_inferiority` (above -margin), at level `alpha`.
+    """
+
+    metric: Literal["log_loss", "auc", "rmse", "mae"] = "log_loss"
+    rule: Literal["superiority", "non_inferiority"] = "non_inferiority"
+    margin: float = 0.005
+    alpha: float = 0.05
+    min_rows: int = 500
+    min_blocks: int = 5
+    slice_margin: float = 0.05
+    min_slice_rows: int = 200
+    max_calibration_error: float = 0.10
+    refit: bool = True
+    approval: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonitorPolicy:
+    """When drift and loss are worth an alert, and when a retraining."""
+
+    method: Literal["wasserstein", "psi", "jensenshannon"] = "wasserstein"
+    threshold: float = 0.1
+    min_rows: int = 200
+    loss_tolerance: float = 0.01
+    max_age_days: int = 28
+    cooldown_days: int = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class UseCase:
+    """One prediction problem. See the module's docstring."""
+
+    name: str
+    question: str
+    inputs: tuple[Input, ...]
+    rows: str
+    target: Target
+    features: Mapping[str, pl.Expr]
+    labels: str | None = None
+    lookups: tuple[Lookup, ...] = ()
+    block: pl.Expr | None = None
+    slices: tuple[str, ...] = ()
+    split: Split = Split()
+    training: Training = Training()
+    gate: GatePolicy = GatePolicy()
+    monitor: MonitorPolicy = MonitorPolicy()
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise UsageError(f"use case {self.name!r}: a name is lower case letters, digits and dashes")
+        names = [i.name for i in self.inputs]
+        wanted = [self.rows, *([self.labels] if self.labels else []), *(look.input for look in self.lookups)]
+        if missing := sorted(set(wanted) - set(names)):
+            raise UsageError(f"use case {self.name!r}: no input named {', '.join(missing)}; it has {', '.join(names)}")
+
+    def input(self, name: str) -> Input:
+        """The input of that name. Raises UsageError that lists those there are."""
+        for candidate in self.inputs:
+            if candidate.name == name:
+                return candidate
+        raise UsageError(f"use case {self.name!r} has no input {name!r}; it has {', '.join(i.name for i in self.inputs)}")
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Key columns of the rows that are predicted."""
+        return self.input(self.rows).key
+
+    @property
+    def time(self) -> str | None:
+        """Event time of the rows that are predicted."""
+        return self.input(self.rows).time
+
+    @property
+    def label_input(self) -> Input:
+        """The input that holds the outcome: the labels, or the rows themselves."""
+        return self.input(self.labels or self.rows)
+
+    def version(self) -> str:
+        """Content hash of all that shapes a model: contracts, lookups, features, target, split, training."""
+        parts: dict[str, Any] = {
+            "contracts": {i.name: i.contract.version() for i in self.inputs},
+            "lookups": [[k.input, {c: _text(e) for c, e in k.on.items()}, dict(k.columns)] for k in self.lookups],
+            "features": [[name, _text(expr)] for name, expr in self.features.items()],
+            "target": [self.target.kind, _text(self.target.value), self.target.classes],
+            "split": vars(self.split),
+            "training": {**vars(self.training), "params": dict(self.training.params)},
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _text(expr: pl.Expr) -> str:
+    return str(expr.meta.serialize(format="json"))
+
+
+def registered() -> dict[str, str]:
+    """Short names of the registered use cases and where each lies, as `module:NAME`."""
+    return {point.name: point.value for point in entry_points(group=GROUP)}
+
+
+def resolve(name: str, *, modules: bool = True) -> UseCase:
+    """The use case of that short name, or at `module:NAME` where `modules` allows it.
+
+    Events and deployments pass `modules=False`: what they carry must not import anything. Raises UsageError.
+    """
+    known = registered()
+    if ":" in name and not modules:
+        raise UsageError(f"use case {name!r}: only the command line and Python take module:NAME; register it as {GROUP}")
+    target = name if ":" in name else known.get(name)
+    if target is None:
+        raise UsageError(f"unknown use case {name!r}; registered: {', '.join(sorted(known)) or 'none'}; or give module:NAME")
+    module, _, attribute = target.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"use case {name!r}: cannot load {target!r} ({error}); check the module's path and name") from None
+    if not isinstance(found, UseCase):
+        raise UsageError(f"use case {name!r}: {target!r} is a {type(found).__name__}, not a UseCase")
+    return found

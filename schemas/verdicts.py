@@ -1,0 +1,129 @@
+"""Typed results with their evidence. Flows branch on these, never on free text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from schemas.refs import CommitId, Sha256, Value
+
+Kind = Literal["binary", "multiclass", "regression"]
+
+
+class Reason(Value):
+    """Why rows were rejected: one check of one column, how many rows failed it, and examples."""
+
+    check: str
+    column: str | None = None
+    rows: int = Field(ge=0)
+    examples: tuple[str, ...] = ()
+
+
+class AuditVerdict(Value):
+    """What the contract said about one source. `rows == accepted + rejected + redelivered` always."""
+
+    input: str
+    contract_version: str
+    rows: int = Field(ge=0)
+    accepted: int = Field(ge=0)
+    rejected: int = Field(ge=0)
+    redelivered: int = Field(default=0, ge=0, description="rows dropped because their key was published before")
+    reasons: tuple[Reason, ...] = ()
+    publishable: bool
+    why: str = Field(description="one sentence")
+
+
+class Evaluation(Value):
+    """How one model did on one window of labelled rows."""
+
+    model_sha256: Sha256
+    data_commit: CommitId
+    window: tuple[datetime, datetime] | None = Field(default=None, description="first and last event time, both included")
+    rows: int = Field(ge=0)
+    blocks: int = Field(ge=0)
+    metrics: Mapping[str, float] = Field(description="by name: auc, log_loss, brier, calibration_error, rmse, ...")
+    slices: Mapping[str, Mapping[str, float]] = Field(default={}, description="'column=value' -> metric -> value")
+
+
+class Check(Value):
+    """One condition of the gate."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+class GateVerdict(Value):
+    """Whether a challenger may become champion. Fails closed: a missing number is a refusal."""
+
+    promoted: bool
+    why: str = Field(description="one sentence")
+    metric: str
+    challenger: float | None = None
+    champion: float | None = None
+    baseline: float | None = None
+    interval: tuple[float, float] | None = Field(default=None, description="of the gain over the champion")
+    window: tuple[datetime, datetime] | None = None
+    rows: int = Field(default=0, ge=0)
+    blocks: int = Field(default=0, ge=0)
+    data_commit: CommitId | None = None
+    checks: tuple[Check, ...] = ()
+
+
+class ColumnDrift(Value):
+    """Distance of one column of a window from the reference."""
+
+    column: str
+    method: str
+    score: float = Field(ge=0)
+    threshold: float = Field(gt=0)
+    importance: float = Field(default=0.0, ge=0, description="share of the model's gain, sums to 1 over features")
+
+    @property
+    def drifted(self) -> bool:
+        """Whether the score reaches the threshold."""
+        return self.score >= self.threshold
+
+    @field_validator("score")
+    @classmethod
+    def _finite(cls, score: float) -> float:
+        if not math.isfinite(score):
+            raise ValueError("a drift score must be finite")
+        return score
+
+
+class DriftVerdict(Value):
+    """How far a window lies from what the model was trained on."""
+
+    status: Literal["drift", "no drift", "not enough evidence"]
+    why: str = Field(description="one sentence")
+    rows: int = Field(ge=0)
+    columns: tuple[ColumnDrift, ...] = ()
+    report: str | None = Field(default=None, description="where the Evidently HTML lies")
+
+    @property
+    def share(self) -> float:
+        """Share of the columns that drifted."""
+        return sum(c.drifted for c in self.columns) / len(self.columns) if self.columns else 0.0
+
+
+class Decision(Value):
+    """Whether to retrain, and why."""
+
+    retrain: bool
+    why: str = Field(description="one sentence")
+    cause: Literal["loss", "drift", "age", "first model", "none"] = "none"
+
+
+class Alert(Value):
+    """Something a person should look at."""
+
+    use_case: str
+    cause: str = Field(description="stable name of the cause, e.g. 'audit.rejected'; one alert a cause")
+    severity: Literal["info", "warning", "critical"]
+    summary: str = Field(description="one sentence")
+    runbook: str = Field(description="anchor in docs/runbook.md")

@@ -1,0 +1,5 @@
+"""Data under version control: the protocol, and the factory that opens a repository by its URL."""
+
+from tasks.versions.protocol import MAIN, VersionStore, open_store
+
+__all__ = ["MAIN", "VersionStore", "open_store"]
