@@ -1,0 +1,52 @@
+# Two commands: `make demo` and `make test`. A third, `make bench`, measures. Each sets up .venv from the lock first.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+LOCK ?= requirements.lock
+WORKERS ?= 2
+READY := $(VENV)/.ready-$(notdir $(LOCK))
+COMPILE := $(BIN)/uv pip compile pyproject.toml --all-extras --group dev --group bench --universal --python-version 3.11 \
+	--generate-hashes --no-annotate --quiet --custom-compile-command "make lock"
+
+.PHONY: help setup demo test lint unit bench lock clean
+
+help:
+	@echo "make demo   run the whole loop on real flights data"
+	@echo "make test   lint, types and all tests"
+	@echo "make bench  the benchmarks, each beside its peer"
+	@echo "make lock   resolve the dependencies again, for CPU and GPU"
+
+setup: $(READY)
+
+$(READY): $(LOCK) pyproject.toml
+	@echo "Setting up $(VENV) from $(LOCK) (once; a few minutes)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Penstock needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $(LOCK)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/penstock demo $(ARGS)
+
+test: lint
+	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+unit: $(READY)
+	@$(BIN)/python -m pytest tests/unit $(ARGS)
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: $(READY)
+	@$(BIN)/python -m tests.benches $(ARGS)
+
+# The CPU lock leaves out the CUDA collectives that xgboost's Linux wheel asks for; the GPU lock keeps them.
+lock:
+	@printf 'nvidia-nccl-cu%s ; sys_platform == "never"\n' 12 13 | $(COMPILE) --override /dev/stdin --output-file requirements.lock
+	@$(COMPILE) --output-file requirements-gpu.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
