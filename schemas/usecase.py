@@ -16,6 +16,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
+from pathlib import PurePath
 from typing import Any, Literal
 
 import polars as pl
@@ -161,6 +162,21 @@ class UseCase:
             if candidate.name == name:
                 return candidate
         raise UsageError(f"use case {self.name!r} has no input {name!r}; it has {', '.join(i.name for i in self.inputs)}")
+
+    def choose_input(self, name: str | None, source: str = "") -> Input:
+        """The input a source delivers: the one named, the only one, or the one that its folder or file name begins with.
+
+        Raises UsageError that lists the inputs where none of these tells.
+        """
+        if name:
+            return self.input(name)
+        path = PurePath(source)
+        told = [i for i in self.inputs if path.parent.name == i.name or re.match(rf"{i.name}\b", path.name)]
+        candidates = told or list(self.inputs)
+        if len(candidates) == 1:
+            return candidates[0]
+        names = ", ".join(i.name for i in self.inputs)
+        raise UsageError(f"use case {self.name!r} has the inputs {names}: say which one {source or 'the source'} delivers")
 
     @property
     def key(self) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ class ModelRegistry(Protocol):
         ...
 
     def record(self, candidate: Candidate) -> ModelRef:
-        """Register a candidate, once per manifest: a second call finds the first one's version. Sets the challenger alias."""
+        """Register a candidate, once per manifest: a second call finds the first version. Sets the challenger alias."""
         ...
 
     def champion(self, name: str) -> ModelRef | None:

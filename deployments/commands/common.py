@@ -1,0 +1,93 @@
+"""What every command shares: `--json`, `--debug`, exit codes, errors as one line."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from schemas.settings import Settings
+
+
+def command(**attributes: Any) -> Callable[[Callable[..., int | None]], click.Command]:
+    """A click command with `--json` and `--debug` whose function returns its exit code (None is 0)."""
+
+    def wrap(function: Callable[..., int | None]) -> click.Command:
+        @functools.wraps(function)
+        def run(*args: Any, debug: bool, **kwargs: Any) -> None:
+            sys.exit(guarded(lambda: function(*args, **kwargs), debug=debug))
+
+        run = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(run)
+        run = click.option("--debug", is_flag=True, help="Show tracebacks and logs.")(run)
+        return click.command(**attributes)(run)
+
+    return wrap
+
+
+def guarded(function: Callable[[], int | None], *, debug: bool) -> int:
+    """Run a command's function; an error becomes one line on standard error and its exit code."""
+    if debug:
+        os.environ["PENSTOCK_DEBUG"] = "1"
+        return function() or 0
+    try:
+        return function() or 0
+    except (click.ClickException, click.exceptions.Exit, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        message, code = explain(error)
+        click.secho(f"penstock: {message}", err=True, fg="red")
+        return code
+
+
+def explain(error: BaseException) -> tuple[str, int]:
+    """One line and an exit code for an error, whoever raised it."""
+    from schemas.errors import PenstockError
+
+    if isinstance(error, PenstockError):
+        return one_line(error), error.exit_code
+    if is_unreachable(error):
+        where = os.environ.get("PREFECT_API_URL", "the local server")
+        return f"Prefect's API at {where} does not answer ({one_line(error)}); start the server or unset PREFECT_API_URL", 3
+    return f"{type(error).__name__}: {one_line(error)} (--debug shows where)", 1
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Whether Prefect's server could not be reached: it says so in several ways."""
+    import httpx
+
+    chain: BaseException | None = error
+    while chain is not None:
+        if isinstance(chain, httpx.TransportError) or "Failed to reach API" in str(chain):
+            return True
+        chain = chain.__cause__ or chain.__context__
+    return False
+
+
+def one_line(error: BaseException) -> str:
+    """The error's message without line breaks."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def ready(**overrides: object) -> Settings:
+    """Settings of the environment, with Prefect made ready for flows in this process."""
+    from deployments.local import prepare
+    from schemas.settings import read_settings
+
+    settings = read_settings(**overrides)
+    prepare(settings, debug=bool(os.environ.get("PENSTOCK_DEBUG")))
+    return settings
+
+
+def show(result: Any, as_json: bool, human: Callable[[Any], None]) -> None:
+    """Print a result as JSON, or as the command's own text."""
+    if as_json:
+        data = result.model_dump(mode="json") if hasattr(result, "model_dump") else result
+        click.echo(json.dumps(data, indent=2, default=str, allow_nan=False))
+    else:
+        human(result)

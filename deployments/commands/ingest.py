@@ -1,0 +1,51 @@
+"""penstock ingest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from deployments.commands.common import command as make
+from deployments.commands.common import ready, show
+
+if TYPE_CHECKING:
+    from schemas.results import Delivery, IngestResult
+
+COLOURS = {"published": "green", "already done": "cyan", "skipped": "yellow", "rejected": "red"}
+
+
+@make()
+@click.argument("use_case")
+@click.argument("source")
+@click.option("--input", "input_name", help="Which input the source delivers; told by its folder or name where left out.")
+def command(use_case: str, source: str, input_name: str | None, as_json: bool) -> int:
+    """Audit SOURCE (a path or a glob) against the contract and publish what may be published."""
+    settings = ready()
+    from deployments.local import in_process
+    from flows.ingest import ingest
+
+    with settings.active(), in_process():
+        result = ingest(use_case, source, input=input_name)
+    show(result, as_json, _print)
+    return 1 if result.refused else 0
+
+
+def _print(result: IngestResult) -> None:
+    for delivery in result.deliveries:
+        status = click.style(delivery.status, fg=COLOURS[delivery.status])
+        click.echo(f"{delivery.source} -> {delivery.input}: {status} ({delivery.why})")
+        _print_audit(delivery)
+        if delivery.branch:
+            click.echo(f"  left for inspection on branch {delivery.branch}")
+
+
+def _print_audit(delivery: Delivery) -> None:
+    if delivery.audit is None:
+        return
+    audit = delivery.audit
+    gone = f", {audit.redelivered:,} redelivered" if audit.redelivered else ""
+    click.echo(f"  {audit.rows:,} rows = {audit.accepted:,} accepted + {audit.rejected:,} rejected{gone}")
+    for reason in audit.reasons[:10]:
+        where = f"{reason.column} " if reason.column else ""
+        click.echo(f"  {reason.rows:>8,} x {where}{reason.check}   e.g. {'; '.join(reason.examples[:3])}")

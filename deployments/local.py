@@ -1,0 +1,70 @@
+"""Prefect in this process: quiet, without telemetry, its home under ours unless the user has a server of their own.
+
+Call `prepare` before anything imports prefect: Prefect reads its settings from the environment at import.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from schemas.settings import Settings
+
+QUIET = {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_TO_API_ENABLED": "false",
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    # SQLite stalls where each task event is a transaction of its own.
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "100",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+}
+OURS = ("PREFECT_", "MLFLOW_", "LAKECTL_", "PENSTOCK_")
+
+
+def prepare(settings: Settings, *, isolated: bool = False, debug: bool = False) -> None:
+    """Set the environment for Prefect in this process.
+
+    `isolated` forgets every Prefect, MLflow and lake setting of the user's, as the demo must.
+    """
+    if isolated:
+        for name in [n for n in os.environ if n.startswith(OURS)]:
+            del os.environ[name]
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    if debug:
+        os.environ["PREFECT_LOGGING_LEVEL"] = "INFO"
+    if isolated or not has_prefect_of_their_own():
+        os.environ["PREFECT_HOME"] = str(settings.root / "prefect")
+        os.environ["PREFECT_PROFILES_PATH"] = str(settings.root / "prefect" / "profiles.toml")
+    hush()
+
+
+def has_prefect_of_their_own() -> bool:
+    """Whether the user has told Prefect where its server or its home is."""
+    told = any(os.environ.get(n) for n in ("PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH"))
+    return told or (Path.home() / ".prefect" / "profiles.toml").exists()
+
+
+def hush() -> None:
+    """Third-party warnings and log lines are not for the person at the terminal."""
+    warnings.simplefilter("ignore")
+    for name in ("mlflow", "alembic", "prefect", "EventsWorker", "APILogWorker", "httpx", "evidently", "distributed"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def in_process() -> Iterator[None]:
+    """Flows run in this process without Prefect's heartbeat, whose thread costs a second at the exit of every flow."""
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield

@@ -1,0 +1,83 @@
+"""Ingest: a source becomes an audited commit on a branch of its own, and is published if the contract lets it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from prefect import Flow
+from pydantic import Field
+from tasks.ingestion import frame_source, locate
+
+from schemas.errors import Refused, StaleCheck
+from schemas.refs import Source
+from schemas.results import Delivery, IngestResult, Staged
+from schemas.settings import in_force
+from schemas.usecase import Input
+from tasks import catalog
+
+ATTEMPTS = 5
+
+
+class Ingest(Flow[..., IngestResult]):
+    """The flow, which in Python also takes a polars or pandas frame: it becomes a file, a source like any other."""
+
+    def __call__(self, use_case: str, source: Any, *args: Any, **kwargs: Any) -> IngestResult:
+        """Run the flow; see `_ingest`."""
+        if hasattr(source, "columns"):
+            source = frame_source(source, in_force().root / "frames", "frame")
+        result: IngestResult = super().__call__(use_case, str(source), *args, **kwargs)
+        return result
+
+
+def _ingest(
+    use_case: Annotated[str, Field(min_length=1)],
+    source: Annotated[str, Field(min_length=1)],
+    input: str | None = None,
+) -> IngestResult:
+    """Audit sources against an input's contract and publish what may be published.
+
+    Every row is accounted for: accepted, rejected with its reasons, or redelivered. A source that was published before is
+    "already done". Of a refused source nothing reaches `main`; its branch stays for inspection.
+
+    Args:
+        use_case: Short name of a registered use case, e.g. flights.
+        source: A path or a glob; Parquet, CSV or JSON Lines, plain or compressed.
+        input: Which input the source delivers; told by the file's folder or name where it is left out.
+    """
+    case = catalog.begin(use_case)
+    spec = case.choose_input(input, source)
+    store = in_force().store_url(case.name)
+    deliveries = []
+    for path in locate(source):
+        delivery = _deliver(use_case, spec, catalog.fingerprint(path), store)
+        catalog.tell(case.name, spec.name, delivery)
+        deliveries.append(delivery)
+    return IngestResult(use_case=case.name, deliveries=tuple(deliveries))
+
+
+def _deliver(use_case: str, spec: Input, source: Source, store: str) -> Delivery:
+    told = {"source": source.name, "sha256": source.sha256, "input": spec.name}
+    if done := catalog.already_published(store, spec.name, source.sha256):
+        return Delivery(**told, status="already done", why=f"published as {done.id[:12]}", commit=done.id)
+    for _ in range(ATTEMPTS):
+        try:
+            staged = catalog.audit_on_branch(use_case, spec.name, source, store, catalog.flow_run_id())
+            return _publish(use_case, spec, source, staged, store)
+        except StaleCheck:
+            continue
+        except Refused as refusal:
+            return Delivery(**told, status="rejected", why=str(refusal))
+    raise StaleCheck(f"{source.name}: {spec.name} kept changing while it was published; run it again")
+
+
+def _publish(use_case: str, spec: Input, source: Source, staged: Staged, store: str) -> Delivery:
+    told = {"source": source.name, "sha256": source.sha256, "input": spec.name, "audit": staged.verdict}
+    if staged.commit is None:
+        return Delivery(**told, status="skipped", why="the source holds no row")
+    if not staged.verdict.publishable:
+        return Delivery(**told, status="rejected", why=staged.verdict.why, branch=staged.branch)
+    commit = catalog.publish(use_case, spec.name, source, staged, store)
+    return Delivery(**told, status="published", why=staged.verdict.why, commit=commit.id)
+
+
+ingest = Ingest(_ingest, name="ingest", flow_run_name="ingest {use_case} {source}")

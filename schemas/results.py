@@ -1,0 +1,125 @@
+"""What flows return: typed, and useful at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from schemas.refs import CommitId, DataRef, ModelRef, Sha256, Value
+from schemas.verdicts import AuditVerdict, Decision, DriftVerdict, Evaluation, GateVerdict
+
+DeliveryStatus = Literal["published", "already done", "rejected", "skipped"]
+
+
+class Staged(Value):
+    """An audited delivery on its branch, ready to be published or looked at."""
+
+    branch: str
+    commit: CommitId | None = Field(description="None where the source held no row")
+    checked_at: CommitId = Field(description="commit of main at which the keys were checked")
+    partitions: tuple[str, ...]
+    verdict: AuditVerdict
+
+
+class Delivery(Value):
+    """What became of one source."""
+
+    source: str
+    sha256: Sha256
+    input: str
+    status: DeliveryStatus
+    why: str = Field(description="one sentence")
+    commit: CommitId | None = Field(default=None, description="on main, where it was published")
+    branch: str | None = Field(default=None, description="left for inspection, where it was rejected")
+    audit: AuditVerdict | None = None
+
+
+class IngestResult(Value):
+    """What became of every source of one call."""
+
+    use_case: str
+    deliveries: tuple[Delivery, ...]
+
+    @property
+    def accepted(self) -> int:
+        """Rows that this call published."""
+        return sum(d.audit.accepted for d in self.deliveries if d.audit and d.status == "published")
+
+    @property
+    def rejected(self) -> int:
+        """Rows that the contract rejected, published or not."""
+        return sum(d.audit.rejected for d in self.deliveries if d.audit)
+
+    @property
+    def refused(self) -> bool:
+        """Whether any source was refused as a whole."""
+        return any(d.status == "rejected" for d in self.deliveries)
+
+
+class Challenge(Value):
+    """A challenger fitted on one commit, recorded, with what the gate needs to compare it."""
+
+    model: ModelRef
+    data: DataRef
+    evaluation: Evaluation
+    verdict: GateVerdict
+    champion: ModelRef | None = None
+
+
+class Training(Value):
+    """What became of one training."""
+
+    use_case: str
+    status: Literal["promoted", "refused", "skipped", "already done"]
+    why: str = Field(description="one sentence")
+    model: ModelRef | None = Field(default=None, description="the version that ships, or the refused challenger")
+    data: DataRef | None = None
+    evaluation: Evaluation | None = Field(default=None, description="of the challenger on the gate's window")
+    verdict: GateVerdict | None = None
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """The challenger's metrics on the gate's window."""
+        return self.evaluation.metrics if self.evaluation else {}
+
+
+class Scores(Value):
+    """One batch of predictions with receipts."""
+
+    use_case: str
+    status: Literal["published", "already done", "skipped"]
+    why: str = Field(description="one sentence")
+    cause: str = Field(default="", description="names (model, rows): the same cause is scored once")
+    model: ModelRef | None = None
+    data: DataRef | None = None
+    predictions: DataRef | None = Field(default=None, description="the log repository at the commit that holds them")
+    path: str | None = Field(default=None, description="path of the predictions in the log repository")
+    rows: int = Field(default=0, ge=0)
+    categories: Mapping[str, int] = {}
+
+
+class Monitoring(Value):
+    """What monitoring saw in one window, and what it decided."""
+
+    use_case: str
+    why: str = Field(description="one sentence")
+    window: tuple[datetime, datetime] | None = None
+    model: ModelRef | None = None
+    drift: DriftVerdict | None = None
+    realized: Evaluation | None = Field(default=None, description="where labels have come")
+    coverage: float = Field(default=0.0, ge=0, le=1, description="share of the predictions that have a label")
+    decision: Decision
+
+
+class Loop(Value):
+    """What one arrival set in motion."""
+
+    use_case: str
+    why: str = Field(description="one sentence")
+    ingested: IngestResult
+    scored: Scores | None = None
+    monitored: tuple[Monitoring, ...] = ()
+    trained: Training | None = None

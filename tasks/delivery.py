@@ -1,0 +1,53 @@
+"""The steps of one delivery: values in, values out, the store opened here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from schemas.refs import Commit, Source
+from schemas.results import Staged
+from schemas.usecase import Input, resolve
+from tasks import contracts, ingestion, publishing
+from tasks.versions import MAIN, VersionStore, open_store
+
+
+def already_published(store_url: str, input: str, sha256: str) -> Commit | None:
+    """The commit of main that published this source, unless it was retracted since. Makes the repository if need be."""
+    store = open_store(store_url)
+    store.create()
+    return publishing.published(store, sha256, input)
+
+
+def audit_on_branch(
+    use_case: str, input: str, source: Source, store_url: str, flow_run: str, limits: ingestion.Limits
+) -> Staged:
+    """Parse and audit a source and commit both halves on its branch. Raises Refused for a source that cannot be read."""
+    spec = resolve(use_case).input(input)
+    store = open_store(store_url)
+    with TemporaryDirectory(prefix="penstock-") as scratch:
+        return _audit(store, spec, source, flow_run, limits, Path(scratch))
+
+
+def _audit(
+    store: VersionStore, spec: Input, source: Source, flow_run: str, limits: ingestion.Limits, scratch: Path
+) -> Staged:
+    parsed = ingestion.parse(source, spec.contract, scratch / "parsed", limits)
+    checked_at = store.head(MAIN)
+    partitions = contracts.touched(parsed, spec)
+    known = publishing.known_keys(store, checked_at, spec, partitions)
+    audited = contracts.audit(parsed, spec, scratch / "audited", known)
+    commit = publishing.stage(store, spec, source, audited, flow_run) if audited.verdict.rows else None
+    return Staged(
+        branch=publishing.branch_name(source),
+        commit=commit,
+        checked_at=checked_at,
+        partitions=tuple(partitions),
+        verdict=audited.verdict,
+    )
+
+
+def publish(use_case: str, input: str, source: Source, staged: Staged, store_url: str) -> Commit:
+    """Publish a staged delivery. Raises StaleCheck where the touched partitions moved since the keys were checked."""
+    spec = resolve(use_case).input(input)
+    return publishing.publish(open_store(store_url), source, spec, staged.checked_at, staged.partitions)

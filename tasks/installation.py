@@ -1,0 +1,23 @@
+"""Whether the packages that run are ours: a folder `flows/` in the working directory would shadow the installed one."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from schemas.errors import UsageError
+
+PACKAGES = ("schemas", "tasks", "flows", "deployments")
+
+
+def shadowed(packages: tuple[str, ...] = PACKAGES) -> list[str]:
+    """Files of packages that lie elsewhere than this one, as `name: file`."""
+    ours = Path(__file__).resolve().parents[1]
+    found = {name: getattr(importlib.import_module(name), "__file__", None) for name in packages}
+    return [f"{name}: {file}" for name, file in found.items() if not file or Path(file).resolve().parents[1] != ours]
+
+
+def refuse_shadows() -> None:
+    """Raise UsageError where another package took the place of one of ours."""
+    if wrong := shadowed():
+        raise UsageError(f"not Penstock's own package ({'; '.join(wrong)}): run from another folder, or rename that one")
