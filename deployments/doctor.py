@@ -1,4 +1,4 @@
-"""What `penstock doctor` looks at. Each capability adds its checks to CHECKS; a check says what it saw and how to mend it."""
+"""What `penstock doctor` looks at. Each capability adds its checks to CHECKS; a finding says how to mend what is wrong."""
 
 from __future__ import annotations
 

@@ -27,17 +27,20 @@ QUIET = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "100",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
 }
-OURS = ("PREFECT_", "MLFLOW_", "LAKECTL_", "PENSTOCK_")
+OURS = ("PREFECT_", "MLFLOW_", "PENSTOCK_")
+
+
+def forget_user() -> None:
+    """Drop every Prefect, MLflow and Penstock setting of the user's from this process, as the demo must."""
+    for name in [n for n in os.environ if n.startswith(OURS)]:
+        del os.environ[name]
 
 
 def prepare(settings: Settings, *, isolated: bool = False, debug: bool = False) -> None:
     """Set the environment for Prefect in this process.
 
-    `isolated` forgets every Prefect, MLflow and lake setting of the user's, as the demo must.
+    `isolated` takes the home's own Prefect even where the user has one.
     """
-    if isolated:
-        for name in [n for n in os.environ if n.startswith(OURS)]:
-            del os.environ[name]
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     if debug:

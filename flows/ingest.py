@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from prefect import Flow
 from pydantic import Field
-from tasks.ingestion import frame_source, locate
+from tasks.ingestion import Limits, frame_source, locate
 
 from schemas.errors import Refused, StaleCheck
 from schemas.refs import Source
@@ -50,7 +50,7 @@ def _ingest(
     deliveries = []
     for path in locate(source):
         delivery = _deliver(use_case, spec, catalog.fingerprint(path), store)
-        catalog.tell(case.name, spec.name, delivery)
+        catalog.tell(case.name, delivery)
         deliveries.append(delivery)
     return IngestResult(use_case=case.name, deliveries=tuple(deliveries))
 
@@ -61,7 +61,7 @@ def _deliver(use_case: str, spec: Input, source: Source, store: str) -> Delivery
         return Delivery(**told, status="already done", why=f"published as {done.id[:12]}", commit=done.id)
     for _ in range(ATTEMPTS):
         try:
-            staged = catalog.audit_on_branch(use_case, spec.name, source, store, catalog.flow_run_id())
+            staged = catalog.audit_on_branch(use_case, spec.name, source, store, catalog.flow_run_id(), _limits())
             return _publish(use_case, spec, source, staged, store)
         except StaleCheck:
             continue
@@ -78,6 +78,11 @@ def _publish(use_case: str, spec: Input, source: Source, staged: Staged, store: 
         return Delivery(**told, status="rejected", why=staged.verdict.why, branch=staged.branch)
     commit = catalog.publish(use_case, spec.name, source, staged, store)
     return Delivery(**told, status="published", why=staged.verdict.why, commit=commit.id)
+
+
+def _limits() -> Limits:
+    settings = in_force()
+    return Limits(memory_mb=settings.parse_memory_mb, seconds=settings.parse_seconds)
 
 
 ingest = Ingest(_ingest, name="ingest", flow_run_name="ingest {use_case} {source}")

@@ -67,6 +67,7 @@ class Challenge(Value):
     evaluation: Evaluation
     verdict: GateVerdict
     champion: ModelRef | None = None
+    decided: str | None = Field(default=None, description="what was decided on this very challenger before, if it was")
 
 
 class Training(Value):
@@ -84,6 +85,14 @@ class Training(Value):
     def metrics(self) -> Mapping[str, float]:
         """The challenger's metrics on the gate's window."""
         return self.evaluation.metrics if self.evaluation else {}
+
+
+class RowsToScore(Value):
+    """Which rows to score: those that one publish brought, all or from a moment on."""
+
+    arrival: CommitId | None = Field(default=None, description="a publish on main; None: the newest of them")
+    since: datetime | None = Field(default=None, description="event time of the oldest row wanted")
+    once: bool = Field(default=False, description="leave rows alone that any model has scored before")
 
 
 class Scores(Value):
@@ -120,6 +129,6 @@ class Loop(Value):
     use_case: str
     why: str = Field(description="one sentence")
     ingested: IngestResult
-    scored: Scores | None = None
+    scored: tuple[Scores, ...] = ()
     monitored: tuple[Monitoring, ...] = ()
-    trained: Training | None = None
+    trained: tuple[Training, ...] = ()

@@ -7,18 +7,21 @@ content hash before it is repeated, so a retry or a second run costs time and no
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 from prefect import Task, runtime
+from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.events import emit_event
 from prefect.tasks import exponential_backoff
 
 from schemas.errors import PenstockError, StaleCheck
+from schemas.results import Delivery, Monitoring, Scores, Training
 from schemas.usecase import UseCase, resolve
-from schemas.verdicts import Alert
-from tasks import delivery, ingestion
+from schemas.verdicts import Alert, Decision
+from tasks import batch, delivery, ingestion, pages, watch
+from tasks import challenge as training
 from tasks.installation import refuse_shadows
 
 P = ParamSpec("P")
@@ -52,6 +55,18 @@ already_published = step(delivery.already_published, tags={"ingest", "lake"})
 audit_on_branch = step(delivery.audit_on_branch, tags={"ingest", "lake"})
 publish = step(delivery.publish, tags={"ingest", "lake"})
 
+data_at = step(batch.head, tags={"lake"})
+champion = step(training.champion, tags={"registry"})
+challenge = step(training.challenge, tags={"train", "lake", "registry"}, timeout=6 * 3600)
+refit = step(training.refit, tags={"train", "lake", "registry"}, timeout=6 * 3600)
+try_out = step(training.try_out, tags={"train", "registry"})
+promote = step(training.promote, tags={"train", "registry"})
+settle = step(training.settle, tags={"train", "registry"})
+
+score = step(batch.score, tags={"score", "lake", "registry"})
+windows_of = step(watch.windows_of, tags={"monitor", "lake"})
+look = step(watch.look, tags={"monitor", "lake", "registry"})
+
 
 def begin(use_case: str) -> UseCase:
     """What every flow does first: refuse packages that are not ours, and resolve the use case."""
@@ -70,6 +85,58 @@ def announce(event: str, use_case: str, **payload: Any) -> None:
     emit_event(f"penstock.{event}", resource=resource, payload=payload)
 
 
-def alert(raised: Alert) -> None:
-    """Emit `penstock.alert.raised`."""
-    announce("alert.raised", raised.use_case, **raised.model_dump(mode="json"))
+def alert(use_case: str, cause: str, severity: Literal["info", "warning", "critical"], summary: str) -> None:
+    """Emit `penstock.alert.raised`; the cause names the runbook's page."""
+    raised = Alert(
+        use_case=use_case,
+        cause=cause,
+        severity=severity,
+        summary=summary,
+        runbook=f"docs/runbook.md#{cause.replace('.', '-')}",
+    )
+    announce("alert.raised", use_case, **raised.model_dump(mode="json"))
+
+
+def show(kind: str, use_case: str, page: str, description: str) -> None:
+    """Keep a page with the flow run; pages of one kind and use case form a history in the dashboard."""
+    create_markdown_artifact(page, key=f"{kind}-{use_case}", description=description)
+
+
+def tell(use_case: str, done: Delivery) -> None:
+    """Page and event of one delivery, and an alert where it was refused."""
+    show("audit", use_case, pages.audit_page(done), f"audit of {done.source}")
+    told = {"source": done.source, "source_sha256": done.sha256, "input": done.input, "why": done.why}
+    if done.status == "published":
+        announce("data.published", use_case, commit=done.commit, origin="flow", **told)
+    elif done.status == "rejected":
+        announce("data.rejected", use_case, branch=done.branch, **told)
+        alert(use_case, "data.rejected", "warning", f"{done.source} was not published: {done.why}")
+
+
+def tell_training(use_case: str, result: Training) -> None:
+    """Page and event of one training."""
+    show("training", use_case, pages.training_page(result), f"training: {result.status}")
+    if result.status in ("promoted", "refused") and result.model:
+        announce(f"model.{result.status}", use_case, version=result.model.version, why=result.why)
+    if result.status == "refused":
+        alert(use_case, "model.refused", "warning", f"the challenger was refused: {result.why}")
+
+
+def tell_scores(use_case: str, result: Scores) -> None:
+    """Page and event of one scoring."""
+    show("predictions", use_case, pages.scores_page(result), f"predictions: {result.status}")
+    if result.status == "published" and result.predictions:
+        announce("predictions.published", use_case, commit=result.predictions.commit, path=result.path, rows=result.rows)
+
+
+def tell_monitoring(use_case: str, result: Monitoring) -> None:
+    """Page of one window, and an event with an alert where it drifted."""
+    show("monitoring", use_case, pages.monitoring_page(result), result.decision.why)
+    if result.drift and result.drift.status == "drift":
+        announce("drift.detected", use_case, share=result.drift.share, why=result.drift.why, report=result.drift.report)
+        alert(use_case, "drift.detected", "info", result.drift.why)
+
+
+def request_training(use_case: str, decision: Decision) -> None:
+    """Ask for a training by event."""
+    announce("retrain.requested", use_case, cause=decision.cause, why=decision.why)

@@ -27,11 +27,12 @@ def command(use_case: str, source: str, input_name: str | None, as_json: bool) -
 
     with settings.active(), in_process():
         result = ingest(use_case, source, input=input_name)
-    show(result, as_json, _print)
+    show(result, as_json, print_ingest)
     return 1 if result.refused else 0
 
 
-def _print(result: IngestResult) -> None:
+def print_ingest(result: IngestResult) -> None:
+    """What became of each source, for a person."""
     for delivery in result.deliveries:
         status = click.style(delivery.status, fg=COLOURS[delivery.status])
         click.echo(f"{delivery.source} -> {delivery.input}: {status} ({delivery.why})")

@@ -1,0 +1,176 @@
+"""penstock demo."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from deployments.commands.common import command as make
+from deployments.commands.common import show
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from deployments.demo import Month
+    from schemas.results import Training
+    from schemas.settings import Settings
+
+
+@make()
+@click.option("--quick", is_flag=True, help="March to May only.")
+@click.option("--home", type=click.Path(path_type=Path, file_okay=False), default=Path("penstock-demo"), show_default=True)
+@click.option("--lake", help="Keep the data in another store, e.g. lakefs://")
+@click.option("--here", is_flag=True, help="Use the active settings instead of a folder of the demo's own.")
+def command(quick: bool, home: Path, lake: str | None, here: bool, as_json: bool) -> int:
+    """Live through 2013: land, audit, train, then score, monitor and retrain month by month on real flights."""
+    started = time.monotonic()
+    settings = _settings(home, lake, here)
+    from deployments import demo
+    from deployments.local import in_process
+
+    with settings.active(), in_process():
+        news = _watched(demo.live(settings, demo.QUICK_LAST if quick else demo.LAST), as_json)
+        months = [item for item in news if isinstance(item, demo.Month)]
+    outcome = _outcome(settings, months, time.monotonic() - started)
+    show(outcome, as_json, lambda _: _print(settings, months, outcome))
+    return 0
+
+
+def _settings(home: Path, lake: str | None, here: bool) -> Settings:
+    from deployments.demo import fresh_home
+    from deployments.local import forget_user, prepare
+    from schemas.settings import read_settings
+
+    told: dict[str, Any] = {"lake_url": lake} if lake else {}
+    if not here:
+        forget_user()
+        told["home"] = fresh_home(home.absolute())
+    settings = read_settings(**told)
+    prepare(settings, isolated=not here)
+    return settings
+
+
+def _watched(news: Iterator[Any], as_json: bool) -> Iterator[Month | Training]:
+    """Pass on what is worth keeping; show the rest while it works."""
+    from rich.console import Console
+
+    console = Console(stderr=True, quiet=as_json, highlight=False)
+    with console.status("starting Prefect, MLflow and the store") as status:
+        for item in news:
+            if isinstance(item, str):
+                status.update(item)
+                if not console.is_terminal:
+                    console.print(item)
+                continue
+            console.print(_line(item))
+            yield item
+
+
+def _line(item: Any) -> str:
+    """One line for a finished step."""
+    from deployments.demo import Month
+
+    if isinstance(item, Month):
+        drift = item.monitored.drift.status if item.monitored and item.monitored.drift else "no drift verdict"
+        decided = item.trained.status if item.trained else "kept the champion"
+        loss = f"log loss {item.loop.get('log_loss', float('nan')):.4f} (never retrained {item.never['log_loss']:.4f})"
+        return f"{item.name}: {item.accepted:,} rows in, {item.rejected:,} rejected; {drift}; {loss}; {decided}"
+    version = f"v{item.model.version}" if item.model else "none"
+    return f"first champion: {version}, holdout AUC {item.metrics.get('auc', float('nan')):.3f} ({item.why})"
+
+
+def _outcome(settings: Settings, months: list[Month], seconds: float) -> dict[str, Any]:
+    rows = sum(m.rows for m in months) or 1
+    mean = {
+        side: sum(getattr(m, side).get("log_loss", float("nan")) * m.rows for m in months) / rows
+        for side in ("loop", "never")
+    }
+    return {
+        "home": str(settings.root),
+        "reports": str(settings.reports_dir),
+        "seconds": round(seconds, 1),
+        "log_loss": mean,
+        "months": [
+            {
+                "month": m.name,
+                "accepted": m.accepted,
+                "rejected": m.rejected,
+                "drift": m.monitored.drift.model_dump(mode="json") if m.monitored and m.monitored.drift else None,
+                "decision": m.monitored.decision.model_dump(mode="json") if m.monitored else None,
+                "training": m.trained.model_dump(mode="json", exclude={"evaluation"}) if m.trained else None,
+                "loop": m.loop,
+                "never": m.never,
+            }
+            for m in months
+        ],
+    }
+
+
+def _print(settings: Settings, months: list[Month], outcome: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.print(_table(months))
+    mean = outcome["log_loss"]
+    console.print(
+        f"Log loss over all months: the loop [bold]{mean['loop']:.4f}[/], "
+        f"the first champion never retrained {mean['never']:.4f}. Took {outcome['seconds']:.0f} s."
+    )
+    _where(console, settings)
+
+
+def _table(months: list[Month]) -> Any:
+    from rich.table import Table
+
+    table = Table(title="Will a flight arrive more than 15 minutes late? New York, 2013", title_justify="left")
+    for name, justify in (("month", "left"), ("accepted", "right"), ("rejected", "right"), ("drifted", "right")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for name in ("AUC\nloop", "AUC\nnever", "log loss\nloop", "log loss\nnever"):
+        table.add_column(name, justify="right")
+    table.add_column("what the loop decided, and why", ratio=1)
+    for m in months:
+        drift = m.monitored.drift if m.monitored else None
+        cells = [m.loop.get("auc"), m.never.get("auc"), m.loop.get("log_loss"), m.never.get("log_loss")]
+        table.add_row(
+            m.name,
+            f"{m.accepted:,}",
+            f"{m.rejected:,}",
+            f"{sum(c.drifted for c in drift.columns)} of {len(drift.columns)}" if drift else "-",
+            *(
+                f"{c:.3f}" if i < 2 else f"{c:.4f}"
+                for i, c in enumerate(c if c is not None else float("nan") for c in cells)
+            ),
+            _decided(m),
+        )
+    return table
+
+
+def _decided(month: Month) -> str:
+    why = month.monitored.decision.why if month.monitored else "nothing to decide on"
+    if month.trained is None:
+        return f"kept the champion: {why}"
+    model = f" v{month.trained.model.version}" if month.trained.model else ""
+    return f"[bold]retrained, {month.trained.status}{model}[/]: {why}; gate: {month.trained.why}"
+
+
+def _where(console: Console, settings: Settings) -> None:
+    reports = sorted(settings.reports_dir.rglob("*.html"))
+    console.print(f"\nDrift reports ({len(reports)}): {settings.reports_dir}")
+    for report in reports[-1:]:
+        console.print(f"  newest: {report}")
+    console.print("\nLook at what it just did:")
+    home = settings.root
+    console.print(f"  PREFECT_HOME={home}/prefect prefect server start --host 127.0.0.1", soft_wrap=True)
+    console.print(
+        f"  MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --host 127.0.0.1 --workers 1"
+        f" --backend-store-uri {settings.registry_url}",
+        soft_wrap=True,
+    )
+    if settings.lake_url is None:
+        console.print(f"  git -C {home}/lake/flights/history.git log --first-parent --oneline", soft_wrap=True)
+    console.print("\nPoint other commands at it:")
+    console.print(f"  export PENSTOCK_HOME={home}", soft_wrap=True)

@@ -1,0 +1,44 @@
+"""penstock monitor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from deployments.commands.common import command as make
+from deployments.commands.common import ready, show
+
+if TYPE_CHECKING:
+    from schemas.results import Monitoring
+
+
+@make()
+@click.argument("use_case")
+@click.option("--arrival", help="Commit of main whose scored rows are the window; the newest scored ones where left out.")
+def command(use_case: str, arrival: str | None, as_json: bool) -> int:
+    """Compare a window with the model's reference, reconcile labels, decide."""
+    settings = ready()
+    from deployments.local import in_process
+    from flows.monitor import monitor
+
+    with settings.active(), in_process():
+        result = monitor(use_case, arrival=arrival)
+    show(result, as_json, print_monitoring)
+    return 0
+
+
+def print_monitoring(result: Monitoring) -> None:
+    """Drift, realized metrics and the decision, for a person."""
+    if result.drift:
+        click.echo(f"drift: {result.drift.status} ({result.drift.why})")
+        for column in sorted(result.drift.columns, key=lambda c: -c.score)[:5]:
+            mark = "*" if column.drifted else " "
+            click.echo(f"  {mark} {column.column}: {column.method} {column.score:.3f} (threshold {column.threshold})")
+        if result.drift.report:
+            click.echo(f"  report: {result.drift.report}")
+    if result.realized:
+        metrics = ", ".join(f"{name} {value:.4f}" for name, value in sorted(result.realized.metrics.items()))
+        click.echo(f"labels: {result.coverage:.0%} have come; {metrics}")
+    word = "retrain" if result.decision.retrain else "keep the champion"
+    click.echo(f"decision: {word} ({result.decision.why})")

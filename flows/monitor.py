@@ -1,0 +1,29 @@
+"""Monitor: one window of scored rows against the model's reference and, once they have come, the labels."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from prefect import flow
+from pydantic import Field
+
+from schemas.results import Monitoring
+from schemas.settings import in_force
+from tasks import catalog
+
+
+@flow(name="monitor", flow_run_name="monitor {use_case}")
+def monitor(use_case: Annotated[str, Field(min_length=1)], arrival: str | None = None) -> Monitoring:
+    """Compare a window of scored rows with the model's reference, reconcile labels, decide whether to retrain.
+
+    Args:
+        use_case: Short name of a registered use case, e.g. flights.
+        arrival: Commit of main whose scored rows are the window; the newest scored ones where it is left out.
+    """
+    case = catalog.begin(use_case)
+    settings = in_force()
+    data = catalog.data_at(settings.store_url(case.name), None)
+    log = settings.store_url(f"{case.name}-log")
+    seen = catalog.look(use_case, data, arrival, settings.registry_url, log, str(settings.reports_dir / case.name))
+    catalog.tell_monitoring(case.name, seen)
+    return seen

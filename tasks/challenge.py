@@ -1,0 +1,140 @@
+"""One training, step by step: fit and gate a challenger, refit what ships, try it, move the alias. Values in, values out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from importlib.metadata import version
+from typing import Any
+
+import polars as pl
+
+from schemas.refs import DataRef, ModelRef
+from schemas.results import Challenge
+from schemas.usecase import UseCase, resolve
+from schemas.verdicts import Evaluation
+from tasks import evaluation, features, frames, gating, references, scoring, training
+from tasks import trial as trials
+from tasks.registry import Candidate, ModelRegistry, open_registry
+
+FORMAT = 1
+
+
+def champion(name: str, registry_url: str) -> ModelRef | None:
+    """The champion of a use case, or None."""
+    return open_registry(registry_url).champion(name)
+
+
+def challenge(use_case: str, data: DataRef, registry_url: str, device: str) -> Challenge:
+    """Fit a challenger on a commit, evaluate and gate it on the newest labelled window, and record it.
+
+    Raises NotEnoughEvidence where there are too few labelled rows, or rows of one class only.
+    """
+    case = resolve(use_case)
+    registry = open_registry(registry_url)
+    reigning = registry.champion(case.name)
+    parts = training.split_by_time(case, frames.training_rows(case, data))
+    holdout = unseen(case, parts.holdout, registry, reigning)
+    fitted = training.fit(case, parts.train, parts.stopping, device=device)
+    scores = scoring.predict(case, scoring.booster(fitted.model), holdout)
+    evaluated = evaluation.evaluate(case, training.sha256(fitted.model), data.commit, holdout, scores)
+    seen = pl.concat([parts.train, parts.stopping])
+    model = registry.record(candidate(case, data, fitted, seen, evaluated))
+    decided = registry.tags(model).get("penstock.why")
+    verdict = gating.gate(
+        case,
+        holdout,
+        scores,
+        scoring.predict(case, scoring.booster(registry.model_bytes(reigning)), holdout) if reigning else None,
+        evaluation.baseline_scores(case, seen, holdout),
+        data_commit=data.commit,
+        seed=case.training.seed,
+    )
+    return Challenge(model=model, data=data, evaluation=evaluated, verdict=verdict, champion=reigning, decided=decided)
+
+
+def refit(use_case: str, challenged: Challenge, registry_url: str, device: str) -> ModelRef:
+    """Fit the challenger's recipe on all labelled rows of its commit, the gate's window included, and record it."""
+    case = resolve(use_case)
+    registry = open_registry(registry_url)
+    rows = frames.training_rows(case, challenged.data)
+    rounds = registry.document(challenged.model, "manifest")["rounds"]
+    fitted = training.refit(case, rows, rounds, device=device)
+    evaluated = challenged.evaluation.model_copy(update={"model_sha256": training.sha256(fitted.model)})
+    return registry.record(candidate(case, challenged.data, fitted, rows, evaluated, recipe_of=challenged.model))
+
+
+def try_out(use_case: str, model: ModelRef, registry_url: str) -> None:
+    """Load a recorded model in a child process and score its golden rows. Raises IntegrityError."""
+    registry = open_registry(registry_url)
+    trials.trial(registry.model_bytes(model), registry.golden(model), resolve(use_case))
+
+
+def promote(model: ModelRef, challenged: Challenge, registry_url: str) -> bool:
+    """Move the champion's alias if the verdict says so. Raises StaleCheck where another champion came in between."""
+    return open_registry(registry_url).promote(model, challenged.verdict, expected=challenged.champion)
+
+
+def settle(challenged: Challenge, registry_url: str) -> bool:
+    """Store a refusal with its version; the challenger's alias goes."""
+    return promote(challenged.model, challenged, registry_url)
+
+
+def unseen(case: UseCase, holdout: pl.DataFrame, registry: ModelRegistry, champion: ModelRef | None) -> pl.DataFrame:
+    """The holdout's rows that are newer than the newest row that the champion was fitted on."""
+    if champion is None or case.time is None:
+        return holdout
+    until = registry.document(champion, "manifest").get("fitted_until")
+    return holdout.filter(pl.col(case.time) > datetime.fromisoformat(until)) if until else holdout
+
+
+def candidate(
+    case: UseCase,
+    data: DataRef,
+    fitted: training.Fitted,
+    rows: pl.DataFrame,
+    evaluated: Evaluation,
+    recipe_of: ModelRef | None = None,
+) -> Candidate:
+    """A fitted model with its manifest, golden rows, reference and tags, ready to be recorded."""
+    made_from = manifest(case, data, fitted, rows, recipe_of)
+    booster = scoring.booster(fitted.model)
+    scores = scoring.predict(case, booster, rows)
+    return Candidate(
+        name=case.name,
+        model=fitted.model,
+        manifest=made_from,
+        evaluation=evaluated,
+        golden=scoring.golden_rows(case, booster, rows),
+        params={**case.training.params, "rounds": fitted.best_rounds, "seed": case.training.seed},
+        tags={name: str(made_from[name]) for name in ("data_commit", "use_case_version", "code_version", "fitted_until")},
+        documents={
+            "reference": references.reference(case, rows, rows["_target"], scores),
+            "importances": {"format_version": FORMAT, "gain": fitted.importances},
+        },
+        input_dtypes={name: str(rows.schema[name]) for name in features.feature_names(case)},
+    )
+
+
+def manifest(
+    case: UseCase, data: DataRef, fitted: training.Fitted, rows: pl.DataFrame, recipe_of: ModelRef | None
+) -> Mapping[str, Any]:
+    """What a model was made from, enough to make it again."""
+    newest = rows[case.time].max() if case.time else None
+    return {
+        "format_version": FORMAT,
+        "use_case": case.name,
+        "use_case_version": case.version(),
+        "contract_versions": {i.name: i.contract.version() for i in case.inputs},
+        "data_store": data.store,
+        "data_commit": data.commit,
+        "row_digest": features.row_digest(rows),
+        "rows": rows.height,
+        "fitted_until": newest.isoformat() if isinstance(newest, datetime) else None,
+        "params": dict(case.training.params),
+        "seed": case.training.seed,
+        "rounds": fitted.best_rounds,
+        "code_version": version("penstock"),
+        "recipe_of": recipe_of.version if recipe_of else None,
+        "model_sha256": training.sha256(fitted.model),
+    }

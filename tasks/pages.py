@@ -1,0 +1,69 @@
+"""What flows show in the dashboard: Markdown made from typed results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from schemas.results import Delivery, Monitoring, Scores, Training
+
+
+def audit_page(delivery: Delivery) -> str:
+    """What the contract said about one source."""
+    lines = [f"**{delivery.source}** -> {delivery.input}: **{delivery.status}**. {delivery.why}"]
+    if audit := delivery.audit:
+        counts = [("rows", audit.rows), ("accepted", audit.accepted), ("rejected", audit.rejected)]
+        lines += ["", table(("", "count"), [(name, f"{n:,}") for name, n in [*counts, ("redelivered", audit.redelivered)]])]
+        reasons = [(r.column or "", r.check, f"{r.rows:,}", "; ".join(r.examples[:3])) for r in audit.reasons[:10]]
+        if reasons:
+            lines += ["", table(("column", "check", "rows", "for example"), reasons)]
+    if delivery.branch:
+        lines += ["", f"Left for inspection on branch `{delivery.branch}`."]
+    return "\n".join(lines)
+
+
+def training_page(result: Training) -> str:
+    """What became of a challenger, with the gate's evidence."""
+    model = f" v{result.model.version}" if result.model else ""
+    lines = [f"**{result.use_case}{model}: {result.status}**. {result.why}"]
+    if result.metrics:
+        lines += [
+            "",
+            table(("metric", "on the gate's window"), [(n, f"{v:.4f}") for n, v in sorted(result.metrics.items())]),
+        ]
+    if result.verdict and result.verdict.checks:
+        checks = [("passed" if c.passed else "**failed**", c.name, c.detail) for c in result.verdict.checks]
+        lines += ["", table(("", "check", "what it saw"), checks)]
+    return "\n".join(lines)
+
+
+def scores_page(result: Scores) -> str:
+    """How many rows went into which category."""
+    model = f" by v{result.model.version}" if result.model else ""
+    lines = [f"**{result.use_case}: {result.status}{model}**. {result.why}"]
+    if result.categories:
+        lines += ["", table(("category", "rows"), [(name, f"{n:,}") for name, n in result.categories.items()])]
+    return "\n".join(lines)
+
+
+def monitoring_page(result: Monitoring) -> str:
+    """Drift, realized metrics and the decision."""
+    word = "retrain" if result.decision.retrain else "keep the champion"
+    lines = [f"**{word}**: {result.decision.why}"]
+    if result.drift:
+        lines += ["", f"Drift: **{result.drift.status}**. {result.drift.why}"]
+        worst = sorted(result.drift.columns, key=lambda c: -c.score)[:10]
+        rows = [(c.column, c.method, f"{c.score:.3f}", "yes" if c.drifted else "", f"{c.importance:.1%}") for c in worst]
+        lines += ["", table(("column", "distance", "score", "drifted", "importance"), rows)] if rows else []
+        lines += ["", f"Report: `{result.drift.report}`"] if result.drift.report else []
+    if result.realized:
+        lines += ["", f"Labels have come for {result.coverage:.1%} of the predictions."]
+        lines += ["", table(("metric", "realized"), [(n, f"{v:.4f}") for n, v in sorted(result.realized.metrics.items())])]
+    return "\n".join(lines)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    body = [head, ["---"] * len(head), *rows]
+    return "\n".join(
+        "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in body
+    )

@@ -1,0 +1,66 @@
+"""The command line's habits, seen from outside and without Prefect."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deployments.cli import COMMANDS
+from deployments.commands.common import explain, guarded
+from schemas.errors import Refused, ServiceUnavailable, UsageError
+
+PENSTOCK = str(Path(sys.executable).with_name("penstock"))
+
+
+def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([PENSTOCK, *arguments], capture_output=True, text=True, check=False, cwd=cwd)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_json_and_debug(command: str) -> None:
+    result = run(command, "--help")
+    assert result.returncode == 0
+    assert "--json" in result.stdout
+    assert "--debug" in result.stdout
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = (
+        "import sys\nsys.argv = ['penstock', '--help']\n"
+        "try:\n    from deployments.cli import main; main()\nexcept SystemExit: pass\n"
+        "print([m for m in ('prefect', 'polars', 'pydantic', 'mlflow', 'rich', 'pandera') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip().endswith("[]")
+
+
+@pytest.mark.parametrize("arguments", [("nonsense",), ("ingest",), ("train", "flights", "--device", "tpu")])
+def test_wrong_usage_is_code_2(arguments: tuple[str, ...]) -> None:
+    result = run(*arguments)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (UsageError("no such file"), 2, "no such file"),
+        (Refused("worse than\nthe champion"), 1, "worse than the champion"),
+        (ServiceUnavailable("MLflow is down"), 3, "MLflow is down"),
+        (httpx.ConnectError("refused"), 3, "PREFECT_API_URL"),
+        (RuntimeError("Failed to reach API at http://x"), 3, "PREFECT_API_URL"),
+        (KeyError("surprise"), 1, "--debug"),
+    ],
+)
+def test_an_error_is_one_line_and_a_code(error: Exception, code: int, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> int:
+        raise error
+
+    assert explain(error)[1] == code
+    assert guarded(fail, debug=False) == code
+    out = capsys.readouterr()
+    assert out.out == ""
+    assert says in out.err
+    assert out.err.count("\n") == 1
