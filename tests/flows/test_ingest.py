@@ -5,11 +5,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from tasks.landing import land_flights
 
 from flows.ingest import ingest
 from schemas.errors import UsageError
 from schemas.settings import Settings
-from tasks.landing import land_flights
 from tasks.versions import open_store
 
 
@@ -46,7 +46,9 @@ def test_a_frame_is_a_source_like_any_other(settings: Settings, january: dict[st
     assert ingest("flights", frame.to_pandas(), input="weather").deliveries[0].status == "already done"
 
 
-def test_a_source_with_too_many_bad_rows_stays_on_its_branch(settings: Settings, january: dict[str, Path], tmp_path: Path) -> None:
+def test_a_source_with_too_many_bad_rows_stays_on_its_branch(
+    settings: Settings, january: dict[str, Path], tmp_path: Path
+) -> None:
     head, *lines = january["flights"].read_text().splitlines()
     spoilt = [line.replace("EWR", "XXX") for line in lines[:1000]]
     path = tmp_path / "flights-spoilt.csv"
@@ -88,6 +90,6 @@ def test_a_source_that_cannot_be_read_is_refused_and_stays(
     ("use_case", "source", "says"),
     [("flights", "nowhere.csv", "nowhere.csv"), ("flight", "x.csv", "registered"), ("flights", ".", "folder|directory")],
 )
-def test_what_cannot_be_is_a_usage_error(settings: Settings, use_case: str, source: str, says: str) -> None:  # noqa: ARG001
+def test_what_cannot_be_is_a_usage_error(settings: Settings, use_case: str, source: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         ingest(use_case, source, input="flights")
