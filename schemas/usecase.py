@@ -124,7 +124,7 @@ class MonitorPolicy:
     `method` and `threshold` say when a column drifted (Wasserstein is for numbers; categories then take Jensen-Shannon).
     `impact` is the share of the model's gain that lies in drifted features from which drift is worth a warning.
     Loss is in the unit of the gate's metric: `loss_tolerance` above its level at promotion asks for retraining. A request
-    that brought no new champion raises that tolerance by the share `hysteresis`; none follows another within `cooldown_days`.
+    that the gate refused raises that tolerance by the share `hysteresis`; none follows another within `cooldown_days`.
     """
 
     method: Literal["wasserstein", "psi", "jensenshannon"] = "wasserstein"
