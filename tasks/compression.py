@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.references import Categories, Marginal, Numbers
+from tasks.references import CATEGORIES, Categories, Marginal, Numbers
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
@@ -131,9 +131,9 @@ def _codes(counts: Counts) -> NDArray[np.float64]:
 
 
 def _aligned(reference: Categories, window: Categories) -> tuple[list[str], Counts, Counts]:
-    """Labels of either side and both counts. Where the reference lists only its most frequent, the rest is one category."""
-    fresh = [] if reference.other else [label for label in window.counts if label not in reference.counts]
-    labels = [*reference.counts, *fresh]
+    """Labels of either side and both counts. Categories that the reference had no room for are compared as one."""
+    fresh = (label for label in window.counts if label not in reference.counts)
+    labels = [*reference.counts, *islice(fresh, 0 if reference.other else CATEGORIES)]
     left, right = (np.array([side.counts.get(label, 0) for label in labels], np.int64) for side in (reference, window))
     rest = (reference.other, window.values - int(right.sum()))
     if any(rest):

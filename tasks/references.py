@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,8 @@ from schemas.usecase import UseCase
 
 FORMAT = 1
 BINS = 1000  # 5,000 bring a Wasserstein score no nearer, not even on heavy tails
-CATEGORIES = 10_000
-LARGEST = 1e150  # beyond it squares overflow
+CATEGORIES = 1000  # that a reference lists; the rows of all others are counted together
+LARGEST = np.float64(1e150)  # beyond it squares overflow
 
 TARGET = "_target"
 SCORE = "_score"
@@ -57,7 +58,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Categories:
-    """Marginal of a categorical column: counts, most frequent first, and the rows of all categories that are not listed."""
+    """Marginal of a categorical column: counts, most frequent first; a stored one lists CATEGORIES, `other` is the rest."""
 
     rows: int
     nulls: int
@@ -191,13 +192,18 @@ def _cuts(runs: NDArray[np.int64], rows: int, bins: int) -> NDArray[np.int64]:
 
 def _categories(column: pl.Series) -> Categories:
     found = column.alias("value").drop_nulls().value_counts(name="count").with_columns(pl.col("value").cast(pl.String))
-    pairs = found.sort(["count", "value"], descending=[True, False]).rows()
-    kept = dict(pairs[:CATEGORIES])
-    values = len(column) - column.null_count()
-    return Categories(len(column), len(column) - values, kept, values - sum(kept.values()))
+    pairs = found.sort(["count", "value"], descending=[True, False]).iter_rows()
+    return Categories(len(column), column.null_count(), dict(pairs))
+
+
+def _listed(marginal: Categories) -> Categories:
+    kept = dict(islice(marginal.counts.items(), CATEGORIES))
+    return replace(marginal, counts=kept, other=marginal.values - sum(kept.values()))
 
 
 def _to_json(marginal: Marginal) -> dict[str, Any]:
+    if isinstance(marginal, Categories):
+        marginal = _listed(marginal)
     fields = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in vars(marginal).items()}
     return {"kind": "numbers" if isinstance(marginal, Numbers) else "categories", **fields}
 
