@@ -62,10 +62,10 @@ def on_all_rows(before: pl.DataFrame, after: pl.DataFrame, method: str) -> Mappi
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("moved", [0.0, 0.3])
-def test_scores_are_those_of_evidently_on_all_rows(method: str, moved: float) -> None:
+def test_scores_are_those_of_evidently_on_all_rows(method: str, moved: float, tmp_path: Path) -> None:
     before, after = rows(0.0), rows(moved)
     stored = json.loads(json.dumps(reference(case(before), before)))
-    verdict = drift(case(before, method=method), stored, after)
+    verdict = drift(case(before, method=method), stored, after, report=tmp_path / "report.html")
     found = {column.column: column.score for column in verdict.columns}
     assert found == pytest.approx(on_all_rows(before, after, method), abs=0.005)
     assert verdict.status == ("drift" if moved else "no drift")
@@ -83,7 +83,7 @@ def test_scores_and_target_are_compared_where_they_are_there() -> None:
     verdict = drift(CASE, stored, window)
     assert [c.column for c in verdict.columns if c.drifted] == ["_score"]
     assert "_target" not in {c.column for c in verdict.columns}
-    assert drift(CASE, stored, BEFORE).status == "no drift"
+    assert drift(CASE, stored, BEFORE.with_columns(_target=pl.lit(None, pl.Boolean))).status == "no drift"
 
 
 def test_impact_is_the_share_of_the_gain_in_what_drifted() -> None:
@@ -160,6 +160,7 @@ def test_the_report_is_one_whole_page_in_place_of_the_last(tmp_path: Path) -> No
     assert page.rstrip().endswith("</html>")
     assert all(name in page for name in BEFORE.columns)
     assert list(path.parent.iterdir()) == [path]
+    assert verdict.model_copy(update={"report": None}) == drift(CASE, STORED, BEFORE, GAINS)
 
 
 def test_a_report_that_cannot_be_written_leaves_the_last_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,13 +172,15 @@ def test_a_report_that_cannot_be_written_leaves_the_last_one(tmp_path: Path, mon
     assert (path.read_text(), list(tmp_path.iterdir())) == ("old", [path])
 
 
-def test_nothing_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_printed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     drift(CASE, STORED, BEFORE)
+    drift(CASE, STORED, BEFORE, report=tmp_path / "report.html")
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_column_that_evidently_loses_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_column_that_evidently_loses_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_report, *rest = module._evidently()
     monkeypatch.setattr(module, "_evidently", lambda: (lambda metrics: make_report(metrics[1:]), *rest))
     with pytest.raises(PenstockError, match="no score for normal"):
-        drift(CASE, STORED, BEFORE)
+        drift(CASE, STORED, BEFORE, report=tmp_path / "march.html")
+    assert not list(tmp_path.iterdir())
