@@ -169,7 +169,9 @@ def _sorted(column: pl.Series) -> NDArray[Any]:
     values = np.sort(column.drop_nulls().to_numpy())
     if column.dtype.is_integer():
         return values
-    limit = values.dtype.type(min(LARGEST, np.finfo(values.dtype).max))  # of the same type, or all values are converted
+    limit = values.dtype.type(
+        min(LARGEST, float(np.finfo(values.dtype).max))
+    )  # of the same type, or all values are converted
     return values[np.searchsorted(values, -limit) : np.searchsorted(values, limit, side="right")]
 
 
