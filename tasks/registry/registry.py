@@ -123,7 +123,7 @@ class MlflowRegistry:
         reach("registry.after_log")
         tags = {
             **candidate.tags,
-            **{f"penstock.{key}": str(candidate.manifest[key]) for key in LINEAGE if key in candidate.manifest},
+            **{f"penstock.{key}": str(candidate.manifest[key]) for key in LINEAGE if candidate.manifest.get(key)},
             MANIFEST: digest,
             MODEL: contents.sha256(candidate.model),
             RECORD: record,

@@ -26,7 +26,7 @@ def translated(error: Exception, tried: str, url: str) -> PenstockError:
     """The error to raise for one of MLflow's, of its database or of the connection."""
     code = str(getattr(error, "error_code", ""))
     status = getattr(getattr(error, "response", None), "status_code", 0)
-    if code in MISSING or status == 404 or isinstance(error, FileNotFoundError):
+    if code in MISSING or status == 404 or re.search(r"\b404 Client Error|No such file", str(error)):
         return NotFound(f"cannot {tried}: not in the registry {url} ({_short(error)})")
     if code in DENIED or status in (401, 403):
         return UsageError(
