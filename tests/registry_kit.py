@@ -96,7 +96,7 @@ def server() -> Server:
         process = subprocess.Popen(command, env=environment, cwd=home, stdout=log, stderr=log)
     atexit.register(_stop, process)
     url = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not _healthy(url):
         assert process.poll() is None, (home / "log").read_text()
         assert time.monotonic() < deadline, (home / "log").read_text()
