@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import string
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -315,11 +316,14 @@ def test_keys_are_found_range_by_range(keys: list[int], part: int) -> None:
     assert found.known.tolist() == frame["k"].is_in([3, 4]).to_list()
 
 
-def test_many_partitions_and_little_memory_lose_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("day_of", "part_rows"), [(lambda n: n % 7, 50), (lambda n: n // 2, 2)], ids=["mixed", "in order"])
+def test_many_partitions_and_little_memory_lose_no_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, day_of: Callable[[int], int], part_rows: int
+) -> None:
     monkeypatch.setattr("tasks.audit_output.CELLS", 40)
-    frame = trades(*((n, f"d{n % 7}", 1.0, "buy") for n in range(500)))
-    done = audit(parsed(tmp_path / "parts", frame, 50), SPEC, tmp_path / "audit")
-    assert sum(part.rows for part in done.accepted) == 500
+    frame = trades(*((n, f"d{day_of(n)}", 1.0, "buy") for n in range(200)))
+    done = audit(parsed(tmp_path / "parts", frame, part_rows), SPEC, tmp_path / "audit")
+    assert sum(part.rows for part in done.accepted) == 200
     back = pl.concat([pl.read_parquet(part.path).with_columns(p=pl.lit(part.partition)) for part in done.accepted])
     assert back.filter(pl.col("p") != pl.col("day")).is_empty()
     assert back.drop("p").sort("id").equals(frame)
