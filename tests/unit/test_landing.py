@@ -17,13 +17,16 @@ from tasks.landing import WRITABLE, land_flights
 from tasks.parsing.streams import format_of
 
 
+Tables = dict[str, pl.DataFrame]
+
+
 @pytest.fixture(scope="module")
-def tables() -> dict[str, pl.DataFrame]:
+def tables() -> Tables:
     return landing.flights_of_the_year()
 
 
 def test_each_input_and_month_is_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tables: dict[str, pl.DataFrame]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tables: Tables
 ) -> None:
     monkeypatch.setattr(landing, "flights_of_the_year", lambda days: tables)
     files = land_flights(tmp_path, [2, 1, 2])
