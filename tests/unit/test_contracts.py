@@ -23,7 +23,8 @@ from tasks import contracts
 from tasks.compilation import compile_contract
 from tasks.contracts import audit, split, touched
 from tasks.ingestion import Parsed
-from tasks.parsing.conversion import ROW, UNTYPED, UNTYPED_DTYPE
+from tasks.parsing.conversion import ROW
+from tests.unit.trades import GOOD, SPEC, Trade, parsed, trades
 
 Utc = Annotated[pl.Datetime, "us", "UTC"]
 NAN, INF = float("nan"), float("inf")
@@ -134,58 +135,15 @@ def test_the_compiled_audit_and_pandera_reject_the_same_rows_for_the_same_checks
     assert we_say(contract, frame) == pandera_says(contract, frame)
 
 
-class Trade(Contract):
-    """A small contract with everything an audit does."""
-
-    id: int = column(ge=0)
-    day: str = column()
-    price: float = column(nullable=True, ge=0)
-    side: str = column(isin=("buy", "sell"))
-
-    @rule
-    @classmethod
-    def sold_at_a_price(cls) -> pl.Expr:
-        """Nothing is sold for nothing."""
-        return (pl.col("side") != "sell") | (pl.col("price") > 0)
-
-    class Config:
-        unique = ["id", "day"]
-
-
 class FirstStays(Trade):
     class Config:
         unique = ["id", "day"]
         metadata = {"first_stays": True}
 
 
-SPEC = Input(name="trades", contract=Trade, partition=pl.col("day"), max_rejected_share=0.5)
-TYPES = Trade.dtypes()
-
-
-def trades(*rows: tuple[Any, ...]) -> pl.DataFrame:
-    return pl.DataFrame(list(rows), schema=TYPES, orient="row")
-
-
-def parsed(
-    folder: Path, frame: pl.DataFrame, part_rows: int = 2, untyped: dict[int, list[dict[str, Any]]] | None = None
-) -> Parsed:
-    """A frame as the parsing child would leave it."""
-    told = [(untyped or {}).get(row, []) for row in range(1, frame.height + 1)]
-    full = frame.with_row_index(ROW, 1).cast({ROW: pl.UInt64}).with_columns(pl.Series(UNTYPED, told, dtype=UNTYPED_DTYPE))
-    folder.mkdir(exist_ok=True)
-    parts = []
-    for at, piece in enumerate(full.select(*frame.columns, ROW, UNTYPED).iter_slices(part_rows)):
-        parts.append(folder / f"{at}.parquet")
-        piece.write_parquet(parts[-1])
-    return Parsed(tuple(parts), frame.height, tuple(frame.columns), "5" * 64)
-
-
 def rejected(done: contracts.Audited) -> dict[int, list[str]]:
     frames = [pl.read_parquet(part.path) for part in done.rejected]
     return {row: checks for frame in frames for row, checks in frame.select(ROW, "_checks").iter_rows()}
-
-
-GOOD = [(n, day, 1.5, "buy") for day in ("mon", "tue") for n in range(3)]
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["mon", "tue"])), max_size=8))

@@ -16,7 +16,6 @@ from tasks.ingestion import fingerprint
 from tasks.landing import WRITABLE, land_flights
 from tasks.parsing.streams import format_of
 
-
 Tables = dict[str, pl.DataFrame]
 
 
@@ -25,9 +24,7 @@ def tables() -> Tables:
     return landing.flights_of_the_year()
 
 
-def test_each_input_and_month_is_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tables: Tables
-) -> None:
+def test_each_input_and_month_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tables: Tables) -> None:
     monkeypatch.setattr(landing, "flights_of_the_year", lambda days: tables)
     files = land_flights(tmp_path, [2, 1, 2])
     assert [str(path.relative_to(tmp_path)) for path in files] == [
@@ -60,7 +57,7 @@ def test_a_label_says_what_became_of_the_flight_and_when_it_was_known(tables: Ta
     labels = tables["labels"]
     assert dict(labels["outcome"].value_counts().iter_rows()) == {"arrived": 327346, "cancelled": 8255, "diverted": 1175}
     assert (labels["labelled_at"] - labels["time_hour"]).unique().to_list() == [timedelta(days=1)]
-    assert landing._tables(28)["labels"].select(
+    assert landing.flights_of_the_year(28)["labels"].select(
         (pl.col("labelled_at") - pl.col("time_hour")).max()
     ).collect().item() == timedelta(28)
 
