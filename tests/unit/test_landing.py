@@ -59,7 +59,7 @@ def test_a_label_says_what_became_of_the_flight_and_when_it_was_known(tables: Ta
     assert (labels["labelled_at"] - labels["time_hour"]).unique().to_list() == [timedelta(days=1)]
     assert landing.flights_of_the_year(28)["labels"].select(
         (pl.col("labelled_at") - pl.col("time_hour")).max()
-    ).collect().item() == timedelta(28)
+    ).item() == timedelta(28)
 
 
 @pytest.mark.parametrize(
