@@ -194,7 +194,8 @@ class MlflowStore:
         def effect(client: MlflowClient) -> None:
             client.log_batch(run_id, metrics, params, [RunTag(name, value) for name, value in tags.items()])
             client.log_inputs(run_id, [_dataset(candidate)])
-            if not client.get_run(run_id).outputs.model_outputs:
+            outputs = client.get_run(run_id).outputs
+            if outputs is None or not outputs.model_outputs:
                 client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
             client.finalize_logged_model(model_id, "READY")
             client.set_terminated(run_id, "FINISHED")
