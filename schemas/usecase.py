@@ -119,12 +119,20 @@ class GatePolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class MonitorPolicy:
-    """When drift and loss are worth an alert, and when a retraining."""
+    """When drift and loss are worth an alert, and when a retraining.
+
+    `method` and `threshold` say when a column drifted (Wasserstein is for numbers; categories then take Jensen-Shannon).
+    `impact` is the share of the model's gain that lies in drifted features from which drift is worth a warning.
+    Loss is in the unit of the gate's metric: `loss_tolerance` above its level at promotion asks for retraining. A request
+    that the gate refused raises that tolerance by the share `hysteresis`; none follows another within `cooldown_days`.
+    """
 
     method: Literal["wasserstein", "psi", "jensenshannon"] = "wasserstein"
     threshold: float = 0.1
+    impact: float = 0.1
     min_rows: int = 200
     loss_tolerance: float = 0.01
+    hysteresis: float = 0.5
     max_age_days: int = 28
     cooldown_days: int = 6
 

@@ -82,11 +82,13 @@ class ColumnDrift(Value):
     score: float = Field(ge=0)
     threshold: float = Field(gt=0)
     importance: float = Field(default=0.0, ge=0, description="share of the model's gain, sums to 1 over features")
+    null_share: float = Field(default=0.0, ge=0, le=1, description="of the window; the score is that of the other rows")
+    reference_null_share: float = Field(default=0.0, ge=0, le=1)
 
     @property
     def drifted(self) -> bool:
-        """Whether the score reaches the threshold."""
-        return self.score >= self.threshold
+        """Whether the score reaches the threshold, or the share of nulls moved by as much."""
+        return max(self.score, abs(self.null_share - self.reference_null_share)) >= self.threshold
 
     @field_validator("score")
     @classmethod
@@ -103,12 +105,40 @@ class DriftVerdict(Value):
     why: str = Field(description="one sentence")
     rows: int = Field(ge=0)
     columns: tuple[ColumnDrift, ...] = ()
+    unscored: Mapping[str, str] = Field(default={}, description="columns that could not be judged, and why")
     report: str | None = Field(default=None, description="where the Evidently HTML lies")
 
     @property
     def share(self) -> float:
         """Share of the columns that drifted."""
         return sum(c.drifted for c in self.columns) / len(self.columns) if self.columns else 0.0
+
+    @property
+    def impact(self) -> float:
+        """Share of the model's gain that lies in the columns that drifted."""
+        return sum(c.importance for c in self.columns if c.drifted)
+
+
+class Realized(Value):
+    """What one model was worth in one window of time, as far as labels were known."""
+
+    window: tuple[datetime, datetime] = Field(description="start, included, and end, excluded")
+    predictions: int = Field(ge=0)
+    labelled: int = Field(ge=0, description="predictions whose label was known")
+    evaluation: Evaluation | None = Field(default=None, description="none where no label had an outcome")
+
+    @property
+    def coverage(self) -> float:
+        """Share of the predictions whose label was known."""
+        return self.labelled / self.predictions if self.predictions else 0.0
+
+
+class Performance(Value):
+    """Realized metrics by window and model, with what was known at `as_of` (none: with all that is known)."""
+
+    as_of: datetime | None
+    windows: tuple[Realized, ...] = ()
+    unknown_labels: int = Field(default=0, ge=0, description="keys with a label but no prediction: ignored")
 
 
 class Decision(Value):
@@ -117,6 +147,8 @@ class Decision(Value):
     retrain: bool
     why: str = Field(description="one sentence")
     cause: Literal["loss", "drift", "age", "first model", "none"] = "none"
+    loss: float | None = Field(default=None, description="the loss that was judged, the worse of realized and estimated")
+    limit: float | None = Field(default=None, description="the loss beyond which retraining is asked for")
 
 
 class Alert(Value):

@@ -1,0 +1,76 @@
+"""Alerts: what a person should look at, from verdicts. Records only; sending them is somebody else's work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from schemas.usecase import UseCase
+from schemas.verdicts import Alert, AuditVerdict, Decision, DriftVerdict, GateVerdict
+
+Verdict = AuditVerdict | DriftVerdict | GateVerdict | Decision
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Causes that are new, and causes that are over."""
+
+    raised: tuple[Alert, ...]
+    resolved: tuple[Alert, ...]
+
+
+def alerts(use_case: UseCase, verdict: Verdict) -> tuple[Alert, ...]:
+    """What a verdict is worth saying, one alert a cause; none where all is well. Each names its section of the runbook."""
+    match verdict:
+        case AuditVerdict():
+            return _of_audit(use_case, verdict)
+        case DriftVerdict():
+            return _of_drift(use_case, verdict)
+        case GateVerdict():
+            return () if verdict.promoted else (_alert(use_case, "gate.refused", "warning", verdict.why),)
+        case Decision():
+            return _of_decision(use_case, verdict)
+
+
+def changes(before: Iterable[Alert], now: Iterable[Alert]) -> Changes:
+    """What is new and what is over between two states, told apart by use case and cause."""
+    old, new = ({(a.use_case, a.cause): a for a in state} for state in (before, now))
+    return Changes(
+        raised=tuple(alert for key, alert in new.items() if key not in old),
+        resolved=tuple(alert for key, alert in old.items() if key not in new),
+    )
+
+
+def _of_audit(use_case: UseCase, verdict: AuditVerdict) -> tuple[Alert, ...]:
+    if not verdict.publishable:
+        return (_alert(use_case, f"audit.unpublished.{verdict.input}", "critical", verdict.why),)
+    if verdict.rejected:
+        return (_alert(use_case, f"audit.rejected.{verdict.input}", "warning", verdict.why),)
+    return ()
+
+
+def _of_drift(use_case: UseCase, verdict: DriftVerdict) -> tuple[Alert, ...]:
+    found = []
+    if verdict.status == "drift":
+        level: Severity = "warning" if verdict.impact >= use_case.monitor.impact else "info"
+        found.append(_alert(use_case, "drift.features", level, verdict.why))
+    if verdict.unscored or verdict.status == "not enough evidence":
+        found.append(_alert(use_case, "drift.undecided", "warning", verdict.why))
+    return tuple(found)
+
+
+def _of_decision(use_case: UseCase, verdict: Decision) -> tuple[Alert, ...]:
+    if verdict.loss is not None and verdict.limit is not None and verdict.loss > verdict.limit:
+        return (_alert(use_case, "model.loss", "critical", verdict.why),)
+    if verdict.cause == "age":
+        return (_alert(use_case, "model.age", "info", verdict.why),)
+    return ()
+
+
+Severity = Literal["info", "warning", "critical"]
+
+
+def _alert(use_case: UseCase, cause: str, severity: Severity, summary: str) -> Alert:
+    section = "-".join(cause.split(".")[:2])
+    return Alert(use_case=use_case.name, cause=cause, severity=severity, summary=summary, runbook=section)

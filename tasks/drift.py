@@ -1,0 +1,190 @@
+"""Drift: how far a window lies from what the model was trained on. The one module that imports Evidently, and late (6 s)."""
+
+from __future__ import annotations
+
+import html
+import os
+import warnings
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+import polars as pl
+
+from schemas.errors import PenstockError
+from schemas.usecase import UseCase
+from schemas.verdicts import ColumnDrift, DriftVerdict
+from tasks.compression import Frames, frames
+from tasks.references import SCORE, TARGET, Categories, Marginal, read, summaries
+
+ONE_CATEGORY = "one category only"
+
+
+def drift(
+    use_case: UseCase,
+    reference: Mapping[str, Any] | None,
+    window: pl.DataFrame,
+    importances: Mapping[str, float] | None = None,
+    *,
+    report: Path | None = None,
+) -> DriftVerdict:
+    """Distance of each column of a window from the reference, by Evidently, and its HTML at `report`.
+
+    The window holds the features; `_target` and the scores (references.with_scores) are compared where they are there.
+    `importances` are gains by feature, of any sum. Where a feature cannot be judged (missing, all null, of another type, one
+    category only) or rows are too few, the verdict is "drift" if another column shows it and else "not enough evidence".
+    Raises UsageError for a reference of an unknown format.
+    """
+    policy = use_case.monitor
+    if not reference:
+        return _undecided(window.height, "the model has no reference; train it again to store one")
+    if window.height < policy.min_rows:
+        return _undecided(window.height, f"the window has {window.height:,} rows, fewer than {policy.min_rows:,}")
+    known = read(reference)
+    if (rows := int(reference["rows"])) < policy.min_rows:
+        return _undecided(window.height, f"the reference has {rows:,} rows, fewer than {policy.min_rows:,}")
+    names = [name for name in (*use_case.features, *_outcomes(known)) if name in known and name in window.columns]
+    seen = summaries(window, names)
+    unscored = {name: why for name in use_case.features if (why := _unfit(known.get(name), seen.get(name)))}
+    names = [name for name in names if not _unfit(known[name], seen[name])]
+    gains = _shares(use_case, importances or {})
+    names.sort(key=lambda name: -gains.get(name, 0.0))
+    columns: tuple[ColumnDrift, ...] = ()
+    if names:
+        pair = frames({name: known[name] for name in names}, {name: seen[name] for name in names}, policy.method)
+        about = f"{use_case.name}: window of {window.height:,} rows against the {rows:,} the model was trained on"
+        scores = _scores(pair, policy.method, policy.threshold, report, about)
+        columns = tuple(_column(use_case, name, scores[name], gains, known[name], seen[name]) for name in names)
+    unscored |= {c.column: ONE_CATEGORY for c in columns if not c.drifted and _single(known[c.column], seen[c.column])}
+    columns = tuple(c for c in columns if c.column not in unscored)
+    return _verdict(window.height, columns, unscored, str(report) if report and names else None)
+
+
+def method_for(method: str, *, numeric: bool) -> str:
+    """Evidently's name of the distance: Wasserstein is for numbers, categories then take Jensen-Shannon."""
+    return "jensenshannon" if method == "wasserstein" and not numeric else method
+
+
+def _outcomes(known: Mapping[str, Marginal]) -> list[str]:
+    return [name for name in known if name == TARGET or name.startswith(SCORE)]
+
+
+def _unfit(known: Marginal | None, seen: Marginal | None) -> str | None:
+    """Why a column cannot be compared, or None where it can."""
+    if known is None:
+        return "not in the reference"
+    if seen is None:
+        return "missing from the window"
+    if not known.values:
+        return "all null in the reference"
+    if not seen.values:
+        return "all null in the window"
+    if type(known) is not type(seen):
+        return f"{type(known).__name__.lower()} in the reference, {type(seen).__name__.lower()} in the window"
+    return None
+
+
+def _single(known: Marginal, seen: Marginal) -> bool:
+    return any(isinstance(side, Categories) and len(side.counts) < 2 for side in (known, seen))
+
+
+def _shares(use_case: UseCase, importances: Mapping[str, float]) -> dict[str, float]:
+    gains = {name: max(importances.get(name, 0.0), 0.0) for name in use_case.features}
+    total = sum(gains.values())
+    return {name: gain / total for name, gain in gains.items()} if total else {}
+
+
+def _column(
+    use_case: UseCase, name: str, score: float, gains: Mapping[str, float], known: Marginal, seen: Marginal
+) -> ColumnDrift:
+    policy = use_case.monitor
+    return ColumnDrift(
+        column=name,
+        method=method_for(policy.method, numeric=not isinstance(known, Categories)),
+        score=score,
+        threshold=policy.threshold,
+        importance=gains.get(name, 0.0),
+        null_share=seen.nulls / seen.rows,
+        reference_null_share=known.nulls / known.rows,
+    )
+
+
+def _undecided(rows: int, why: str) -> DriftVerdict:
+    return DriftVerdict(status="not enough evidence", why=why, rows=rows)
+
+
+def _verdict(rows: int, columns: tuple[ColumnDrift, ...], unscored: Mapping[str, str], report: str | None) -> DriftVerdict:
+    drifted = sorted((c for c in columns if c.drifted), key=lambda c: (-c.importance, -c.score))
+    missing = "not judged: " + ", ".join(f"{name} ({why})" for name, why in unscored.items()) if unscored else ""
+    verdict = DriftVerdict(status="drift", why="", rows=rows, columns=columns, unscored=unscored, report=report)
+    if drifted:
+        told = ", ".join(_told(c) for c in drifted[:3]) + (", ..." if len(drifted) > 3 else "")
+        why = f"{len(drifted)} of {len(columns)} columns drifted, with {verdict.impact:.0%} of the model's gain: {told}"
+        return verdict.model_copy(update={"why": "; ".join(filter(None, (why, missing)))})
+    if unscored or not columns:
+        return verdict.model_copy(update={"status": "not enough evidence", "why": missing or "no column to compare"})
+    most = max(columns, key=lambda c: c.score)
+    why = f"none of {len(columns)} columns drifted; the most moved is {_told(most)}, below {most.threshold}"
+    return verdict.model_copy(update={"status": "no drift", "why": why})
+
+
+def _told(column: ColumnDrift) -> str:
+    nulls = abs(column.null_share - column.reference_null_share) >= column.threshold
+    moved = f", null {column.null_share:.0%} instead of {column.reference_null_share:.0%}" if nulls else ""
+    return f"{column.column} ({column.score:.2f}{moved})"
+
+
+@cache
+def _evidently() -> tuple[Any, Any, Any, Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations in what Evidently imports
+        from evidently import DataDefinition, Dataset, Report  # type: ignore[import-untyped]
+        from evidently.metrics import ValueDrift  # type: ignore[import-untyped]
+    return Report, Dataset, DataDefinition, ValueDrift
+
+
+def _scores(pair: Frames, method: str, threshold: float, report: Path | None, about: str) -> dict[str, float]:
+    """Evidently's score of each column; its warnings about the numbers are dropped, its errors are not."""
+    make_report, dataset, definition, value_drift = _evidently()
+    roles = definition(numerical_columns=list(pair.numerical), categorical_columns=list(pair.categorical))
+    metrics = [
+        value_drift(column=name, method=method_for(method, numeric=name in pair.numerical), threshold=threshold)
+        for name in pair.reference.columns
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sides = (dataset.from_pandas(side, roles) for side in (pair.window, pair.reference))
+        snapshot = make_report(metrics).run(*sides)
+        found = {metric["config"]["column"]: float(metric["value"]) for metric in snapshot.dict()["metrics"]}
+        if report:
+            _write(report, _with_heading(snapshot.get_html_str(as_iframe=False), about))
+    if missing := sorted(set(pair.reference.columns) - set(found)):
+        raise PenstockError(
+            f"Evidently gave no score for {', '.join(missing)}; its version may not fit this one of Penstock"
+        )
+    return found
+
+
+def _with_heading(page: str, about: str) -> str:
+    """Evidently's page, with a line that says what was compared: its charts count the rows of compressed columns."""
+    note = (
+        f"{html.escape(about)}. Shares and distances are those of all rows; row counts in charts are of compressed columns."
+    )
+    line = f'<p style="font: 14px sans-serif; margin: 12px 24px">{note}</p>'
+    return page.replace("<body>", f"<body>{line}", 1)
+
+
+def _write(path: Path, page: str) -> None:
+    """The page is there as a whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        try:
+            file.write(page)
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(file.name, path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise

@@ -1,0 +1,15 @@
+"""Flows run against a real Prefect server: one a test process, in a folder of its own."""
+
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def prefect_server() -> Iterator[None]:
+    from prefect.testing.utilities import prefect_test_harness
+
+    from deployments.local import in_process
+
+    with prefect_test_harness(server_startup_timeout=120), in_process():
+        yield

@@ -1,0 +1,138 @@
+"""The decision asks on impact, not on drift; alerts say it once a cause."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from schemas.usecase import GatePolicy, MonitorPolicy
+from schemas.usecases.flights import FLIGHTS
+from schemas.verdicts import AuditVerdict, ColumnDrift, Decision, DriftVerdict, GateVerdict
+from tasks.alerts import alerts, changes
+from tasks.decision import decide, loss_of
+
+CASE = replace(FLIGHTS, monitor=MonitorPolicy(loss_tolerance=0.01, hysteresis=0.5, max_age_days=28, cooldown_days=6))
+
+
+def drifted(importance: float, score: float = 99.0) -> DriftVerdict:
+    columns = (ColumnDrift(column="dest", method="psi", score=score, threshold=0.1, importance=importance),)
+    return DriftVerdict(status="drift" if score >= 0.1 else "no drift", why="dest moved", rows=500, columns=columns)
+
+
+BLIND = DriftVerdict(status="not enough evidence", why="the window has 3 rows", rows=3)
+
+
+def decided(**given: Any) -> Decision:
+    calm: dict[str, Any] = {
+        "drift": None,
+        "promotion_loss": 0.5,
+        "realized_loss": None,
+        "estimated_loss": None,
+        "model_age_days": 7.0,
+        "days_since_request": None,
+        "champion_exists": True,
+    }
+    return decide(CASE, **calm | given)
+
+
+@pytest.mark.parametrize(
+    ("given", "cause", "why"),
+    [
+        ({"champion_exists": False, "days_since_request": 0.1}, "first model", "no champion"),
+        ({"realized_loss": 0.5101}, "loss", "the realized log_loss of 0.5101 exceeds the limit of 0.5100"),
+        ({"estimated_loss": 0.52}, "loss", "the estimated log_loss of 0.5200"),
+        ({"estimated_loss": 0.52, "drift": drifted(0.4)}, "drift", "exceeds the limit of 0.5100; drift in dest (40%"),
+        ({"estimated_loss": 0.52, "drift": drifted(0.01)}, "loss", "the estimated log_loss"),
+        ({"realized_loss": 0.53, "estimated_loss": 0.52, "drift": drifted(0.4)}, "loss", "realized log_loss of 0.5300"),
+        ({"model_age_days": 28.5, "realized_loss": 0.4}, "age", "the model is 28.5 days old, more than 28"),
+        ({"realized_loss": 0.52, "days_since_request": 6.0}, "loss", "realized"),
+        ({"realized_loss": 0.516, "refused": True, "days_since_request": 9.0}, "loss", "limit of 0.5150"),
+    ],
+)
+def test_retraining_is_asked_for(given: dict[str, Any], cause: str, why: str) -> None:
+    decision = decided(**given)
+    assert (decision.retrain, decision.cause) == (True, cause)
+    assert why in decision.why
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"drift": drifted(0.0)}, "drift in dest (0% of the model's gain)"),
+        ({"drift": drifted(1.0)}, "not enough evidence of loss"),
+        ({"drift": drifted(1.0), "estimated_loss": 0.5099}, "keeps within the limit of 0.5100; drift in dest (100%"),
+        ({"realized_loss": 0.51, "estimated_loss": 0.4}, "realized 0.5100 and estimated 0.4000"),
+        ({"realized_loss": float("nan")}, "not enough evidence of loss"),
+        ({"realized_loss": 0.9, "promotion_loss": None}, "its level at promotion is not known"),
+        ({"realized_loss": 0.9, "promotion_loss": float("nan")}, "its level at promotion is not known"),
+        ({"drift": BLIND}, "drift not judged (the window has 3 rows)"),
+        (
+            {"realized_loss": 0.9, "days_since_request": 5.9},
+            "but the last request was 5.9 days ago, within the cool-down of 6",
+        ),
+        (
+            {"model_age_days": 99.0, "days_since_request": 0.0},
+            "99 days old, more than 28, but the last request was 0 days ago",
+        ),
+        ({"realized_loss": 0.515, "refused": True}, "keeps within the limit of 0.5150"),
+    ],
+)
+def test_retraining_is_not_asked_for(given: dict[str, Any], why: str) -> None:
+    decision = decided(**given)
+    assert (decision.retrain, decision.cause) == (False, "none")
+    assert why in decision.why
+
+
+def test_a_request_held_back_keeps_the_loss_that_it_was_about() -> None:
+    held = decided(realized_loss=0.9, days_since_request=1.0)
+    assert (held.loss, held.limit) == (0.9, pytest.approx(0.51))
+
+
+@pytest.mark.parametrize(
+    ("metric", "metrics", "loss"),
+    [
+        ("log_loss", {"log_loss": 0.5}, 0.5),
+        ("auc", {"auc": 0.7}, pytest.approx(0.3)),
+        ("auc", {"log_loss": 0.5}, None),
+        ("rmse", {"rmse": float("nan")}, None),
+        ("rmse", None, None),
+    ],
+)
+def test_the_metric_of_the_gate_is_the_loss(metric: Any, metrics: dict[str, float] | None, loss: float | None) -> None:
+    assert loss_of(replace(CASE, gate=GatePolicy(metric=metric)), metrics) == loss
+
+
+def audit(rejected: int, publishable: bool = True) -> AuditVerdict:
+    counts = {"rows": 10, "accepted": 10 - rejected, "rejected": rejected}
+    return AuditVerdict(input="labels", contract_version="1", publishable=publishable, why="2 rows", **counts)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "expected"),
+    [
+        (audit(0), []),
+        (audit(2), [("audit.rejected.labels", "warning", "audit-rejected")]),
+        (audit(9, publishable=False), [("audit.unpublished.labels", "critical", "audit-unpublished")]),
+        (drifted(0.5, score=0.0), []),
+        (drifted(0.01), [("drift.features", "info", "drift-features")]),
+        (drifted(0.5), [("drift.features", "warning", "drift-features")]),
+        (BLIND, [("drift.undecided", "warning", "drift-undecided")]),
+        (GateVerdict(promoted=True, why="", metric="auc"), []),
+        (GateVerdict(promoted=False, why="worse", metric="auc"), [("gate.refused", "warning", "gate-refused")]),
+        (decided(realized_loss=0.5), []),
+        (decided(realized_loss=0.9, days_since_request=1.0), [("model.loss", "critical", "model-loss")]),
+        (decided(model_age_days=40.0), [("model.age", "info", "model-age")]),
+    ],
+)
+def test_a_verdict_is_worth_one_alert_a_cause(verdict: Any, expected: list[tuple[str, str, str]]) -> None:
+    found = alerts(CASE, verdict)
+    assert [(a.cause, a.severity, a.runbook) for a in found] == expected
+    assert all(a.summary == verdict.why for a in found)
+
+
+def test_only_what_is_new_is_raised_and_what_is_over_is_resolved() -> None:
+    before = alerts(CASE, drifted(0.5)) + alerts(CASE, audit(2))
+    now = alerts(CASE, drifted(0.01)) + alerts(CASE, decided(realized_loss=0.9))
+    found = changes(before, now)
+    assert [a.cause for a in found.raised] == ["model.loss"]
+    assert [a.cause for a in found.resolved] == ["audit.rejected.labels"]

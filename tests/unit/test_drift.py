@@ -1,0 +1,183 @@
+"""Drift: Evidently's scores of all rows, from small frames; and never "no drift" where nothing could be seen."""
+
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from schemas.errors import PenstockError, UsageError
+from schemas.usecase import MonitorPolicy, UseCase
+from schemas.usecases.flights import FLIGHTS
+from tasks import drift as module
+from tasks.drift import drift, method_for
+from tasks.references import reference, with_scores
+
+RNG = np.random.default_rng(3)
+N = 20_000
+METHODS = ("wasserstein", "psi", "jensenshannon")
+
+
+def rows(moved: float, n: int = N) -> pl.DataFrame:
+    labels = [f"city {i}" for i in range(104)]
+    weights = np.exp(RNG.normal(0, moved, 104)) / np.arange(1, 105)
+    numbers = {
+        "normal": RNG.normal(moved, 1, n),
+        "pareto": (RNG.pareto(2.2, n) + 1) * (1 + moved),
+        "tied": RNG.poisson(3 + moved, n).astype(float),
+        "mixed": np.where(RNG.random(n) < 0.7 - moved, 0, RNG.exponential(1, n)),
+        "many ties": RNG.poisson(400 * (1 + moved / 10), n).astype(float),
+        "holes": np.where(RNG.random(n) < 0.3, np.nan, RNG.lognormal(moved, 1, n)),
+        "few rows": np.where(RNG.random(n) < 0.97, np.nan, RNG.normal(moved, 1, n)),
+    }
+    return pl.DataFrame(numbers).with_columns(
+        pl.all().fill_nan(None),
+        pl.Series("city", RNG.choice(labels, n, p=weights / weights.sum())).cast(pl.Enum(labels)),
+        pl.Series("yes", RNG.random(n) < 0.3 + moved),
+    )
+
+
+def case(frame: pl.DataFrame, **policy: Any) -> UseCase:
+    return replace(FLIGHTS, features={name: pl.col(name) for name in frame.columns}, monitor=MonitorPolicy(**policy))
+
+
+def on_all_rows(before: pl.DataFrame, after: pl.DataFrame, method: str) -> Mapping[str, float]:
+    """Evidently's own scores, without compression."""
+    report, dataset, definition, value_drift = module._evidently()
+    numeric = [name for name, dtype in before.schema.items() if dtype.is_numeric()]
+    other = [name for name in before.columns if name not in numeric]
+    roles = definition(numerical_columns=numeric, categorical_columns=other)
+    sides = [frame.with_columns(pl.col(other).cast(pl.String)).to_pandas() for frame in (after, before)]
+    metrics = [value_drift(column=name, method=method_for(method, numeric=name in numeric)) for name in before.columns]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        run = report(metrics).run(*(dataset.from_pandas(side, roles) for side in sides))
+    return {metric["config"]["column"]: metric["value"] for metric in run.dict()["metrics"]}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("moved", [0.0, 0.3])
+def test_scores_are_those_of_evidently_on_all_rows(method: str, moved: float) -> None:
+    before, after = rows(0.0), rows(moved)
+    stored = json.loads(json.dumps(reference(case(before), before)))
+    verdict = drift(case(before, method=method), stored, after)
+    found = {column.column: column.score for column in verdict.columns}
+    assert found == pytest.approx(on_all_rows(before, after, method), abs=0.005)
+    assert verdict.status == ("drift" if moved else "no drift")
+
+
+BEFORE = rows(0.0, 2000).select("normal", "tied", "holes", "yes")
+CASE = case(BEFORE)
+STORED = reference(CASE, BEFORE)
+GAINS = {"normal": 30.0, "holes": 60.0, "yes": 10.0}
+
+
+def test_scores_and_target_are_compared_where_they_are_there() -> None:
+    stored = reference(CASE, BEFORE, pl.Series(RNG.random(2000) < 0.2), RNG.random(2000))
+    window = with_scores(CASE, BEFORE, RNG.random(2000) ** 2)
+    verdict = drift(CASE, stored, window)
+    assert [c.column for c in verdict.columns if c.drifted] == ["_score"]
+    assert "_target" not in {c.column for c in verdict.columns}
+    assert drift(CASE, stored, BEFORE).status == "no drift"
+
+
+def test_impact_is_the_share_of_the_gain_in_what_drifted() -> None:
+    window = BEFORE.with_columns(normal=pl.col("normal") + 5, tied=pl.col("tied") + 9)
+    verdict = drift(CASE, STORED, window, GAINS)
+    assert verdict.impact == pytest.approx(0.3)
+    assert verdict.columns[0].column == "holes"
+    assert verdict.why.startswith("2 of 4 columns drifted, with 30% of the model's gain: normal (5.0")
+
+
+def test_a_share_of_nulls_that_moved_is_drift() -> None:
+    window = BEFORE.with_columns(holes=pl.when(pl.col("normal") > 0).then(pl.col("holes")))
+    verdict = drift(CASE, STORED, window)
+    assert verdict.status == "drift"
+    assert "null 6" in verdict.why
+
+
+@pytest.mark.parametrize(
+    ("window", "why"),
+    [
+        (BEFORE.clear(), "the window has 0 rows, fewer than 200"),
+        (BEFORE.head(199), "the window has 199 rows"),
+        (BEFORE.drop("yes"), "yes (missing from the window)"),
+        (BEFORE.with_columns(tied=None), "tied (all null in the window)"),
+        (BEFORE.with_columns(tied=pl.lit(float("nan"))), "tied (all null in the window)"),
+        (BEFORE.with_columns(tied=pl.lit("three")), "tied (numbers in the reference, categories in the window)"),
+    ],
+)
+def test_what_cannot_be_seen_is_not_enough_evidence(window: pl.DataFrame, why: str) -> None:
+    verdict = drift(CASE, STORED, window)
+    assert verdict.status == "not enough evidence"
+    assert why in verdict.why
+
+
+def test_drift_elsewhere_is_still_told_and_so_is_what_was_not_judged() -> None:
+    verdict = drift(CASE, STORED, BEFORE.drop("yes").with_columns(normal=pl.col("normal") + 5))
+    assert (verdict.status, dict(verdict.unscored)) == ("drift", {"yes": "missing from the window"})
+    assert "not judged: yes" in verdict.why
+
+
+@pytest.mark.parametrize("stored", [None, {}])
+def test_a_model_without_reference_gives_not_enough_evidence(stored: Mapping[str, Any] | None) -> None:
+    assert drift(CASE, stored, BEFORE).status == "not enough evidence"
+
+
+def test_a_reference_too_small_or_without_the_feature_is_not_enough_evidence() -> None:
+    assert "the reference has 100 rows" in drift(CASE, reference(CASE, BEFORE.head(100)), BEFORE).why
+    part = {**STORED, "columns": {k: v for k, v in STORED["columns"].items() if k != "yes"}}
+    assert "yes (not in the reference)" in drift(CASE, part, BEFORE).why
+    empty = reference(CASE, BEFORE.with_columns(tied=pl.lit(None, pl.Float64)))
+    assert "tied (all null in the reference)" in drift(CASE, empty, BEFORE).why
+
+
+def test_one_category_only_is_drift_or_not_enough_evidence() -> None:
+    one = BEFORE.with_columns(yes=pl.lit(True))
+    assert drift(CASE, STORED, one).status == "drift"
+    verdict = drift(CASE, reference(CASE, one), one)
+    assert (verdict.status, verdict.why) == ("not enough evidence", "not judged: yes (one category only)")
+
+
+def test_an_unknown_format_of_the_reference_is_an_error() -> None:
+    with pytest.raises(UsageError, match="format_version 7"):
+        drift(CASE, {**STORED, "format_version": 7}, BEFORE)
+
+
+def test_the_report_is_one_whole_page_in_place_of_the_last(tmp_path: Path) -> None:
+    path = tmp_path / "reports" / "march.html"
+    path.parent.mkdir()
+    path.write_text("old")
+    verdict = drift(CASE, STORED, BEFORE, GAINS, report=path)
+    page = path.read_text()
+    assert verdict.report == str(path)
+    assert "flights: window of 2,000 rows against the 2,000 the model was trained on" in page
+    assert page.rstrip().endswith("</html>")
+    assert all(name in page for name in BEFORE.columns)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_report_that_cannot_be_written_leaves_the_last_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "march.html"
+    path.write_text("old")
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        drift(CASE, STORED, BEFORE, report=path)
+    assert (path.read_text(), list(tmp_path.iterdir())) == ("old", [path])
+
+
+def test_nothing_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    drift(CASE, STORED, BEFORE)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_column_that_evidently_loses_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_report, *rest = module._evidently()
+    monkeypatch.setattr(module, "_evidently", lambda: (lambda metrics: make_report(metrics[1:]), *rest))
+    with pytest.raises(PenstockError, match="no score for normal"):
+        drift(CASE, STORED, BEFORE)
