@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from types import CodeType
 from typing import Any, Literal
 
 import pandera.polars as pa
@@ -85,6 +86,11 @@ class Contract(pa.DataFrameModel):
         return tuple(unique or ())
 
     @classmethod
+    def first_stays(cls) -> bool:
+        """Whether the first row of a repeated key stays, else all go: `Config.metadata = {"first_stays": True}`."""
+        return bool((cls.to_schema().metadata or {}).get("first_stays", False))
+
+    @classmethod
     def known(cls, when: Known) -> tuple[str, ...]:
         """Names of the columns known at that moment, in contract order."""
         columns = cls.to_schema().columns.items()
@@ -121,13 +127,35 @@ def describe(contract: type[Contract]) -> dict[str, Any]:
             "required": spec.required,
             "unique": spec.unique,
             "known": (spec.metadata or {}).get("known", "at_prediction"),
-            "checks": sorted(_check_text(check) for check in spec.checks),
+            "checks": sorted(_check_text(contract, check) for check in spec.checks),
         }
         for name, spec in schema.columns.items()
     }
-    rows = sorted(check.name or "" for check in schema.checks)
-    return {"columns": columns, "unique": list(schema.unique or ()), "rows": rows}
+    rows = sorted(_check_text(contract, check) for check in schema.checks)
+    return {"columns": columns, "unique": list(schema.unique or ()), "first_stays": contract.first_stays(), "rows": rows}
 
 
-def _check_text(check: Any) -> str:
-    return f"{check.name}:{json.dumps(check.statistics or {}, default=str, sort_keys=True)}"
+def _check_text(contract: type[Contract], check: Any) -> str:
+    """What a check demands: its name, its numbers, how it takes nulls, and what a check of the contract's own computes."""
+    told = [check.name, json.dumps(check.statistics or {}, default=str, sort_keys=True)]
+    told += [word for word, said in (("nulls fail", not check.ignore_na), ("warns only", check.raise_warning)) if said]
+    if not check.statistics and (own := getattr(contract, check.name or "", None)) is not None:
+        told.append(_own_text(contract, own))
+    return ":".join(told)
+
+
+def _own_text(contract: type[Contract], method: Any) -> str:
+    if hasattr(method, "expression"):
+        return str(method.expression(contract).meta.serialize(format="json"))
+    return hashlib.sha256(_code_text(method.__code__).encode()).hexdigest()
+
+
+def _code_text(code: CodeType) -> str:
+    """Byte code, names and constants, the same in every process."""
+    parts = [code.co_code.hex(), repr(code.co_names)]
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            parts.append(_code_text(constant))
+        else:
+            parts.append(repr(sorted(map(repr, constant))) if isinstance(constant, frozenset) else repr(constant))
+    return "".join(parts)

@@ -1,0 +1,176 @@
+"""Sources: found, hashed, and parsed in a child process with limits. Nothing here trusts what a file says of itself."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from schemas.contract import Contract
+from schemas.errors import Refused, UsageError
+from schemas.refs import Source
+
+if TYPE_CHECKING:
+    import pandas as pd  # type: ignore[import-untyped]
+
+ROOT = Path(__file__).resolve().parents[1]
+INHERITED = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH", "POLARS_MAX_THREADS")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
+
+
+class SourceChanged(Refused):
+    """The file is not the one that was hashed: it was written to meanwhile. Ingest it again when its writer is done."""
+
+    transient = True
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the parsing child may use: memory in MiB, wall time in seconds."""
+
+    memory_mb: int = 4096
+    seconds: int = 600
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A source as Parquet parts: the contract's `columns` that it has, in contract order, then `_row` and `_untyped`.
+
+    `_row` numbers the source's rows from 1; `_untyped` lists column and original text of each value that could not be typed
+    (its typed value is null); a record that could not be split into columns has one entry with a null column.
+    """
+
+    parts: tuple[Path, ...]
+    rows: int
+    columns: tuple[str, ...] = ()
+    source_sha256: str = ""
+
+
+def locate(source: str | Path, root: Path | None = None) -> list[Path]:
+    """The files that a path or a glob names, resolved and sorted.
+
+    With `root`, each must lie below it after its links are followed. Raises UsageError where there is none.
+    """
+    text = str(source)
+    if "\0" in text or not text.strip():
+        raise UsageError(f"cannot read {text!r}: that is no file name")
+    path = Path(text).expanduser()
+    if path.is_dir():
+        raise UsageError(f"cannot read {text!r}: it is a directory; name its files, for example '{text.rstrip('/')}/*.csv'")
+    found = [path] if path.exists() else [Path(p) for p in glob.glob(str(path), recursive=True)]
+    files = sorted({p.resolve() for p in found if p.is_file()})
+    if not files:
+        raise UsageError(f"cannot read {text!r}: no such file in {Path.cwd()}, and as a pattern it matches none")
+    if root is not None and (outside := [p for p in files if not p.is_relative_to(root.resolve())]):
+        raise UsageError(f"cannot read {text!r}: {outside[0].name!r} leads out of {root}")
+    return files
+
+
+def fingerprint(path: Path) -> Source:
+    """Name, size and SHA-256 of a regular file. Raises UsageError for anything else."""
+    real = path.resolve()
+    try:
+        with open(real, "rb", opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise UsageError(f"cannot read {str(path)!r}: it is not a regular file")
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return Source(path=str(real), name=path.name, sha256=digest, size=file.tell())
+    except OSError as error:
+        raise UsageError(f"cannot read {str(path)!r}: {error.strerror or error}") from None
+
+
+def frame_source(frame: pl.DataFrame | pl.LazyFrame | pd.DataFrame, folder: Path, name: str) -> Path:
+    """Write a frame as Parquet in `folder`, so that it is a source like any other. Raises UsageError for a bad name."""
+    if not NAME.fullmatch(name):
+        raise UsageError(f"cannot name a source {name!r}: letters, digits, dots, dashes and underscores, 101 at most")
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name.removesuffix('.parquet')}.parquet"
+    if isinstance(frame, pl.LazyFrame):
+        frame.sink_parquet(path)
+    elif isinstance(frame, pl.DataFrame):
+        frame.write_parquet(path)
+    else:
+        pl.from_pandas(frame).write_parquet(path)
+    return path
+
+
+def parse(source: Source, contract: type[Contract], folder: Path, limits: Limits | None = None) -> Parsed:
+    """The source as typed parts in `folder`, read by a child process with limits.
+
+    A file of no bytes or no rows gives no parts. Raises Refused, one line, for a file that cannot be read as the contract's
+    columns within the limits, SourceChanged where its bytes are not those that were hashed, even at a second reading.
+    """
+    for _ in range(2):
+        outcome = _attempt(source, contract, folder / "parsed", limits or Limits())
+        if fingerprint(Path(source.path)).sha256 == source.sha256:
+            if isinstance(outcome, Refused):
+                raise outcome
+            return outcome
+    raise SourceChanged(f"{source.name!r} changed while it was read; ingest it again when its writer is done")
+
+
+def _attempt(source: Source, contract: type[Contract], folder: Path, limits: Limits) -> Parsed | Refused:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    columns = contract.to_schema().columns
+    pl.DataFrame(schema=contract.dtypes()).write_ipc(folder / "schema.arrow")
+    plan = {
+        "path": source.path,
+        "name": source.name,
+        "required": [name for name, spec in columns.items() if spec.required],
+        "memory_mb": limits.memory_mb,
+        "seconds": limits.seconds,
+    }
+    (folder / "plan.json").write_text(json.dumps(plan))
+    outcome = _in_child(folder, source.name, limits)
+    if "refused" in outcome:
+        return Refused(outcome["refused"])
+    parts = tuple(folder / name for name in outcome["parts"])
+    return Parsed(parts, outcome["rows"], tuple(outcome["columns"]), source.sha256)
+
+
+def _in_child(folder: Path, name: str, limits: Limits) -> dict[str, Any]:
+    """Run the child to its end or to its time limit and return what it says. The environment's secrets stay here."""
+    code = (
+        f"import sys, polars; sys.path.insert(0, {str(ROOT)!r}); from tasks.parsing.child import main; main({str(folder)!r})"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-P", "-c", code],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={key: os.environ[key] for key in INHERITED if key in os.environ} | {"RUST_BACKTRACE": "0"},
+        start_new_session=True,
+    )
+    try:
+        said, complaints = child.communicate(timeout=limits.seconds)
+    except subprocess.TimeoutExpired:
+        return {"refused": _death(name, -signal.SIGALRM, b"", limits)}
+    finally:
+        child.kill()
+        child.communicate()
+    if child.returncode == 0:
+        outcome: dict[str, Any] = json.loads(said)
+        return outcome
+    return {"refused": _death(name, child.returncode, complaints, limits)}
+
+
+def _death(name: str, returncode: int, complaints: bytes, limits: Limits) -> str:
+    if returncode == -signal.SIGALRM:
+        return f"{name!r} was not read within {limits.seconds} s; raise PENSTOCK_PARSE_SECONDS or split it"
+    if b"memory allocation" in complaints or b"MemoryError" in complaints:
+        return f"{name!r} was not read within {limits.memory_mb} MiB; raise PENSTOCK_PARSE_MEMORY_MB or split it"
+    last = complaints.decode(errors="replace").strip().splitlines()[-1:] or [""]
+    return f"{name!r} ended its reader (exit code {returncode}); is it damaged? {last[0][:200]}".rstrip()

@@ -1,0 +1,120 @@
+"""The bytes of a file behind its compression, in bounded pieces, and the format that its name claims."""
+
+from __future__ import annotations
+
+import gzip
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO
+
+from schemas.errors import Refused
+
+PIECE = 1 << 22
+FORMATS = {
+    ".csv": "csv",
+    ".txt": "csv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+}
+COMPRESSIONS = (".gz", ".zip", ".zst")
+MAGIC = {
+    b"\x1f\x8b": "gzip (.gz)",
+    b"PK\x03\x04": "a zip file (.zip)",
+    b"\x28\xb5\x2f\xfd": "zstd (.zst)",
+    b"PAR1": "Parquet (.parquet)",
+}
+
+# A file may unpack to this many times its size. Tables of text shrink by 3 to 50; deflate's limit, all zeros, is 1032.
+RATIO = 250
+ALWAYS_ALLOWED = 1 << 26
+
+
+def format_of(name: str) -> tuple[str, str]:
+    """Format and compression ('' for none) by the file's name. Raises Refused for a name that claims neither."""
+    lower = name.lower()
+    compression = next((end for end in COMPRESSIONS if lower.endswith(end)), "")
+    stem = lower.removesuffix(compression)
+    found = next((kind for end, kind in FORMATS.items() if stem.endswith(end)), None)
+    if found is None and compression == ".zip":
+        found = "csv"
+    if found is None or (found == "parquet" and compression):
+        kinds = "csv, csv.gz, csv.zip, csv.zst, jsonl (ndjson) likewise, and parquet"
+        raise Refused(f"cannot tell the format of {name!r} by its name; known are {kinds}")
+    return found, compression
+
+
+def check_magic(head: bytes, name: str, form: str, compression: str) -> None:
+    """Refuse a file whose first bytes say that it is something else than its name claims."""
+    claimed = {".gz": b"\x1f\x8b", ".zip": b"PK", ".zst": b"\x28\xb5\x2f\xfd"}.get(compression)
+    if form == "parquet":
+        claimed = b"PAR1"
+    if claimed and not head.startswith(claimed):
+        raise Refused(f"{name!r} is not what its name says: its first bytes are not those of {compression or form}")
+    if not claimed:
+        for magic, kind in MAGIC.items():
+            if head.startswith(magic):
+                raise Refused(f"{name!r} is not text: its first bytes are those of {kind}; name it so")
+
+
+def pieces(path: Path, name: str, form: str, compression: str) -> Iterator[bytes]:
+    """The unpacked bytes in order. Raises Refused for damaged, truncated and overgrown files."""
+    with path.open("rb") as file:
+        check_magic(file.read(4), name, form, compression)
+        file.seek(0)
+        opened = {"": _plain, ".gz": _gunzipped, ".zip": _unzipped, ".zst": _unzstd}[compression]
+        try:
+            unpacked = opened(file)
+            yield from _capped(unpacked, name, path.stat().st_size) if compression else unpacked
+        except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+            raise Refused(f"{name!r} cannot be unpacked ({error}); is it complete?") from None
+
+
+def _capped(unpacked: Iterable[bytes], name: str, size: int) -> Iterator[bytes]:
+    seen, cap = 0, max(ALWAYS_ALLOWED, RATIO * size)
+    for piece in unpacked:
+        seen += len(piece)
+        if seen > cap:
+            raise Refused(f"{name!r} unpacks to more than {RATIO} times its size; if it is meant so, bring it unpacked")
+        yield piece
+
+
+def _plain(file: IO[bytes]) -> Iterator[bytes]:
+    while piece := file.read(PIECE):
+        yield piece
+
+
+def _gunzipped(file: IO[bytes]) -> Iterator[bytes]:
+    with gzip.GzipFile(fileobj=file) as unpacked:
+        while piece := unpacked.read(PIECE):
+            yield piece
+
+
+def _unzipped(file: IO[bytes]) -> Iterator[bytes]:
+    with zipfile.ZipFile(file) as archive:
+        members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX/")]
+        if len(members) != 1:
+            raise zipfile.BadZipFile(f"it holds {len(members)} files, not one")
+        with archive.open(members[0]) as unpacked:
+            yield from _plain(unpacked)
+
+
+def _unzstd(file: IO[bytes]) -> Iterator[bytes]:
+    """By hand, because the library's stream reader takes a truncated frame for a complete one."""
+    import zstandard
+
+    context = zstandard.ZstdDecompressor()
+    frame = None
+    try:
+        while packed := file.read(4096):  # a block of a few bytes can grow to 128 kB
+            while packed:
+                frame = frame or context.decompressobj()
+                yield frame.decompress(packed)
+                packed, frame = (frame.unused_data, None) if frame.eof else (b"", frame)
+    except zstandard.ZstdError as error:
+        raise zlib.error(str(error)) from None
+    if frame is not None:
+        raise EOFError("the last frame is cut off")
