@@ -36,7 +36,9 @@ class Settings(BaseSettings):
         default=None, description="lakeFS: signs our merges for the lake's hook; the same for every writer and the hook"
     )
     lake_hook_url: str | None = Field(default=None, description="lakeFS: where its server reaches the hook's application")
-    lake_hook_token: SecretStr | None = Field(default=None, description="lakeFS: bearer token that its server shows the hook")
+    lake_hook_token: SecretStr | None = Field(
+        default=None, description="lakeFS: bearer token that its server shows the hook"
+    )
     lake_audit_rows: int = Field(
         default=2_000_000, ge=0, description="lakeFS: most rows that the hook audits of a merge that is not ours"
     )

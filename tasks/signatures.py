@@ -26,7 +26,9 @@ def digest(changes: Iterable[tuple[str, str, str]]) -> Sha256:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def merge_document(repository: str, into: str, source: CommitId, brings: Sha256, contract: str, guard: Guard) -> dict[str, Any]:
+def merge_document(
+    repository: str, into: str, source: CommitId, brings: Sha256, contract: str, guard: Guard
+) -> dict[str, Any]:
     """What is signed about a merge."""
     return {
         "format_version": FORMAT,

@@ -30,6 +30,13 @@ _RUN = re.compile(r"run id '([^']+)'")
 _TRIED = "LAKECTL_SERVER_ENDPOINT_URL, LAKECTL_CREDENTIALS_ACCESS_KEY_ID and _SECRET_ACCESS_KEY, then ~/.lakectl.yaml"
 
 
+def body(kind: str, /, **fields: Any) -> Any:
+    """A request body of the SDK, by its class's name."""
+    import lakefs_sdk
+
+    return getattr(lakefs_sdk, kind)(**fields)
+
+
 class HookRefusal(Refused):
     """A hook of the lake said no to a merge; `run` names its run."""
 
@@ -52,7 +59,7 @@ class Lake:
         from lakefs.exceptions import LakeFSException
 
         try:
-            client = Client(**self._credentials)
+            client: Any = Client(**self._credentials)  # type: ignore[no-untyped-call]
         except (LakeFSException, ValueError, OSError) as error:
             told = type(error).__name__
             raise UsageError(f"cannot connect to lakeFS ({told}): no usable credentials; looked at {_TRIED}") from None

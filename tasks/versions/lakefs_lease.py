@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from schemas.errors import Conflict, NotFound, PenstockError, ServiceUnavailable
 from schemas.refs import CommitId
-from tasks.versions.lakefs_client import Lake
+from tasks.versions.lakefs_client import Lake, body
 
 MARK = "penstock-lease-"
 PATIENCE = 30.0  # s: far longer than a merge takes
@@ -87,9 +87,7 @@ class Lease:
         return [int(branch.id.removeprefix(start)) for branch in found]
 
     def _create(self, name: str, commit: CommitId) -> None:
-        from lakefs_sdk import BranchCreation
-
-        api, creation = self._lake.sdk.branches_api, BranchCreation(name=name, source=commit)
+        api, creation = self._lake.sdk.branches_api, body("BranchCreation", name=name, source=commit)
         try:
             self._lake.once(api.create_branch, self._repository, creation)
         except ServiceUnavailable:  # the reply may be lost; whoever else made it at this commit wants the same merge

@@ -15,7 +15,7 @@ from schemas.refs import Commit, CommitId, Guard
 from tasks import signatures
 from tasks.killpoints import reach
 from tasks.versions import lakefs_hooks
-from tasks.versions.lakefs_client import HookRefusal, Lake
+from tasks.versions.lakefs_client import HookRefusal, Lake, body
 from tasks.versions.lakefs_history import History
 from tasks.versions.lakefs_lease import PATIENCE, Lease
 from tasks.versions.lakefs_names import Place, commit_metadata
@@ -51,9 +51,7 @@ class Merger:
         document = signatures.merge_document(self._place.url, into, commit, brings, contract, guard)
         return {**signatures.guard_metadata(guard), signatures.SIGNATURE: signatures.sign(self._key or "", document)}
 
-    def _merge_in_turn(
-        self, commit: CommitId, into: str, message: str, metadata: Mapping[str, str], guard: Guard
-    ) -> Commit:
+    def _merge_in_turn(self, commit: CommitId, into: str, message: str, metadata: Mapping[str, str], guard: Guard) -> Commit:
         with Lease(self._lake, self._place.repository, into, self.patience).held(commit) as turn:
             if path := self._history.moved(guard, turn.head):
                 raise StaleCheck(f"{path!r} has changed since {guard.commit}, which was checked: check again, then merge")
@@ -65,9 +63,7 @@ class Merger:
     def _merge(
         self, ref: str, commit: CommitId, into: str, head: CommitId, message: str, metadata: Mapping[str, str]
     ) -> Commit:
-        from lakefs_sdk import Merge
-
-        wanted = Merge(message=message, metadata=commit_metadata(self._place, metadata))
+        wanted = body("Merge", message=message, metadata=commit_metadata(self._place, metadata))
         operation = self._lake.sdk.refs_api.merge_into_branch
 
         def act() -> Commit:
@@ -92,10 +88,10 @@ class Merger:
             return self._revert(branch, undone, message, metadata)
 
     def _revert(self, branch: str, undone: Commit, message: str, metadata: Mapping[str, str]) -> Commit:
-        from lakefs_sdk import CommitOverrides, RevertCreation
-
-        overrides = CommitOverrides(message=message, metadata=commit_metadata(self._place, metadata))
-        wanted = RevertCreation(ref=undone.id, parent_number=1 if len(undone.parents) > 1 else 0, commit_overrides=overrides)
+        overrides = body("CommitOverrides", message=message, metadata=commit_metadata(self._place, metadata))
+        wanted = body(
+            "RevertCreation", ref=undone.id, parent_number=1 if len(undone.parents) > 1 else 0, commit_overrides=overrides
+        )
         head = self._history.head(branch)
 
         def done() -> Commit | None:

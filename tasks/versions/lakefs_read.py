@@ -70,7 +70,7 @@ def _open(lake: Lake, repository: str, commit: str, key: str) -> Any:
 
 
 def _schema(lake: Lake, repository: str, commit: str, key: str) -> Schema:
-    import pyarrow.parquet as pq
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
     with lake.reporting(), _open(lake, repository, commit, key) as file:
         empty = pl.from_arrow(pq.read_schema(file).empty_table())

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 
 from schemas.errors import Conflict, NotFound, StoreError, UsageError
-from tasks.versions.lakefs_client import Lake
+from tasks.versions.lakefs_client import Lake, body
 from tasks.versions.lakefs_names import Place
 from tasks.versions.protocol import MAIN
 
@@ -38,12 +38,12 @@ class Repository:
             self.protect()
 
     def _make(self) -> None:
-        from lakefs_sdk import RepositoryCreation
-
         name = self._place.repository
         if self._place.prefix:
-            raise UsageError(f"there is no repository {name!r}: Penstock makes none where {self._place.url} gives it a prefix")
-        creation = RepositoryCreation(name=name, storage_namespace=self.namespace, default_branch=MAIN)
+            raise UsageError(
+                f"there is no repository {name!r}: Penstock makes none where {self._place.url} gives it a prefix"
+            )
+        creation = body("RepositoryCreation", name=name, storage_namespace=self.namespace, default_branch=MAIN)
         with suppress(Conflict):  # another process was faster
             self._lake.ask(self._lake.sdk.repositories_api.create_repository, creation)
 
@@ -72,13 +72,16 @@ class Repository:
         head = self._lake.ask(api.commits_api.get_commit, name, MAIN)
         return not head.parents and not self._lake.ask(api.objects_api.list_objects, name, MAIN, amount=1).results
 
+    def uncommitted(self) -> list[str]:
+        """Some of the paths that were written to `main` and not committed: they block every merge."""
+        diff = self._lake.sdk.branches_api.diff_branch
+        return [found.path for found in self._lake.ask(diff, self._place.repository, MAIN, amount=10).results]
+
     def protect(self) -> None:
         """Protect `main`; other rules stay."""
-        from lakefs_sdk import BranchProtectionRule
-
         api, name = self._lake.sdk.repositories_api, self._place.repository
         rules = self._lake.ask(api.get_branch_protection_rules, name)
-        self._lake.ask(api.set_branch_protection_rules, name, [*rules, BranchProtectionRule(pattern=MAIN)])
+        self._lake.ask(api.set_branch_protection_rules, name, [*rules, body("BranchProtectionRule", pattern=MAIN)])
 
     def require_protection(self) -> None:
         """Raise StoreError where `main` is not protected; it is asked once, since nobody takes a protection away idly."""

@@ -17,10 +17,10 @@ import polars as pl
 
 from schemas.errors import Conflict, IntegrityError, NotFound, ProtectedBranch, UsageError
 from schemas.refs import Change, Commit, CommitId, Guard, StoredObject
-from schemas.settings import Settings
+from schemas.settings import Settings, in_force
 from tasks.killpoints import reach
 from tasks.versions import lakefs_names, lakefs_read, lakefs_upload
-from tasks.versions.lakefs_client import Lake
+from tasks.versions.lakefs_client import Lake, body
 from tasks.versions.lakefs_history import History
 from tasks.versions.lakefs_lease import MARK
 from tasks.versions.lakefs_merge import Merger
@@ -35,7 +35,8 @@ NO_GATEWAY = "none"
 class LakeFSStore:
     """A `VersionStore` on lakeFS. Opening one asks the server nothing."""
 
-    def __init__(self, url: str, settings: Settings, lake: Lake | None = None) -> None:
+    def __init__(self, url: str, settings: Settings | None = None, lake: Lake | None = None) -> None:
+        settings = settings or in_force()
         self.place = lakefs_names.parse(url)
         self.lake = lake or Lake()
         key = settings.lake_signing_key
@@ -84,12 +85,10 @@ class LakeFSStore:
 
     def branch(self, name: str, source: str = MAIN) -> CommitId:
         """Make a branch at `source`, or leave the one that is there. Returns its head."""
-        from lakefs_sdk import BranchCreation
-
         written = lakefs_names.new_name(self.place, name, "branch")
         with suppress(NotFound):
             return self.head(name)
-        creation = BranchCreation(name=written, source=self.head(source))
+        creation = body("BranchCreation", name=written, source=self.head(source))
         with suppress(Conflict):  # another process was faster
             self.lake.ask(self.lake.sdk.branches_api.create_branch, self.place.repository, creation)
         return self.head(name)
@@ -126,12 +125,10 @@ class LakeFSStore:
 
     def commit(self, branch: str, message: str, metadata: Mapping[str, str]) -> Commit:
         """Make the staged changes one commit."""
-        from lakefs_sdk import CommitCreation
-
         check_message(message, metadata)
         _refuse_protected(branch, "commit to another branch and merge that")
         head, name = self.head(branch), self.place.ref(branch)
-        creation = CommitCreation(message=message, metadata=lakefs_names.commit_metadata(self.place, metadata))
+        creation = body("CommitCreation", message=message, metadata=lakefs_names.commit_metadata(self.place, metadata))
 
         def act() -> Commit:
             made = self.lake.once(self.lake.sdk.commits_api.commit, self.place.repository, name, creation)
@@ -161,9 +158,7 @@ class LakeFSStore:
 
     def tag(self, name: str, ref: str) -> None:
         """Name a commit for good. Raises Conflict where the name stands for another."""
-        from lakefs_sdk import TagCreation
-
-        creation = TagCreation(id=lakefs_names.new_name(self.place, name, "tag"), ref=self.head(ref))
+        creation = body("TagCreation", id=lakefs_names.new_name(self.place, name, "tag"), ref=self.head(ref))
         try:
             self.lake.ask(self.lake.sdk.tags_api.create_tag, self.place.repository, creation)
         except Conflict:

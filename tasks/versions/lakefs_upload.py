@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from schemas.errors import StoreError, UsageError
@@ -20,7 +19,7 @@ _TYPE = "application/octet-stream"
 
 
 @contextmanager
-def opened(source: Path | bytes) -> Iterator[BinaryIO]:
+def opened(source: Path | bytes) -> Iterator[io.BufferedIOBase]:
     """Content as a file. Raises UsageError where `source` is no readable file."""
     if isinstance(source, bytes):
         yield io.BytesIO(source)
@@ -52,7 +51,7 @@ def _signed_urls(lake: Lake) -> bool:
     return bool(lake.config.storage_config and lake.config.storage_config.pre_sign_support)
 
 
-def _send(lake: Lake, repository: str, branch: str, key: str, file: BinaryIO, metadata: Mapping[str, str]) -> int:
+def _send(lake: Lake, repository: str, branch: str, key: str, file: io.BufferedIOBase, metadata: Mapping[str, str]) -> int:
     """Straight to the server. The SDK's own writer would copy the content to a temporary file first."""
     from lakefs.exceptions import handle_http_error
 
@@ -72,7 +71,9 @@ def _authorization(config: Any) -> dict[str, str]:
     return {"Authorization": token}
 
 
-def _send_signed(lake: Lake, repository: str, branch: str, key: str, file: BinaryIO, metadata: Mapping[str, str]) -> int:
+def _send_signed(
+    lake: Lake, repository: str, branch: str, key: str, file: io.BufferedIOBase, metadata: Mapping[str, str]
+) -> int:
     """To the object store, at an address that the server signs; the SDK knows each cloud's way."""
     from lakefs.object import WriteableObject
 

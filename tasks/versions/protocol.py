@@ -131,8 +131,7 @@ def open_store(url: str) -> VersionStore:
 
         return LocalStore(url)
     if scheme == "lakefs":
-        from schemas.settings import in_force
         from tasks.versions.lakefs_store import LakeFSStore
 
-        return LakeFSStore(url, in_force())
+        return LakeFSStore(url)
     raise UsageError(f"cannot open the store {url!r}: a lake URL starts with file:// or lakefs:// (PENSTOCK_LAKE_URL)")
