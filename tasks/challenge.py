@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import version
@@ -33,20 +34,20 @@ def challenge(use_case: str, data: DataRef, registry_url: str, device: str) -> C
     case = resolve(use_case)
     registry = open_registry(registry_url)
     reigning = registry.champion(case.name)
-    parts = training.split_by_time(case, frames.training_rows(case, data))
-    holdout = unseen(case, parts.holdout, registry, reigning)
+    after = fitted_until(registry, reigning) if reigning else None
+    parts = training.split_by_time(case, frames.training_rows(case, data), after=after)
     fitted = training.fit(case, parts.train, parts.stopping, device=device)
-    scores = scoring.predict(case, scoring.booster(fitted.model), holdout)
-    evaluated = evaluation.evaluate(case, training.sha256(fitted.model), data.commit, holdout, scores)
+    scores = scoring.predict(case, scoring.booster(fitted.model), parts.holdout)
+    evaluated = evaluation.evaluate(case, sha256(fitted.model), data.commit, parts.holdout, scores)
     seen = pl.concat([parts.train, parts.stopping])
     model = registry.record(candidate(case, data, fitted, seen, evaluated))
     decided = registry.tags(model).get("penstock.why")
     verdict = gating.gate(
         case,
-        holdout,
+        parts.holdout,
         scores,
-        scoring.predict(case, scoring.booster(registry.model_bytes(reigning)), holdout) if reigning else None,
-        evaluation.baseline_scores(case, seen, holdout),
+        scoring.predict(case, scoring.booster(registry.model_bytes(reigning)), parts.holdout) if reigning else None,
+        evaluation.baseline_scores(case, seen, parts.holdout),
         data_commit=data.commit,
         seed=case.training.seed,
     )
@@ -60,7 +61,7 @@ def refit(use_case: str, challenged: Challenge, registry_url: str, device: str) 
     rows = frames.training_rows(case, challenged.data)
     rounds = registry.document(challenged.model, "manifest")["rounds"]
     fitted = training.refit(case, rows, rounds, device=device)
-    evaluated = challenged.evaluation.model_copy(update={"model_sha256": training.sha256(fitted.model)})
+    evaluated = challenged.evaluation.model_copy(update={"model_sha256": sha256(fitted.model)})
     return registry.record(candidate(case, challenged.data, fitted, rows, evaluated, recipe_of=challenged.model))
 
 
@@ -80,12 +81,15 @@ def settle(challenged: Challenge, registry_url: str) -> bool:
     return promote(challenged.model, challenged, registry_url)
 
 
-def unseen(case: UseCase, holdout: pl.DataFrame, registry: ModelRegistry, champion: ModelRef | None) -> pl.DataFrame:
-    """The holdout's rows that are newer than the newest row that the champion was fitted on."""
-    if champion is None or case.time is None:
-        return holdout
-    until = registry.document(champion, "manifest").get("fitted_until")
-    return holdout.filter(pl.col(case.time) > datetime.fromisoformat(until)) if until else holdout
+def fitted_until(registry: ModelRegistry, model: ModelRef) -> datetime | None:
+    """Event time of the newest row that a version was fitted on."""
+    told = registry.document(model, "manifest").get("fitted_until")
+    return datetime.fromisoformat(told) if told else None
+
+
+def sha256(payload: bytes) -> str:
+    """SHA-256 of a model's bytes, in hex."""
+    return hashlib.sha256(payload).hexdigest()
 
 
 def candidate(
@@ -136,5 +140,5 @@ def manifest(
         "rounds": fitted.best_rounds,
         "code_version": version("penstock"),
         "recipe_of": recipe_of.version if recipe_of else None,
-        "model_sha256": training.sha256(fitted.model),
+        "model_sha256": sha256(fitted.model),
     }

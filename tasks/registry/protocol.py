@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
+from schemas.errors import UsageError
 from schemas.refs import ModelRef
-from schemas.verdicts import Evaluation, GateVerdict
+from schemas.verdicts import Evaluation, GateVerdict, Kind
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -19,7 +20,12 @@ class Candidate:
     """A fitted model and all that is stored with it.
 
     `manifest` says what it was made from; its canonical JSON, hashed, names the candidate: the same manifest is registered
-    once. `documents` are further JSON documents (evaluation, reference, ...) by file name without suffix.
+    once. Of its keys the registry itself reads `model_sha256` and `data_commit`, which must agree with the model and its
+    evaluation where they are there, and `fitted_until` (ISO time of the newest row fitted on), by which models are ordered.
+    `documents` are further JSON documents (reference, importances, ...) by file name without suffix.
+
+    The rest serves whoever loads the model with MLflow alone: `input_dtypes` maps features, in order, to polars type names;
+    `categories` gives the categories of those that are text; `kind`, `classes` and `threshold` are those of the target.
     """
 
     name: str
@@ -31,6 +37,11 @@ class Candidate:
     tags: Mapping[str, str] = field(default_factory=dict)
     documents: Mapping[str, Any] = field(default_factory=dict)
     input_dtypes: Mapping[str, str] = field(default_factory=dict)
+    categories: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    kind: Kind = "binary"
+    classes: tuple[str, ...] = ()
+    threshold: float = 0.5
+    description: str = ""
 
 
 @runtime_checkable
@@ -78,18 +89,34 @@ class ModelRegistry(Protocol):
         """Golden rows with their expected scores, as Parquet, hash-checked."""
         ...
 
-    def promote(self, ref: ModelRef, verdict: GateVerdict, *, expected: ModelRef | None) -> bool:
+    def promote(
+        self, ref: ModelRef, verdict: GateVerdict, *, expected: ModelRef | None, override: str | None = None
+    ) -> bool:
         """Make a version champion if the verdict says so and the champion still is `expected`.
 
-        The verdict is stored with the version either way; the challenger alias goes. Returns whether the alias moved;
-        False too where the version is champion already. Raises StaleCheck where the champion is not `expected`.
+        The verdict is stored with the version either way, the challenger alias goes, and the tag `penstock.state` says
+        what became of it: `champion` (and `archived` for the one it replaces), `refused` (the verdict says no, or says yes
+        with a number missing: `penstock.why`), or `superseded` (the champion was fitted on newer rows: the champion never
+        goes back). `override` is a person's reason to promote regardless of verdict and age, as a rollback does; it is
+        kept in the tag `penstock.override`.
+
+        Returns whether the alias moved; False too where the version is champion already. Raises StaleCheck, with nothing
+        changed, where the champion is neither `expected` nor this version.
         """
         ...
 
 
 @lru_cache(maxsize=16)
 def open_registry(url: str) -> ModelRegistry:
-    """The registry at that URL, one client per process and URL. The adapter is imported only when first used."""
-    from tasks.registry.mlflow_store import MlflowRegistry
+    """The registry at that URL, one client per process and URL. The adapter is imported only when first used.
+
+    Raises UsageError for a URL that is neither sqlite:///... nor http(s)://...
+    """
+    if not url.startswith(("sqlite:", "http:", "https:")):
+        scheme = url.partition(":")[0]
+        raise UsageError(
+            f"cannot open the registry {scheme}:...: give sqlite:///PATH or http(s)://HOST (PENSTOCK_MLFLOW_URL)"
+        )
+    from tasks.registry.registry import MlflowRegistry
 
     return MlflowRegistry(url)

@@ -51,6 +51,11 @@ def killed(done: Done) -> bool:
     return done.returncode == -signal.SIGKILL
 
 
+def completed(script: str, *arguments: str) -> str:
+    """What a script prints that must succeed."""
+    return said(run(script, *arguments))
+
+
 def said(done: Done) -> str:
     """What a child printed. It must have succeeded."""
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,301 @@
+"""Exchanges with MLflow: each bounded, silent, tried again where it failed in passing, its errors translated.
+
+MLflow is a SQLite file with a folder of artifacts beside it, or a server. This is the only module that imports it. What
+makes something (`run`, `logged_model`, `version`) looks first whether it is there, inside the exchange that is repeated:
+a reply that was lost on the way makes no second one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from filelock import FileLock
+
+from schemas.errors import NotFound, UsageError
+from tasks.registry import contents, scope
+from tasks.registry.location import SETTING, Location
+from tasks.registry.predictor import MODEL as MODEL_FILE
+from tasks.registry.protocol import Candidate
+from tasks.registry.trouble import translated
+
+with scope.importing():
+    from mlflow import MlflowClient
+    from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, RunTag
+    from mlflow.exceptions import MlflowException
+    from mlflow.models import Model, ModelSignature
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+    from mlflow.types.schema import AnyType, ColSpec, DataType, Schema, TensorSpec
+    from sqlalchemy.exc import SQLAlchemyError
+
+T = TypeVar("T")
+MANIFEST = "penstock.manifest_sha256"
+
+
+class MlflowStore:
+    """What Penstock asks of MLflow. `timeout`: s for one request; `attempts`: how often one exchange is tried."""
+
+    def __init__(self, at: Location, *, timeout: int, attempts: int) -> None:
+        self.at = at
+        self._timeout = timeout
+        self._attempts = attempts
+
+    def tried(self, what: str, effect: Callable[[MlflowClient], T]) -> T:
+        """Run one exchange; `what` completes "cannot ...". Raises ServiceUnavailable, NotFound, UsageError."""
+        for attempt in range(1, self._attempts + 1):
+            try:
+                with scope.calling(self._timeout):
+                    return effect(self._client)
+            except (MlflowException, SQLAlchemyError, OSError) as error:
+                problem = translated(error, what, self.at.url)
+                if not problem.transient or attempt == self._attempts:
+                    raise problem from error
+            time.sleep(min(0.2 * 2**attempt, 2))
+        raise AssertionError("an exchange ends in an answer or an error")
+
+    @cached_property
+    def _client(self) -> MlflowClient:
+        with scope.importing():
+            if self.at.database is not None:
+                make_database(self.at, self.at.database)
+            return MlflowClient(tracking_uri=self.at.url, registry_uri=self.at.url)
+
+    @property
+    def there(self) -> bool:
+        """False for a local registry that nobody has written to yet: reading does not make it."""
+        return self.at.database is None or self.at.database.exists()
+
+    # Versions, aliases, tags
+
+    def entry(self, name: str, version: int) -> Any:
+        """MLflow's entry of a version. Raises NotFound."""
+        if not self.there:
+            raise NotFound(f"cannot read {name} {version}: there is no registry {self.at.url} yet")
+        return self.tried(f"read {name} {version}", lambda client: client.get_model_version(name, str(version)))
+
+    def search(self, name: str, condition: str = "") -> list[Any]:
+        """Entries of a model's versions, oldest first."""
+        if not self.there:
+            return []
+        entries: list[Any] = []
+        token: str | None = ""
+
+        def page(client: MlflowClient) -> Any:
+            return client.search_model_versions(f"name = '{name}'{condition}", 200, page_token=token or None)
+
+        while token is not None:
+            found = self.tried(f"list {name}", page)
+            entries.extend(found)
+            token = found.token or None
+        return sorted(entries, key=lambda entry: int(entry.version))
+
+    def aliases(self, name: str) -> dict[str, int]:
+        """Aliases of a model and the versions they name; none for a model that is not registered."""
+        if not self.there:
+            return {}
+        try:
+            model = self.tried(f"look up {name}", lambda client: client.get_registered_model(name))
+        except NotFound:
+            return {}
+        return {alias: int(version) for alias, version in model.aliases.items()}
+
+    def set_alias(self, name: str, alias: str, version: int) -> None:
+        """Let an alias name a version."""
+        what = f"make {name} {version} the {alias}"
+        self.tried(what, lambda client: client.set_registered_model_alias(name, alias, str(version)))
+
+    def drop_alias(self, name: str, alias: str) -> None:
+        """Remove an alias."""
+        self.tried(f"drop the {alias} of {name}", lambda client: client.delete_registered_model_alias(name, alias))
+
+    def tag(self, name: str, version: int, tags: Mapping[str, str]) -> None:
+        """Set tags of a version."""
+
+        def effect(client: MlflowClient) -> None:
+            for key, value in tags.items():
+                client.set_model_version_tag(name, str(version), key, value)
+
+        self.tried(f"tag {name} {version}", effect)
+
+    # Artifacts
+
+    def read(self, source: str, path: str) -> bytes:
+        """One file of an artifact folder. Raises NotFound."""
+
+        def effect(_: MlflowClient) -> bytes:
+            with tempfile.TemporaryDirectory(prefix="penstock-") as folder:
+                return Path(self._artifacts(source).download_artifacts(path, folder)).read_bytes()
+
+        return self.tried(f"read {path} of {source}", effect)
+
+    def write(self, source: str, files: Mapping[str, bytes]) -> None:
+        """Store files in an artifact folder; the same file again replaces it."""
+
+        def effect(_: MlflowClient) -> None:
+            with tempfile.TemporaryDirectory(prefix="penstock-") as folder:
+                for path, data in files.items():
+                    local = Path(folder, path)
+                    local.parent.mkdir(parents=True, exist_ok=True)
+                    local.write_bytes(data)
+                self._artifacts(source).log_artifacts(folder)
+
+        self.tried(f"store files in {source}", effect)
+
+    def _artifacts(self, source: str) -> Any:
+        return get_artifact_repository(source, tracking_uri=self.at.url, registry_uri=self.at.url)
+
+    # Runs, logged models, versions: found, or made
+
+    def run(self, candidate: Candidate, digest: str) -> Any:
+        """The run of a manifest."""
+
+        def effect(client: MlflowClient) -> Any:
+            experiment = self._experiment(client, candidate.name)
+            if known := client.search_runs([experiment], f"tags.`{MANIFEST}` = '{digest}'", order_by=["start_time ASC"]):
+                return known[0]
+            return client.create_run(experiment, tags={MANIFEST: digest}, run_name=f"{candidate.name}-{digest[:8]}")
+
+        return self.tried(f"start a run of {candidate.name}", effect)
+
+    def _experiment(self, client: MlflowClient, name: str) -> str:
+        known = client.get_experiment_by_name(name)
+        if known is None:
+            return client.create_experiment(name, str(self.at.artifacts / name) if self.at.artifacts else None)
+        if known.lifecycle_stage == "deleted":
+            raise UsageError(
+                f"the experiment {name} was deleted in MLflow ({SETTING}={self.at.url}): restore it, or rename it"
+            )
+        return str(known.experiment_id)
+
+    def logged_model(self, run: Any, digest: str) -> Any:
+        """The logged model of a manifest, whose artifact folder holds all files."""
+        experiment, run_id = run.info.experiment_id, run.info.run_id
+
+        def effect(client: MlflowClient) -> Any:
+            known = client.search_logged_models([experiment], f"tags.`{MANIFEST}` = '{digest}'")
+            return known[-1] if known else client.create_logged_model(experiment, "model", run_id, {MANIFEST: digest})
+
+        return self.tried("start a model", effect)
+
+    def finish(self, candidate: Candidate, run: Any, model: Any, tags: Mapping[str, str]) -> None:
+        """Log parameters, metrics, tags and the data commit; the run is FINISHED when all of it is there."""
+        run_id, model_id, at = run.info.run_id, model.model_id, run.info.start_time
+        numbers = {name: value for name, value in candidate.evaluation.metrics.items() if contents.finite(value)}
+        metrics = [Metric(name, value, at, 0, model_id=model_id, run_id=run_id) for name, value in numbers.items()]
+        params = [Param(name, str(value)) for name, value in candidate.params.items()]
+
+        def effect(client: MlflowClient) -> None:
+            client.log_batch(run_id, metrics, params, [RunTag(name, value) for name, value in tags.items()])
+            client.log_inputs(run_id, [_dataset(candidate)])
+            client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
+            client.finalize_logged_model(model_id, "READY")
+            client.set_terminated(run_id, "FINISHED")
+
+        self.tried(f"log a run of {candidate.name}", effect)
+
+    def register(self, candidate: Candidate, run: Any, model: Any, tags: Mapping[str, str]) -> Any:
+        """The version of a manifest."""
+        name, run_id, model_id = candidate.name, run.info.run_id, model.model_id
+
+        def effect(client: MlflowClient) -> Any:
+            if not client.search_registered_models(f"name = '{name}'"):
+                client.create_registered_model(name)
+            if known := self.recorded(name, tags[MANIFEST]):
+                return known
+            made = {"tags": dict(tags), "description": candidate.description or None, "model_id": model_id}
+            return client.create_model_version(name, model.artifact_location, run_id, **made)
+
+        return self.tried(f"register a version of {name}", effect)
+
+    def recorded(self, name: str, digest: str) -> Any:
+        """The version of a manifest, or None. A request that was answered too late may have made it twice: one stays."""
+        known = self.search(name, f" and tags.`{MANIFEST}` = '{digest}'")
+        for extra in known[1:]:
+            self._remove(name, extra.version)
+        return known[0] if known else None
+
+    def _remove(self, name: str, version: str) -> None:
+        self.tried(f"remove the double {name} {version}", lambda client: client.delete_model_version(name, version))
+
+
+def make_database(at: Location, database: Path) -> None:
+    """Make a local registry's database, whole or not at all: MLflow cannot go on with one whose making was cut off."""
+    if database.exists():
+        return
+    at.locks.mkdir(parents=True, exist_ok=True)
+    with FileLock(at.locks / "database.lock"):
+        if database.exists():
+            return
+        for cut_off in database.parent.glob(".draft-*"):
+            shutil.rmtree(cut_off)
+        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=database.parent)) / database.name
+        _migrate(draft, str(at.artifacts))
+        os.replace(draft, database)
+        draft.parent.rmdir()
+
+
+def _migrate(draft: Path, artifacts: str) -> None:
+    """Run MLflow's migrations in memory, where their hundreds of transactions wait for no disk, and write the result."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    store = SqlAlchemyStore("sqlite:///:memory:", artifacts)  # type: ignore[no-untyped-call]
+    try:
+        with closing(sqlite3.connect(draft)) as file:
+            memory: Any = store.engine.raw_connection().driver_connection
+            memory.backup(file)
+    finally:
+        store.engine.dispose()
+
+
+def mlmodel(candidate: Candidate, stored: Mapping[str, bytes], run: Any, model: Any) -> bytes:
+    """MLflow's description of the model: the stored predictor for anyone, the bare booster for `mlflow.xgboost`."""
+    code = next(Path(path).stem for path in stored if path.startswith(f"{contents.CODE}/"))
+    described = Model(
+        artifact_path=model.artifact_location,
+        run_id=run.info.run_id,
+        utc_time_created=str(datetime.fromtimestamp(run.info.start_time / 1000, UTC).replace(tzinfo=None)),
+        signature=_signature(candidate),
+        model_uuid=contents.sha256(candidate.model)[:32],
+        model_id=model.model_id,
+        model_size_bytes=len(candidate.model),
+    )
+    environment = {"virtualenv": "python_env.yaml"}
+    python = contents.python_version()
+    described.add_flavor("python_function", loader_module=code, code=contents.CODE, env=environment, python_version=python)
+    described.add_flavor("xgboost", data=MODEL_FILE, model_class="xgboost.core.Booster", model_format="ubj", code=None)
+    return bytes(described.to_yaml().encode())
+
+
+def _signature(candidate: Candidate) -> ModelSignature | None:
+    """Numbers are doubles. MLflow's string admits no pandas categories, so that text is `any`; words.json lists it."""
+    if not candidate.input_dtypes:
+        return None
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec(AnyType(), name, required=False)  # type: ignore[no-untyped-call]
+        if contents.is_text(dtype)
+        else ColSpec(DataType.double, name)
+        for name, dtype in candidate.input_dtypes.items()
+    ]
+    numbers = {"regression": ["prediction"], "binary": ["probability"]}.get(
+        candidate.kind, [f"probability_{name}" for name in candidate.classes]
+    )
+    outputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.double, name) for name in numbers]
+    if candidate.kind != "regression":
+        outputs.insert(0, ColSpec(DataType.string, "category"))
+    return ModelSignature(Schema(inputs), Schema(outputs))
+
+
+def _dataset(candidate: Candidate) -> DatasetInput:
+    commit = candidate.evaluation.data_commit
+    source = contents.canonical({"store": candidate.manifest.get("data_store"), "commit": commit}).decode()
+    data = Dataset(name=candidate.name, digest=commit[:36], source_type="penstock", source=source)
+    return DatasetInput(data, [InputTag("mlflow.data.context", "training")])
