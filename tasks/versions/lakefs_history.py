@@ -89,6 +89,12 @@ class History:
         changes = (Change(path=self._place.path(each.path), kind=each.type) for each in found)
         return sorted(changes, key=lambda change: change.path)
 
+    def is_empty(self, ref: CommitId) -> bool:
+        """Whether a commit holds no object."""
+        listing = self._lake.sdk.objects_api.list_objects
+        start = self._place.key("")
+        return not self._lake.ask(listing, self._place.repository, ref, prefix=start, amount=1).results
+
     def moved(self, guard: Guard, ref: str) -> str | None:
         """A path under the guard's prefixes that differs between its commit and a ref."""
         head = self.head(ref)

@@ -8,7 +8,7 @@ waits for its turn, compares, and merges.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from schemas.errors import NotFound, NothingToCommit, StaleCheck
 from schemas.refs import Commit, CommitId, Guard
@@ -17,7 +17,7 @@ from tasks.killpoints import reach
 from tasks.versions import lakefs_hooks
 from tasks.versions.lakefs_client import HookRefusal, Lake, body
 from tasks.versions.lakefs_history import History
-from tasks.versions.lakefs_lease import PATIENCE, Lease
+from tasks.versions.lakefs_lease import PATIENCE, Lease, Turn
 from tasks.versions.lakefs_names import Place, commit_metadata
 
 
@@ -52,13 +52,16 @@ class Merger:
         return {**signatures.guard_metadata(guard), signatures.SIGNATURE: signatures.sign(self._key or "", document)}
 
     def _merge_in_turn(self, commit: CommitId, into: str, message: str, metadata: Mapping[str, str], guard: Guard) -> Commit:
-        with Lease(self._lake, self._place.repository, into, self.patience).held(commit) as turn:
+        with self._turn(into, commit) as turn:
             if path := self._history.moved(guard, turn.head):
                 raise StaleCheck(f"{path!r} has changed since {guard.commit}, which was checked: check again, then merge")
             try:
                 return self._merge(turn.branch, commit, into, turn.head, message, metadata)
             except NotFound as gone:
                 raise StaleCheck(f"another writer took over the turn at {into!r}: check again, then merge") from gone
+
+    def _turn(self, branch: str, commit: CommitId) -> AbstractContextManager[Turn]:
+        return Lease(self._lake, self._place.repository, self._place.ref(branch), self.patience).held(commit)
 
     def _merge(
         self, ref: str, commit: CommitId, into: str, head: CommitId, message: str, metadata: Mapping[str, str]
@@ -84,7 +87,7 @@ class Merger:
             signed = {signatures.REVERTS: undone.id, signatures.SIGNATURE: signatures.sign(self._key, document)}
             metadata = {**metadata, **signed}
         head = self._history.head(branch)
-        with Lease(self._lake, self._place.repository, self._place.ref(branch), self.patience).held(head):
+        with self._turn(branch, head):
             return self._revert(branch, undone, message, metadata)
 
     def _revert(self, branch: str, undone: Commit, message: str, metadata: Mapping[str, str]) -> Commit:
@@ -93,6 +96,8 @@ class Merger:
             "RevertCreation", ref=undone.id, parent_number=1 if len(undone.parents) > 1 else 0, commit_overrides=overrides
         )
         head = self._history.head(branch)
+        if self._undone_already(undone, head):
+            raise NothingToCommit(f"nothing to undo on {branch!r}: it holds nothing of {undone.id}")
 
         def done() -> Commit | None:
             return self._history.since(head, branch, message, metadata)
@@ -111,6 +116,12 @@ class Merger:
         made = self._lake.change(act, done)
         reach("store.after_revert")
         return made
+
+    def _undone_already(self, undone: Commit, head: CommitId) -> bool:
+        """Whether the branch is empty and the commit only added: of all reverts that change nothing, lakeFS makes this."""
+        if not undone.parents or not self._history.is_empty(head):
+            return False
+        return all(change.kind == "added" for change in self._history.diff(undone.parents[0], undone.id))
 
     @contextmanager
     def _hooks_explained(self) -> Iterator[None]:
