@@ -118,9 +118,11 @@ def _as_sealed(store: LakeFSStore, into: str, guard: Guard, data: Sequence[Chang
 
 def admit_revert(store: LakeFSStore, branch: str, metadata: Mapping[str, str], rules: Rules) -> Ruling:
     """Whether a revert may take place: only ours, since a revert of a retraction brings data back without an audit."""
-    document = signatures.revert_document(store.url, branch, metadata.get(signatures.REVERTS, ""))
+    reverts, upon = metadata.get(signatures.REVERTS, ""), metadata.get(signatures.UPON, "")
+    document = signatures.revert_document(store.url, branch, reverts, upon)
     if rules.key and signatures.holds(rules.key, document, metadata.get(signatures.SIGNATURE, "")):
-        return Ruling("admitted", "its seal is true")
+        fresh = store.head(branch) == upon
+        return Ruling("admitted", "its seal is true") if fresh else Ruling("stale", f"{branch!r} has moved on since {upon}")
     return Ruling("refused", f"{branch!r} is changed by merges; to take a published source back, use penstock retract")
 
 

@@ -17,7 +17,8 @@ from typing import Any
 from schemas.refs import CommitId, Guard, Sha256
 
 FORMAT = 1
-SIGNATURE, CHECKED_AT, GUARDED, REVERTS = "signature", "checked_at", "guarded", "reverts"
+SIGNATURE, CHECKED_AT, GUARDED = "signature", "checked_at", "guarded"
+REVERTS, UPON = "reverts", "upon"
 
 
 def digest(changes: Iterable[tuple[str, str, str]]) -> Sha256:
@@ -43,9 +44,10 @@ def merge_document(
     }
 
 
-def revert_document(repository: str, branch: str, commit: CommitId) -> dict[str, Any]:
-    """What is signed about a revert."""
-    return {"format_version": FORMAT, "act": "revert", "repository": repository, "into": branch, "reverts": commit}
+def revert_document(repository: str, branch: str, commit: CommitId, head: CommitId) -> dict[str, Any]:
+    """What is signed about a revert. lakeFS does not tell a hook what is reverted, so it holds for one head only."""
+    told = {"repository": repository, "into": branch, REVERTS: commit, UPON: head}
+    return {"format_version": FORMAT, "act": "revert", **told}
 
 
 def sign(key: str, document: Mapping[str, Any]) -> str:

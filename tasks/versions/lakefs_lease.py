@@ -88,11 +88,13 @@ class Lease:
 
     def _create(self, name: str, commit: CommitId) -> None:
         api, creation = self._lake.sdk.branches_api, body("BranchCreation", name=name, source=commit)
-        try:
-            self._lake.once(api.create_branch, self._repository, creation)
-        except ServiceUnavailable:  # the reply may be lost; whoever else made it at this commit wants the same merge
-            if self._lake.ask(api.get_branch, self._repository, name).commit_id != commit:
-                raise
+
+        def done() -> bool | None:  # whoever else made it at this commit wants the same merge
+            with suppress(NotFound):
+                return True if self._lake.once(api.get_branch, self._repository, name).commit_id == commit else None
+            return None
+
+        self._lake.change(lambda: bool(self._lake.once(api.create_branch, self._repository, creation)), done)
 
     def _delete(self, name: str) -> None:
         with suppress(NotFound):

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 
+import stamina
+
 from schemas.errors import NotFound, NothingToCommit, StaleCheck
 from schemas.refs import Commit, CommitId, Guard
 from tasks import signatures
@@ -82,22 +84,22 @@ class Merger:
     def revert(self, branch: str, commit: CommitId, message: str, metadata: Mapping[str, str]) -> Commit:
         """Undo a commit; see `VersionStore.revert`. It waits for its turn, too: others rely on what it takes away."""
         undone = self._history.get(commit)
-        if self._key:
-            document = signatures.revert_document(self._place.url, branch, undone.id)
-            signed = {signatures.REVERTS: undone.id, signatures.SIGNATURE: signatures.sign(self._key, document)}
-            metadata = {**metadata, **signed}
-        head = self._history.head(branch)
-        with self._turn(branch, head):
-            return self._revert(branch, undone, message, metadata)
+        for attempt in stamina.retry_context(on=StaleCheck, attempts=5):  # who merges by way of the hook takes no turn
+            with attempt, self._turn(branch, self._history.head(branch)) as turn:
+                return self._revert(branch, undone, turn.head, message, metadata)
+        raise AssertionError("unreachable")
 
-    def _revert(self, branch: str, undone: Commit, message: str, metadata: Mapping[str, str]) -> Commit:
+    def _revert(self, branch: str, undone: Commit, head: CommitId, message: str, metadata: Mapping[str, str]) -> Commit:
+        if self._undone_already(undone, head):
+            raise NothingToCommit(f"nothing to undo on {branch!r}: it holds nothing of {undone.id}")
+        if self._key:
+            document = signatures.revert_document(self._place.url, branch, undone.id, head)
+            signed = {signatures.SIGNATURE: signatures.sign(self._key, document)}
+            metadata = {**metadata, signatures.REVERTS: undone.id, signatures.UPON: head, **signed}
         overrides = body("CommitOverrides", message=message, metadata=commit_metadata(self._place, metadata))
         wanted = body(
             "RevertCreation", ref=undone.id, parent_number=1 if len(undone.parents) > 1 else 0, commit_overrides=overrides
         )
-        head = self._history.head(branch)
-        if self._undone_already(undone, head):
-            raise NothingToCommit(f"nothing to undo on {branch!r}: it holds nothing of {undone.id}")
 
         def done() -> Commit | None:
             return self._history.since(head, branch, message, metadata)

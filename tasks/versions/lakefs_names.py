@@ -97,12 +97,17 @@ def is_commit(ref: str) -> bool:
 
 def object_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
     """An object's metadata as it travels."""
-    return {_key(key): quote(value, safe=_PLAIN, encoding="utf-8") for key, value in metadata.items()}
+    return {_key(key): _value(value) for key, value in metadata.items()}
 
 
 def read_object_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
     """An object's metadata as it was given."""
     return {unquote(key): unquote(value) for key, value in (metadata or {}).items() if not key.startswith("::")}
+
+
+def _value(value: str) -> str:
+    written = quote(value, safe=_PLAIN)
+    return re.sub(r"^ | $", "%20", written)  # HTTP drops blanks at the ends
 
 
 def _key(key: str) -> str:
