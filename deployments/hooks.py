@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from schemas.errors import PenstockError, UsageError
 from schemas.settings import Settings, read_settings
 from schemas.usecase import UseCase, resolve
+from schemas.verdicts import Alert
 from tasks import admission
 from tasks.admission import Arrival, Rules, Ruling
 from tasks.ingestion import Limits
@@ -24,6 +25,7 @@ from tasks.versions.lakefs_hooks import answer
 from tasks.versions.lakefs_store import LakeFSStore
 
 PATH = "/lake"
+CLOSE = {"Connection": "close"}  # lakeFS would ask again on a connection that has just been given up as idle
 STATUS = {"admitted": 200, "stale": 409, "refused": 403}
 
 
@@ -71,15 +73,27 @@ class Hook:
 
     def _tell(self, store: LakeFSStore, case: UseCase, event: Event) -> Ruling:
         """Make a merge that is not ours known; one that no hook was asked about is audited now."""
-        from tasks.catalog import alert, announce
-
         merge = store.get(event.source_ref)
         found = admission.look_back(store, case, merge, event.commit_metadata, self._rules, event.branch_id)
         if found.refused:
-            alert(case.name, "lake.unaudited", "critical", f"{merge.id[:12]} went past the hook: {found.refused}")
+            _raise_alert(case.name, f"{merge.id[:12]} went past the hook: {found.refused}")
         for name in found.inputs:
-            announce("data.published", case.name, commit=merge.id, input=name, origin="external", why=found.why)
+            told = {"commit": merge.id, "input": name, "origin": "external", "why": found.why}
+            _emit("data.published", case.name, told)
         return Ruling("admitted", found.why)
+
+
+def _raise_alert(use_case: str, summary: str) -> None:
+    runbook = "docs/lakefs.md#a-merge-that-went-past-the-hook"
+    alert = Alert(use_case=use_case, cause="lake.unaudited", severity="critical", summary=summary, runbook=runbook)
+    _emit("alert.raised", use_case, alert.model_dump(mode="json"))
+
+
+def _emit(event: str, use_case: str, payload: dict[str, Any]) -> None:
+    from prefect.events import emit_event
+
+    resource = {"prefect.resource.id": f"penstock.use-case.{use_case}", "prefect.resource.name": use_case}
+    emit_event(f"penstock.{event}", resource=resource, payload=payload)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -108,5 +122,5 @@ def _answered(hook: Hook, event: Event, use_case: str) -> JSONResponse:
         ruling = hook.judge(resolve(use_case, modules=False), event)
     except PenstockError as error:
         status: Any = 503 if error.transient else 422
-        return JSONResponse(answer("refused", str(error)), status_code=status)
-    return JSONResponse(answer(ruling.verdict, ruling.why), status_code=STATUS[ruling.verdict])
+        return JSONResponse(answer("refused", str(error)), status_code=status, headers=CLOSE)
+    return JSONResponse(answer(ruling.verdict, ruling.why), status_code=STATUS[ruling.verdict], headers=CLOSE)

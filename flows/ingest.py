@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from prefect import Flow
 from pydantic import Field
-from tasks.ingestion import Limits, frame_source, locate
 
 from schemas.errors import Refused, StaleCheck
 from schemas.refs import Source
@@ -14,6 +13,7 @@ from schemas.results import Delivery, IngestResult, Staged
 from schemas.settings import in_force
 from schemas.usecase import Input
 from tasks import catalog
+from tasks.ingestion import Limits, frame_source, locate
 
 ATTEMPTS = 5
 

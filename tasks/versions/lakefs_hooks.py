@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from schemas.errors import NotFound, PenstockError, Refused, ServiceUnavailable, StaleCheck
@@ -12,7 +13,7 @@ from tasks.versions.lakefs_names import Place
 
 FOLDER = "_lakefs_actions/"
 STALE, REFUSED = "stale", "refused"
-_UNREACHABLE = ("dial tcp", "connection refused", "deadline exceeded", "Client.Timeout", "EOF", "connection reset")
+_UNREACHABLE = re.compile(r'action failed: Post "|status code: 5\d\d')  # no answer at all, or one about itself
 
 
 def action_path(place: Place) -> str:
@@ -39,7 +40,7 @@ def explained(lake: Lake, place: Place, refusal: HookRefusal) -> PenstockError:
 
     StaleCheck where what the merge relied on has moved, ServiceUnavailable where the hook could not be reached.
     """
-    if any(sign in str(refusal) for sign in _UNREACHABLE):
+    if _UNREACHABLE.search(str(refusal)):
         return ServiceUnavailable(f"{refusal}: start the hook's application, or mend its address (penstock lake init)")
     for output in _outputs(lake, place, refusal.run) if refusal.run else ():
         if told := _answer_in(output):

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import polars as pl
 
@@ -197,6 +197,12 @@ class LakeFSStore:
         if digest and sha256(content).hexdigest() != digest:
             raise IntegrityError(f"{path!r} at {ref!r} of {self.url} is damaged: restore it on the server")
         return content
+
+    def download(self, ref: str, path: str, target: BinaryIO) -> None:
+        """Copy one committed object into an open file, some megabytes at a time. Raises NotFound."""
+        commit = self.head(ref)
+        self._require(commit, [path])
+        lakefs_read.copy(self.lake, self.place.repository, commit, self.place.key(path), target)
 
     def scan(self, ref: str, paths: Sequence[str], schema: Mapping[str, pl.DataType] | None = None) -> pl.LazyFrame:
         """Parquet objects as one lazy frame, read in place; with `schema`, its columns and no others."""

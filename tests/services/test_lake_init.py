@@ -65,9 +65,9 @@ def test_a_hook_that_does_not_answer_is_not_installed(url: str) -> None:
 
 
 def test_a_hook_with_another_token_is_not_installed(url: str) -> None:
-    with served(create_app(hook_settings(url, lake_hook_token="another"))) as address:
-        with pytest.raises(PenstockError, match="401"):
-            init(hook_settings(url, lake_hook_url=address), "flights", check=False)
+    other = create_app(hook_settings(url, lake_hook_token="another"))
+    with served(other) as address, pytest.raises(PenstockError, match="401"):
+        init(hook_settings(url, lake_hook_url=address), "flights", check=False)
 
 
 def test_uncommitted_changes_of_main_are_seen_before_it_is_protected(lake: Server, url: str) -> None:
@@ -92,13 +92,8 @@ def test_the_command_says_what_is_missing() -> None:
         told = {**server.environment, "PENSTOCK_LAKE_URL": "lakefs://"}
         missing = penstock("init", "flights", "--check", "--json", **told)
         assert missing.exit_code == 1
-        assert [step["status"] for step in json.loads(missing.output)] == [
-            "missing",
-            "missing",
-            "note",
-            "missing",
-            "missing",
-        ]
+        statuses = [step["status"] for step in json.loads(missing.output)]
+        assert statuses == ["missing", "missing", "note", "missing", "missing"]
         made = penstock("init", "flights", **told)
         assert made.exit_code == 0, made.output
         assert "made    lakefs://flights repository" in made.output
