@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 from prefect import Flow
@@ -21,7 +22,7 @@ ATTEMPTS = 5
 class Ingest(Flow[..., IngestResult]):
     """The flow, which in Python also takes a polars or pandas frame: it becomes a file, a source like any other."""
 
-    def __call__(self, use_case: str, source: Any, *args: Any, **kwargs: Any) -> IngestResult:
+    def __call__(self, use_case: str, source: Any, *args: Any, **kwargs: Any) -> IngestResult:  # type: ignore[override]
         """Run the flow; see `_ingest`."""
         if hasattr(source, "columns"):
             source = frame_source(source, in_force().root / "frames", "frame")
@@ -50,34 +51,35 @@ def _ingest(
     deliveries = []
     for path in locate(source):
         delivery = _deliver(use_case, spec, catalog.fingerprint(path), store)
-        catalog.tell(case.name, delivery)
+        catalog.tell(case, delivery)
         deliveries.append(delivery)
     return IngestResult(use_case=case.name, deliveries=tuple(deliveries))
 
 
 def _deliver(use_case: str, spec: Input, source: Source, store: str) -> Delivery:
-    told = {"source": source.name, "sha256": source.sha256, "input": spec.name}
-    if done := catalog.already_published(store, spec.name, source.sha256):
-        return Delivery(**told, status="already done", why=f"published as {done.id[:12]}", commit=done.id)
+    delivery = partial(Delivery, source=source.name, sha256=source.sha256, input=spec.name)
     for _ in range(ATTEMPTS):
+        if done := catalog.already_published(store, spec.name, source.sha256):
+            return delivery(status="already done", why=f"published as {done.id[:12]}", commit=done.id)
         try:
             staged = catalog.audit_on_branch(use_case, spec.name, source, store, catalog.flow_run_id(), _limits())
             return _publish(use_case, spec, source, staged, store)
         except StaleCheck:
-            continue
+            continue  # the partitions moved since their keys were checked: look and audit again
         except Refused as refusal:
-            return Delivery(**told, status="rejected", why=str(refusal))
+            return delivery(status="rejected", why=str(refusal))
     raise StaleCheck(f"{source.name}: {spec.name} kept changing while it was published; run it again")
 
 
 def _publish(use_case: str, spec: Input, source: Source, staged: Staged, store: str) -> Delivery:
-    told = {"source": source.name, "sha256": source.sha256, "input": spec.name, "audit": staged.verdict}
+    verdict = staged.verdict
+    delivery = partial(Delivery, source=source.name, sha256=source.sha256, input=spec.name, audit=verdict)
     if staged.commit is None:
-        return Delivery(**told, status="skipped", why="the source holds no row")
-    if not staged.verdict.publishable:
-        return Delivery(**told, status="rejected", why=staged.verdict.why, branch=staged.branch)
+        return delivery(status="skipped", why="the source holds no row")
+    if not verdict.publishable:
+        return delivery(status="rejected", why=verdict.why, branch=staged.branch)
     commit = catalog.publish(use_case, spec.name, source, staged, store)
-    return Delivery(**told, status="published", why=staged.verdict.why, commit=commit.id)
+    return delivery(status="published", why=verdict.why, commit=commit.id)
 
 
 def _limits() -> Limits:

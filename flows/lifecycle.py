@@ -86,7 +86,7 @@ class _Arrival:
         if not seen.decision.retrain:
             return
         if self.train_by == "event":
-            catalog.request_training(self.case.name, seen.decision)
+            catalog.request_training(self.case, seen.decision)
         else:
             self.trained.append(train(self.use_case))
 

@@ -25,5 +25,5 @@ def monitor(use_case: Annotated[str, Field(min_length=1)], arrival: str | None =
     data = catalog.data_at(settings.store_url(case.name), None)
     log = settings.store_url(f"{case.name}-log")
     seen = catalog.look(use_case, data, arrival, settings.registry_url, log, str(settings.reports_dir / case.name))
-    catalog.tell_monitoring(case.name, seen)
+    catalog.tell_monitoring(case, seen)
     return seen

@@ -55,6 +55,6 @@ def score(
             scores = catalog.score(use_case, data, rows, settings.registry_url, log, catalog.flow_run_id())
         except StaleCheck:
             continue  # another run published these predictions in between: the next look finds them
-        catalog.tell_scores(case.name, scores)
+        catalog.tell_scores(case, scores)
         return ScoreResult(**dict(scores))
     raise StaleCheck(f"{case.name}: the predictions kept changing while they were published; score again")

@@ -14,6 +14,7 @@ from schemas.results import Challenge, Training
 from schemas.settings import Settings, in_force
 from schemas.usecase import UseCase, resolve
 from tasks import batch, catalog
+from tasks.training import Device
 
 ATTEMPTS = 3
 
@@ -35,7 +36,7 @@ class TrainResult(Training):
 def train(
     use_case: Annotated[str, Field(min_length=1)],
     commit: str | None = None,
-    device: Annotated[str, Field(pattern="^(cpu|cuda)$")] | None = None,
+    device: Device | None = None,
 ) -> TrainResult:
     """Train a challenger, compare it with the champion on labelled rows that neither has seen, promote or refuse.
 
@@ -51,11 +52,13 @@ def train(
         result = _train(use_case, case, data, settings, device or settings.device)
     except NotEnoughEvidence as refusal:
         result = TrainResult(use_case=use_case, status="skipped", why=str(refusal), data=data)
-    catalog.tell_training(case.name, result)
+    catalog.tell_training(case, result)
     return result
 
 
-def _train(use_case: str, case: UseCase, data: DataRef, settings: Settings, device: str) -> TrainResult:
+def _train(use_case: str, case: UseCase, data: DataRef, settings: Settings, device: Device) -> TrainResult:
+    if done := catalog.settled(use_case, data, settings.registry_url):
+        return TrainResult(use_case=use_case, status=done.status, why=done.why, model=done.model, data=data)
     for _ in range(ATTEMPTS):
         challenged = catalog.challenge(use_case, data, settings.registry_url, device)
         try:
@@ -65,21 +68,19 @@ def _train(use_case: str, case: UseCase, data: DataRef, settings: Settings, devi
     raise StaleCheck(f"{case.name}: the champion kept changing while the challenger was gated; train again")
 
 
-def _conclude(use_case: str, case: UseCase, challenged: Challenge, settings: Settings, device: str) -> TrainResult:
-    told = {
-        "use_case": use_case,
-        "data": challenged.data,
-        "evaluation": challenged.evaluation,
-        "verdict": challenged.verdict,
-    }
-    registry, why = settings.registry_url, challenged.verdict.why
-    if challenged.decided:
-        return TrainResult(**told, model=challenged.model, status="already done", why=challenged.decided)
-    if not challenged.verdict.promoted:
-        catalog.settle(challenged, registry)
-        return TrainResult(**told, model=challenged.model, status="refused", why=why)
-    refits = case.gate.refit and case.time is not None
-    shipped = catalog.refit(use_case, challenged, registry, device) if refits else challenged.model
-    catalog.try_out(use_case, shipped, registry)
-    moved = catalog.promote(shipped, challenged, registry)
-    return TrainResult(**told, model=shipped, status="promoted" if moved else "already done", why=why)
+def _conclude(use_case: str, case: UseCase, challenged: Challenge, settings: Settings, device: Device) -> TrainResult:
+    shipped, registry = challenged.model, settings.registry_url
+    if challenged.verdict.promoted:
+        if case.gate.refit and case.time is not None:
+            shipped = catalog.refit(use_case, challenged, registry, device)
+        catalog.try_out(use_case, shipped, registry)
+    outcome = catalog.promote(shipped, challenged, registry)
+    return TrainResult(
+        use_case=use_case,
+        status=outcome.status,
+        why=outcome.why,
+        model=shipped,
+        data=challenged.data,
+        evaluation=challenged.evaluation,
+        verdict=challenged.verdict,
+    )

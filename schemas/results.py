@@ -67,14 +67,24 @@ class Challenge(Value):
     evaluation: Evaluation
     verdict: GateVerdict
     champion: ModelRef | None = None
-    decided: str | None = Field(default=None, description="what was decided on this very challenger before, if it was")
+
+
+TrainingStatus = Literal["promoted", "refused", "skipped", "already done"]
+
+
+class Outcome(Value):
+    """What a gated version came to."""
+
+    status: TrainingStatus
+    why: str = Field(description="one sentence")
+    model: ModelRef
 
 
 class Training(Value):
     """What became of one training."""
 
     use_case: str
-    status: Literal["promoted", "refused", "skipped", "already done"]
+    status: TrainingStatus
     why: str = Field(description="one sentence")
     model: ModelRef | None = Field(default=None, description="the version that ships, or the refused challenger")
     data: DataRef | None = None

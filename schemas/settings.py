@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Literal
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -51,7 +52,7 @@ class Settings(BaseSettings):
     reports: Path | None = Field(default=None, description="HTML reports; default: a folder of the home")
     parse_memory_mb: int = Field(default=4096, ge=256, description="memory limit of the parsing child, MiB")
     parse_seconds: int = Field(default=600, ge=5, description="time limit of the parsing child, s")
-    device: str = Field(default="cpu", pattern="^(cpu|cuda)$", description="where XGBoost computes")
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="where XGBoost computes")
     api_token: SecretStr | None = Field(default=None, description="bearer token of the prediction server")
 
     @property

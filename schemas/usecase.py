@@ -81,10 +81,15 @@ class Lookup:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Time split, newest last: [ training | early stopping | holdout of the gate ], in days."""
+    """Time split, newest last: [ training | early stopping | holdout of the gate ], in days.
+
+    Where rows have no event time, the shares count instead: a row's part then follows from a hash of its key.
+    """
 
     holdout_days: int = 14
     stopping_days: int = 14
+    holdout_share: float = 0.2
+    stopping_share: float = 0.15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +107,10 @@ class GatePolicy:
     """What a challenger must show on the holdout before it replaces the champion.
 
     rule: `superiority` (the lower bound of the gain is above 0) or `non_inferiority` (above -margin), at level `alpha`.
+    `metric` is compared within blocks; of log_loss, rmse and mae less is better. A slice with `min_slice_rows` may lose at
+    most `slice_margin`. Calibration passes at `max_calibration_error`, or at most `calibration_slack` above the reference's
+    error on the same rows: a week unlike the past miscalibrates everyone. `refit` needs event times: without them the
+    holdout is a fixed share of the keys, which a refit model has seen.
     """
 
     metric: Literal["log_loss", "auc", "rmse", "mae"] = "log_loss"
@@ -113,6 +122,7 @@ class GatePolicy:
     slice_margin: float = 0.05
     min_slice_rows: int = 200
     max_calibration_error: float = 0.10
+    calibration_slack: float = 0.02
     refit: bool = True
     approval: bool = False
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from schemas.results import Delivery
 from schemas.usecase import UseCase
 from schemas.verdicts import Alert, AuditVerdict, Decision, DriftVerdict, GateVerdict
 
@@ -31,6 +32,15 @@ def alerts(use_case: UseCase, verdict: Verdict) -> tuple[Alert, ...]:
             return () if verdict.promoted else (_alert(use_case, "gate.refused", "warning", verdict.why),)
         case Decision():
             return _of_decision(use_case, verdict)
+
+
+def of_delivery(use_case: UseCase, done: Delivery) -> tuple[Alert, ...]:
+    """What one source is worth saying: its audit, or that it could not be read at all."""
+    if done.audit is not None:
+        return alerts(use_case, done.audit) if done.status != "already done" else ()
+    if done.status != "rejected":
+        return ()
+    return (_alert(use_case, f"source.unreadable.{done.input}", "critical", done.why),)
 
 
 def changes(before: Iterable[Alert], now: Iterable[Alert]) -> Changes:

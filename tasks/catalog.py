@@ -6,8 +6,8 @@ content hash before it is repeated, so a retry or a second run costs time and no
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal, ParamSpec, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task, runtime
 from prefect.artifacts import create_markdown_artifact
@@ -20,7 +20,7 @@ from schemas.errors import PenstockError, StaleCheck
 from schemas.results import Delivery, Monitoring, Scores, Training
 from schemas.usecase import UseCase, resolve
 from schemas.verdicts import Alert, Decision
-from tasks import batch, delivery, ingestion, pages, watch
+from tasks import alerts, batch, delivery, ingestion, pages, watch
 from tasks import challenge as training
 from tasks.installation import refuse_shadows
 
@@ -61,7 +61,7 @@ challenge = step(training.challenge, tags={"train", "lake", "registry"}, timeout
 refit = step(training.refit, tags={"train", "lake", "registry"}, timeout=6 * 3600)
 try_out = step(training.try_out, tags={"train", "registry"})
 promote = step(training.promote, tags={"train", "registry"})
-settle = step(training.settle, tags={"train", "registry"})
+settled = step(training.settled, tags={"train", "registry"})
 
 score = step(batch.score, tags={"score", "lake", "registry"})
 windows_of = step(watch.windows_of, tags={"monitor", "lake"})
@@ -79,22 +79,16 @@ def flow_run_id() -> str:
     return str(runtime.flow_run.id or "")
 
 
-def announce(event: str, use_case: str, **payload: Any) -> None:
+def announce(event: str, use_case: str, payload: Mapping[str, Any]) -> None:
     """Emit the event `penstock.<event>` with the use case as its resource."""
     resource = {"prefect.resource.id": f"penstock.use-case.{use_case}", "prefect.resource.name": use_case}
-    emit_event(f"penstock.{event}", resource=resource, payload=payload)
+    emit_event(f"penstock.{event}", resource=resource, payload=dict(payload))
 
 
-def alert(use_case: str, cause: str, severity: Literal["info", "warning", "critical"], summary: str) -> None:
-    """Emit `penstock.alert.raised`; the cause names the runbook's page."""
-    raised = Alert(
-        use_case=use_case,
-        cause=cause,
-        severity=severity,
-        summary=summary,
-        runbook=f"docs/runbook.md#{cause.replace('.', '-')}",
-    )
-    announce("alert.raised", use_case, **raised.model_dump(mode="json"))
+def raise_alerts(found: Iterable[Alert]) -> None:
+    """Emit `penstock.alert.raised` for each."""
+    for alert in found:
+        announce("alert.raised", alert.use_case, alert.model_dump(mode="json"))
 
 
 def show(kind: str, use_case: str, page: str, description: str) -> None:
@@ -102,41 +96,46 @@ def show(kind: str, use_case: str, page: str, description: str) -> None:
     create_markdown_artifact(page, key=f"{kind}-{use_case}", description=description)
 
 
-def tell(use_case: str, done: Delivery) -> None:
-    """Page and event of one delivery, and an alert where it was refused."""
-    show("audit", use_case, pages.audit_page(done), f"audit of {done.source}")
+def tell(case: UseCase, done: Delivery) -> None:
+    """Page, event and alerts of one delivery."""
+    show("audit", case.name, pages.audit_page(done), f"audit of {done.source}")
     told = {"source": done.source, "source_sha256": done.sha256, "input": done.input, "why": done.why}
     if done.status == "published":
-        announce("data.published", use_case, commit=done.commit, origin="flow", **told)
+        announce("data.published", case.name, {**told, "commit": done.commit, "origin": "flow"})
     elif done.status == "rejected":
-        announce("data.rejected", use_case, branch=done.branch, **told)
-        alert(use_case, "data.rejected", "warning", f"{done.source} was not published: {done.why}")
+        announce("data.rejected", case.name, {**told, "branch": done.branch})
+    raise_alerts(alerts.of_delivery(case, done))
 
 
-def tell_training(use_case: str, result: Training) -> None:
-    """Page and event of one training."""
-    show("training", use_case, pages.training_page(result), f"training: {result.status}")
+def tell_training(case: UseCase, result: Training) -> None:
+    """Page, event and alerts of one training."""
+    show("training", case.name, pages.training_page(result), f"training: {result.status}")
     if result.status in ("promoted", "refused") and result.model:
-        announce(f"model.{result.status}", use_case, version=result.model.version, why=result.why)
-    if result.status == "refused":
-        alert(use_case, "model.refused", "warning", f"the challenger was refused: {result.why}")
+        announce(f"model.{result.status}", case.name, {"version": result.model.version, "why": result.why})
+    if result.status == "refused" and result.verdict:
+        raise_alerts(alerts.alerts(case, result.verdict))
 
 
-def tell_scores(use_case: str, result: Scores) -> None:
+def tell_scores(case: UseCase, result: Scores) -> None:
     """Page and event of one scoring."""
-    show("predictions", use_case, pages.scores_page(result), f"predictions: {result.status}")
+    show("predictions", case.name, pages.scores_page(result), f"predictions: {result.status}")
     if result.status == "published" and result.predictions:
-        announce("predictions.published", use_case, commit=result.predictions.commit, path=result.path, rows=result.rows)
+        told = {"commit": result.predictions.commit, "path": result.path, "rows": result.rows}
+        announce("predictions.published", case.name, told)
 
 
-def tell_monitoring(use_case: str, result: Monitoring) -> None:
-    """Page of one window, and an event with an alert where it drifted."""
-    show("monitoring", use_case, pages.monitoring_page(result), result.decision.why)
-    if result.drift and result.drift.status == "drift":
-        announce("drift.detected", use_case, share=result.drift.share, why=result.drift.why, report=result.drift.report)
-        alert(use_case, "drift.detected", "info", result.drift.why)
+def tell_monitoring(case: UseCase, result: Monitoring) -> None:
+    """Page, event and alerts of one window."""
+    show("monitoring", case.name, pages.monitoring_page(result), result.decision.why)
+    raise_alerts(alerts.alerts(case, result.decision))
+    if result.drift is None:
+        return
+    raise_alerts(alerts.alerts(case, result.drift))
+    if result.drift.status == "drift":
+        told = {"share": result.drift.share, "why": result.drift.why, "report": result.drift.report}
+        announce("drift.detected", case.name, told)
 
 
-def request_training(use_case: str, decision: Decision) -> None:
+def request_training(case: UseCase, decision: Decision) -> None:
     """Ask for a training by event."""
-    announce("retrain.requested", use_case, cause=decision.cause, why=decision.why)
+    announce("retrain.requested", case.name, {"cause": decision.cause, "why": decision.why})

@@ -10,15 +10,17 @@ from typing import Any
 
 import polars as pl
 
+from schemas.errors import NotEnoughEvidence
 from schemas.refs import DataRef, ModelRef
-from schemas.results import Challenge
+from schemas.results import Challenge, Outcome, TrainingStatus
 from schemas.usecase import UseCase, resolve
 from schemas.verdicts import Evaluation
 from tasks import evaluation, features, frames, gating, references, scoring, training
 from tasks import trial as trials
-from tasks.registry import Candidate, ModelRegistry, open_registry
+from tasks.registry import CHALLENGER, CHAMPION, Candidate, ModelRegistry, open_registry
 
 FORMAT = 1
+STATE, WHY = "penstock.state", "penstock.why"
 
 
 def champion(name: str, registry_url: str) -> ModelRef | None:
@@ -26,7 +28,7 @@ def champion(name: str, registry_url: str) -> ModelRef | None:
     return open_registry(registry_url).champion(name)
 
 
-def challenge(use_case: str, data: DataRef, registry_url: str, device: str) -> Challenge:
+def challenge(use_case: str, data: DataRef, registry_url: str, device: training.Device) -> Challenge:
     """Fit a challenger on a commit, evaluate and gate it on the newest labelled window, and record it.
 
     Raises NotEnoughEvidence where there are too few labelled rows, or rows of one class only.
@@ -36,12 +38,14 @@ def challenge(use_case: str, data: DataRef, registry_url: str, device: str) -> C
     reigning = registry.champion(case.name)
     after = fitted_until(registry, reigning) if reigning else None
     parts = training.split_by_time(case, frames.training_rows(case, data), after=after)
+    if parts.holdout.is_empty():
+        newer = f"newer than {after:%Y-%m-%d %H:%M}, up to when the champion was fitted" if after else "at all"
+        raise NotEnoughEvidence(f"{case.name}: there are no labelled rows {newer}; publish rows and labels first")
     fitted = training.fit(case, parts.train, parts.stopping, device=device)
     scores = scoring.predict(case, scoring.booster(fitted.model), parts.holdout)
     evaluated = evaluation.evaluate(case, sha256(fitted.model), data.commit, parts.holdout, scores)
     seen = pl.concat([parts.train, parts.stopping])
     model = registry.record(candidate(case, data, fitted, seen, evaluated))
-    decided = registry.tags(model).get("penstock.why")
     verdict = gating.gate(
         case,
         parts.holdout,
@@ -50,11 +54,12 @@ def challenge(use_case: str, data: DataRef, registry_url: str, device: str) -> C
         evaluation.baseline_scores(case, seen, parts.holdout),
         data_commit=data.commit,
         seed=case.training.seed,
+        seen_until=newest(case, seen, after),
     )
-    return Challenge(model=model, data=data, evaluation=evaluated, verdict=verdict, champion=reigning, decided=decided)
+    return Challenge(model=model, data=data, evaluation=evaluated, verdict=verdict, champion=reigning)
 
 
-def refit(use_case: str, challenged: Challenge, registry_url: str, device: str) -> ModelRef:
+def refit(use_case: str, challenged: Challenge, registry_url: str, device: training.Device) -> ModelRef:
     """Fit the challenger's recipe on all labelled rows of its commit, the gate's window included, and record it."""
     case = resolve(use_case)
     registry = open_registry(registry_url)
@@ -71,14 +76,37 @@ def try_out(use_case: str, model: ModelRef, registry_url: str) -> None:
     trials.trial(registry.model_bytes(model), registry.golden(model), resolve(use_case))
 
 
-def promote(model: ModelRef, challenged: Challenge, registry_url: str) -> bool:
-    """Move the champion's alias if the verdict says so. Raises StaleCheck where another champion came in between."""
-    return open_registry(registry_url).promote(model, challenged.verdict, expected=challenged.champion)
+def settled(use_case: str, data: DataRef, registry_url: str) -> Outcome | None:
+    """What an earlier training on this very commit and use case came to, if it came to an end."""
+    case = resolve(use_case)
+    registry = open_registry(registry_url)
+    for model in reversed(registry.versions(case.name)):
+        tags = registry.tags(model)
+        same = tags.get("data_commit") == data.commit and tags.get("use_case_version") == case.version()
+        if same and tags.get(STATE) not in (None, CHALLENGER):
+            return Outcome(status="already done", why=f"v{model.version}, {tags[STATE]}: {tags.get(WHY, '')}", model=model)
+    return None
 
 
-def settle(challenged: Challenge, registry_url: str) -> bool:
-    """Store a refusal with its version; the challenger's alias goes."""
-    return promote(challenged.model, challenged, registry_url)
+def promote(model: ModelRef, challenged: Challenge, registry_url: str) -> Outcome:
+    """Move the champion's alias if the verdict says so, and keep the verdict with the version either way.
+
+    Raises StaleCheck where another champion came in between.
+    """
+    registry = open_registry(registry_url)
+    if registry.promote(model, challenged.verdict, expected=challenged.champion):
+        return Outcome(status="promoted", why=challenged.verdict.why, model=model)
+    tags = registry.tags(model)
+    status: TrainingStatus = "already done" if tags.get(STATE) == CHAMPION else "refused"
+    return Outcome(status=status, why=tags.get(WHY, challenged.verdict.why), model=model)
+
+
+def newest(case: UseCase, rows: pl.DataFrame, after: datetime | None) -> datetime | None:
+    """The newest event time that challenger or champion was fitted on."""
+    if case.time is None:
+        return None
+    own = rows[case.time].max()
+    return max(t for t in (own, after) if isinstance(t, datetime))
 
 
 def fitted_until(registry: ModelRegistry, model: ModelRef) -> datetime | None:
@@ -104,6 +132,7 @@ def candidate(
     made_from = manifest(case, data, fitted, rows, recipe_of)
     booster = scoring.booster(fitted.model)
     scores = scoring.predict(case, booster, rows)
+    dtypes = {name: rows.schema[name] for name in features.feature_names(case)}
     return Candidate(
         name=case.name,
         model=fitted.model,
@@ -116,7 +145,12 @@ def candidate(
             "reference": references.reference(case, rows, rows["_target"], scores),
             "importances": {"format_version": FORMAT, "gain": fitted.importances},
         },
-        input_dtypes={name: str(rows.schema[name]) for name in features.feature_names(case)},
+        input_dtypes={name: str(dtype.base_type()) for name, dtype in dtypes.items()},
+        categories={name: list(dtype.categories) for name, dtype in dtypes.items() if isinstance(dtype, pl.Enum)},
+        kind=case.target.kind,
+        classes=case.target.classes,
+        threshold=case.target.threshold,
+        description=case.question,
     )
 
 

@@ -37,9 +37,11 @@ def _audit(
     partitions = contracts.touched(parsed, spec)
     known = publishing.known_keys(store, checked_at, spec, partitions)
     audited = contracts.audit(parsed, spec, scratch / "audited", known)
-    commit = publishing.stage(store, spec, source, audited, flow_run) if audited.verdict.rows else None
+    branch, commit = None, None
+    if audited.verdict.rows:
+        branch, commit = publishing.stage(store, spec, source, audited, flow_run, checked_at)
     return Staged(
-        branch=publishing.branch_name(source),
+        branch=branch or publishing.branch_name(source),
         commit=commit,
         checked_at=checked_at,
         partitions=tuple(partitions),
@@ -50,4 +52,5 @@ def _audit(
 def publish(use_case: str, input: str, source: Source, staged: Staged, store_url: str) -> Commit:
     """Publish a staged delivery. Raises StaleCheck where the touched partitions moved since the keys were checked."""
     spec = resolve(use_case).input(input)
-    return publishing.publish(open_store(store_url), source, spec, staged.checked_at, staged.partitions)
+    store = open_store(store_url)
+    return publishing.publish(store, spec, source, staged.branch, staged.checked_at, staged.partitions)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from schemas.errors import NotFound
@@ -12,7 +13,7 @@ from schemas.refs import Commit, CommitId, DataRef, ModelRef
 from schemas.results import Monitoring
 from schemas.usecase import UseCase, resolve
 from schemas.verdicts import Decision, DriftVerdict, Evaluation
-from tasks import batch, decision, drift, evaluation, frames, performance, references, scoring
+from tasks import batch, decision, drift, evaluation, frames, performance, references
 from tasks.registry import ModelRegistry, open_registry
 from tasks.versions import MAIN, VersionStore, open_store
 
@@ -52,10 +53,18 @@ def look(use_case: str, data: DataRef, arrival: str | None, registry_url: str, l
     rows = scored_rows(case, data, log, entry)
     moved = _drift(case, registry, model, rows, Path(reports) / f"drift-{entry.metadata['cause'][:16]}.html")
     realized, coverage = _realized(case, data, model, rows)
-    window = (rows[case.time].min(), rows[case.time].max()) if case.time else None
+    window = evaluation.window(case, rows)
     decided = _decide(case, registry, model, moved, realized, window)
-    told = {"use_case": case.name, "why": decided.why, "model": model, "window": window}
-    return Monitoring(**told, drift=moved, realized=realized, coverage=coverage, decision=decided)
+    return Monitoring(
+        use_case=case.name,
+        why=decided.why,
+        window=window,
+        model=model,
+        drift=moved,
+        realized=realized,
+        coverage=coverage,
+        decision=decided,
+    )
 
 
 def predictions_of(log: VersionStore, arrival: str | None) -> Commit | None:
@@ -75,7 +84,14 @@ def scored_rows(case: UseCase, data: DataRef, log: VersionStore, entry: Commit) 
     keys = list(case.key)
     rows = frames.designed(case, data, paths).collect().join(predictions.select(keys), on=keys, how="semi")
     matched = rows.select(keys).join(predictions, on=keys, how="left", maintain_order="left")
-    return references.with_scores(case, rows, scoring.recorded(case, matched))
+    return references.with_scores(case, rows, recorded(case, matched))
+
+
+def recorded(case: UseCase, predictions: pl.DataFrame) -> np.ndarray:
+    """The scores that receipts hold, of shape (n,) or (n, classes)."""
+    if case.target.kind == "multiclass":
+        return predictions.select(f"probability_{name}" for name in case.target.classes).to_numpy()
+    return predictions["probability" if case.target.kind == "binary" else "prediction"].to_numpy()
 
 
 def _drift(case: UseCase, registry: ModelRegistry, model: ModelRef, rows: pl.DataFrame, report: Path) -> DriftVerdict:

@@ -25,7 +25,8 @@ def command(**attributes: Any) -> Callable[[Callable[..., int | None]], click.Co
 
         run = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(run)
         run = click.option("--debug", is_flag=True, help="Show tracebacks and logs.")(run)
-        return click.command(**attributes)(run)
+        made: click.Command = click.command(**attributes)(run)
+        return made
 
     return wrap
 

@@ -11,6 +11,7 @@ from deployments.commands.common import ready, show
 
 if TYPE_CHECKING:
     from schemas.results import Training
+    from tasks.training import Device
 
 COLOURS = {"promoted": "green", "already done": "cyan", "skipped": "yellow", "refused": "red"}
 
@@ -19,7 +20,7 @@ COLOURS = {"promoted": "green", "already done": "cyan", "skipped": "yellow", "re
 @click.argument("use_case")
 @click.option("--commit", help="Data commit to train on; the head of main where left out.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Where XGBoost computes.")
-def command(use_case: str, commit: str | None, device: str | None, as_json: bool) -> int:
+def command(use_case: str, commit: str | None, device: Device | None, as_json: bool) -> int:
     """Train a challenger and put it through the gate."""
     settings = ready()
     from deployments.local import in_process

@@ -123,6 +123,9 @@ class Labels(Contract):
 
 
 MONTH = pl.col("time_hour").dt.convert_time_zone(ZONE).dt.strftime("%Y-%m")
+DEPARTURE = pl.col("hour") * 60 + pl.col("minute")
+# Local time at the destination: minus the departure it is the time in the air plus the shift of the time zone.
+ARRIVAL = pl.col("sched_arr_time") // 100 * 60 + pl.col("sched_arr_time") % 100
 WEATHER = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib")
 
 FLIGHTS = UseCase(
@@ -146,23 +149,27 @@ FLIGHTS = UseCase(
         Lookup(
             input="weather",
             on={"origin": pl.col("origin"), "time_hour": pl.col("time_hour") - WEATHER_LAG},
-            columns={name: name for name in WEATHER},
+            columns={name: name for name in WEATHER if name != "humid"},
         ),
     ),
     features={
-        "carrier": pl.col("carrier").cast(pl.Enum(CARRIERS), strict=False),
+        "airline": pl.col("carrier").cast(pl.Enum(CARRIERS), strict=False),
         "origin": pl.col("origin").cast(pl.Enum(AIRPORTS), strict=False),
         "dest": pl.col("dest").cast(pl.Enum(DESTINATIONS), strict=False),
         "distance": pl.col("distance").cast(pl.Float32),
-        "departure_minute": (pl.col("hour") * 60 + pl.col("minute")).cast(pl.Float32),
+        "departure_minute": DEPARTURE.cast(pl.Float32),
+        "scheduled_minutes": ((ARRIVAL - DEPARTURE) % 1440).cast(pl.Float32),
         "weekday": pl.date("year", "month", "day").dt.weekday().cast(pl.Float32),
-        **{name: pl.col(name).cast(pl.Float32) for name in WEATHER},
+        "dewp_spread": (pl.col("temp") - pl.col("dewp")).cast(pl.Float32),
+        "wind_u": (pl.col("wind_speed") * pl.col("wind_dir").radians().sin()).cast(pl.Float32),
+        "wind_v": (pl.col("wind_speed") * pl.col("wind_dir").radians().cos()).cast(pl.Float32),
+        **{name: pl.col(name).cast(pl.Float32) for name in ("wind_gust", "precip", "visib")},
     },
     block=pl.date("year", "month", "day"),
     slices=("origin", "carrier"),
     split=Split(holdout_days=7, stopping_days=14),
     training=Training(
-        params={"max_depth": 6, "learning_rate": 0.1, "subsample": 0.8, "colsample_bytree": 0.8, "min_child_weight": 20},
+        params={"max_depth": 3, "learning_rate": 0.1, "subsample": 0.8, "colsample_bytree": 0.5, "min_child_weight": 100},
         rounds=300,
         stopping_rounds=20,
     ),

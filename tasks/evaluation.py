@@ -1,0 +1,195 @@
+"""How good scores are: metrics over all rows, per slice and per block, and a simple baseline to compare with.
+
+A metric is a polars expression over `_y` (the outcome as a number) and the score columns `_s0`, `_s1`, ...; the same
+expression serves a whole frame and, grouped, its slices and blocks.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+
+from schemas.refs import CommitId, Sha256
+from schemas.usecase import UseCase
+from schemas.verdicts import Evaluation
+from tasks.features import BLOCK, TARGET, feature_names
+from tasks.training import numeric_target
+
+HIGHER_IS_BETTER = frozenset({"auc", "accuracy", "r2"})
+BINS = 10
+BASELINE_ROWS = 25_000
+MOST_CATEGORIES = 500
+TINY = 1e-12
+
+
+def metrics(use_case: UseCase) -> dict[str, pl.Expr]:
+    """The metrics of the use case's kind, by name.
+
+    binary: auc, log_loss, brier, base_rate; multiclass: macro one-against-rest auc, log_loss, accuracy; regression: rmse,
+    mae, r2. Null where undefined (an AUC of one class, an R2 of equal outcomes).
+    """
+    y = pl.col("_y")
+    if use_case.target.kind == "binary":
+        p = pl.col("_s0")
+        return {"auc": _auc(y, p), "log_loss": -_log(pl.when(y == 1).then(p).otherwise(1 - p)).mean(),
+                "brier": ((p - y) ** 2).mean(), "base_rate": y.mean()}  # fmt: skip
+    if use_case.target.kind == "multiclass":
+        scores = [pl.col(f"_s{i}") for i in range(len(use_case.target.classes))]
+        own = pl.coalesce(pl.when(y == i).then(score) for i, score in enumerate(scores))
+        best = pl.concat_list(scores).list.arg_max()
+        auc = pl.mean_horizontal([_auc((y == i).cast(pl.Float64), s) for i, s in enumerate(scores)], ignore_nulls=False)
+        return {"auc": auc, "log_loss": -_log(own).mean(), "accuracy": (best == y).mean()}
+    error = pl.col("_s0") - y
+    total = ((y - y.mean()) ** 2).sum()
+    r2 = pl.when(total > 0).then(1 - (error**2).sum() / total)
+    return {"rmse": (error**2).mean().sqrt(), "mae": error.abs().mean(), "r2": r2}
+
+
+def with_scores(use_case: UseCase, frame: pl.DataFrame, scores: np.ndarray) -> pl.DataFrame:
+    """The rows that have an outcome, with `_y` and a float64 column `_s0`, `_s1`, ... for each column of the scores."""
+    columns = np.asarray(scores, dtype=np.float64).reshape(len(frame), -1).T
+    y = pl.Series("_y", numeric_target(use_case, frame[TARGET]))
+    parts = [pl.Series(f"_s{i}", column) for i, column in enumerate(columns)]
+    return frame.with_columns(y, *parts).filter(pl.col(TARGET).is_not_null())
+
+
+def evaluate(
+    use_case: UseCase, model_sha256: Sha256, data_commit: CommitId, frame: pl.DataFrame, scores: np.ndarray
+) -> Evaluation:
+    """Metrics of one model's scores, shape (n,) or (n, classes), on the rows of `frame` that have an outcome.
+
+    A slice is evaluated where it has the gate's `min_slice_rows`; a metric that is undefined on some rows is left out.
+    """
+    rows = with_scores(use_case, frame, scores)
+    whole = {**rows.select(**metrics(use_case)).row(0, named=True), "calibration_error": calibration_error(use_case, rows)}
+    return Evaluation(
+        model_sha256=model_sha256,
+        data_commit=data_commit,
+        window=window(use_case, rows),
+        rows=rows.height,
+        blocks=rows[BLOCK].n_unique(),
+        metrics=_finite(whole),
+        slices={name: _finite(values) for name, values in slice_metrics(use_case, rows).items()},
+    )
+
+
+def slice_metrics(use_case: UseCase, rows: pl.DataFrame) -> dict[str, dict[str, float | None]]:
+    """Metrics per slice, as 'column=value', of rows made by `with_scores`; `rows` is each slice's size."""
+    found: dict[str, dict[str, float | None]] = {}
+    for column in use_case.slices:
+        grouped = rows.group_by(pl.col(column).cast(pl.String).fill_null("null")).agg(rows=pl.len(), **metrics(use_case))
+        enough = grouped.filter(pl.col("rows") >= use_case.gate.min_slice_rows).sort(column)
+        found |= {f"{column}={row.pop(column)}": row for row in enough.iter_rows(named=True)}
+    return found
+
+
+def block_metric(use_case: UseCase, rows: pl.DataFrame, metric: str) -> pl.DataFrame:
+    """Columns `_block`, `rows` and `value` of one metric per block, blocks in order; null where it is undefined."""
+    return rows.group_by(BLOCK).agg(rows=pl.len(), value=metrics(use_case)[metric]).sort(BLOCK)
+
+
+def calibration_error(use_case: UseCase, rows: pl.DataFrame) -> float | None:
+    """Expected calibration error over ten bins of equal count; of several classes, that of the most likely one.
+
+    Naeini, Cooper, Hauskrecht: Obtaining well calibrated probabilities using Bayesian binning (AAAI 2015), with the
+    equal-count bins of Nixon et al., Measuring calibration in deep learning (2019). None for a regression.
+    """
+    if use_case.target.kind == "regression" or rows.is_empty():
+        return None
+    said, happened = rows["_s0"].to_numpy(), rows["_y"].to_numpy()
+    if use_case.target.kind == "multiclass":
+        scores = rows.select(f"_s{i}" for i in range(len(use_case.target.classes))).to_numpy()
+        said, happened = scores.max(axis=1), scores.argmax(axis=1) == happened
+    order = np.argsort(said, kind="stable")
+    bins = [chunk for chunk in np.array_split(order, BINS) if len(chunk)]
+    return float(sum(len(b) * abs(said[b].mean() - happened[b].mean()) for b in bins) / len(order))
+
+
+def window(use_case: UseCase, rows: pl.DataFrame) -> tuple[datetime, datetime] | None:
+    """First and last event time, or None without rows or times."""
+    if use_case.time is None or rows.is_empty():
+        return None
+    first, last = rows.select(first=pl.col(use_case.time).min(), last=pl.col(use_case.time).max()).row(0)
+    return first, last
+
+
+def baseline_scores(
+    use_case: UseCase, train: pl.DataFrame, holdout: pl.DataFrame, stopping: pl.DataFrame | None = None
+) -> np.ndarray:
+    """Scores on `holdout` of the better of two simple models, shaped as a booster's.
+
+    One knows only the base rate (or mean), the other is a logistic (or ridge) regression on at most 25,000 of the training
+    rows. `stopping` chooses between them by log loss (or RMSE); without it, the newest fifth of `train` does.
+    """
+    if stopping is None:
+        cut = train.height - train.height // 5
+        train, stopping = train[:cut], train[cut:]
+    metric = "rmse" if use_case.target.kind == "regression" else "log_loss"
+    judged, asked = [_constant(use_case, train, part) for part in (stopping, holdout)]
+    if use_case.target.kind != "regression" and train[TARGET].n_unique() < len(use_case.target.classes):
+        return asked  # a class that is not there cannot be fitted
+    linear = _linear(use_case, train, [stopping, holdout])
+    losses = [
+        with_scores(use_case, stopping, scores).select(metrics(use_case)[metric]).item() for scores in (judged, linear[0])
+    ]
+    return linear[1] if losses[1] < losses[0] else asked
+
+
+def _constant(use_case: UseCase, train: pl.DataFrame, part: pl.DataFrame) -> np.ndarray:
+    y = numeric_target(use_case, train[TARGET])
+    if use_case.target.kind != "multiclass":
+        return np.full(part.height, y.mean())
+    shares = np.bincount(y.astype(int), minlength=len(use_case.target.classes)) / len(y)
+    return np.tile(shares, (part.height, 1))
+
+
+def _linear(use_case: UseCase, train: pl.DataFrame, parts: Sequence[pl.DataFrame]) -> list[np.ndarray]:
+    from sklearn.linear_model import LogisticRegression, Ridge  # type: ignore[import-untyped]
+
+    rows = train.gather_every(-(-train.height // BASELINE_ROWS))
+    regression = use_case.target.kind == "regression"
+    model = Ridge() if regression else LogisticRegression(solver="newton-cholesky", max_iter=50)
+    tables = [_table(use_case, part, rows) for part in parts]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a fit that has not quite converged is a baseline still
+        model.fit(_table(use_case, rows, rows), numeric_target(use_case, rows[TARGET]))
+    if regression:
+        return [model.predict(table) for table in tables]
+    scores = [model.predict_proba(table) for table in tables]
+    return scores if use_case.target.kind == "multiclass" else [s[:, 1] for s in scores]
+
+
+def _table(use_case: UseCase, rows: pl.DataFrame, like: pl.DataFrame) -> np.ndarray:
+    """The features as float32, shape (n, columns): categories one-hot, numbers standardised by `like`, nulls at its mean."""
+    columns = []
+    for name in feature_names(use_case):
+        dtype = rows.schema[name]
+        if isinstance(dtype, pl.Enum):
+            codes = rows[name].to_physical().fill_null(len(dtype.categories)).to_numpy()
+            columns.append((codes[:, None] == np.arange(min(len(dtype.categories), MOST_CATEGORIES))).astype(np.float32))
+        else:
+            mean, spread = like.select(
+                pl.col(name).cast(pl.Float64).mean().alias("m"), s=pl.col(name).cast(pl.Float64).std()
+            ).row(0)
+            numbers = (rows[name].cast(pl.Float64) - (mean or 0.0)) / (spread or 1.0)
+            columns.append(numbers.fill_null(0.0).to_numpy().astype(np.float32)[:, None])
+    return np.hstack(columns)
+
+
+def _auc(y: pl.Expr, score: pl.Expr) -> pl.Expr:
+    """Area under the ROC curve by ranks (Mann and Whitney 1947), ties halved; null where a class is missing."""
+    positive, negative = y.sum(), (1 - y).sum()
+    wins = (score.rank("average") * y).sum() - positive * (positive + 1) / 2
+    return pl.when(positive * negative > 0).then(wins / (positive * negative))
+
+
+def _log(p: pl.Expr) -> pl.Expr:
+    return p.clip(TINY, 1.0).log()
+
+
+def _finite(values: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: float(value) for name, value in values.items() if value is not None and np.isfinite(value)}

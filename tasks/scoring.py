@@ -1,0 +1,122 @@
+"""From model bytes to predictions in the words of the business, each with a receipt."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from schemas.errors import IntegrityError, UsageError
+from schemas.refs import DataRef, ModelRef
+from schemas.usecase import UseCase
+from tasks.features import feature_names, identity, key_text
+from tasks.training import load_xgboost
+
+if TYPE_CHECKING:
+    import xgboost
+
+GOLDEN = "_expected_"
+
+
+def booster(model: bytes) -> xgboost.Booster:
+    """The model of those bytes. Check their hash first and try them in a child process: damaged bytes can kill this one.
+
+    Raises IntegrityError for bytes that XGBoost does not take.
+    """
+    xgb = load_xgboost()
+    try:
+        loaded: xgboost.Booster = xgb.Booster(model_file=bytearray(model))
+    except xgb.core.XGBoostError as error:
+        raise IntegrityError(f"cannot load the model: {str(error).splitlines()[0]}; train it again") from None
+    return loaded
+
+
+def predict(use_case: UseCase, booster: xgboost.Booster, frame: pl.DataFrame) -> np.ndarray:
+    """Scores of designed rows: shape (n,), the positive's probability or the value; multiclass: (n, classes); float32.
+
+    Columns are picked by name, in the model's order, since XGBoost does not compare names here. Raises UsageError where
+    the model's features or categories are not the use case's.
+    """
+    names = booster.feature_names or []
+    if names != feature_names(use_case):
+        other = sorted(set(names) ^ set(feature_names(use_case))) or ["their order"]
+        raise UsageError(f"the model and use case {use_case.name!r} differ in {other[0]}: train a model for this version")
+    xgb = load_xgboost()
+    try:
+        scores: np.ndarray = booster.inplace_predict(frame.select(names))
+    except xgb.core.XGBoostError as error:
+        raise UsageError(f"cannot score {use_case.name!r}: {str(error).splitlines()[0]}; train a model again") from None
+    return scores
+
+
+def business(use_case: UseCase, scores: np.ndarray) -> pl.DataFrame:
+    """`category` and `probability` (of the positive), or `category` and `probability_<class>`, or `prediction`."""
+    target = use_case.target
+    if target.kind == "regression":
+        return pl.DataFrame({"prediction": scores.astype(np.float64)})
+    classes = pl.Enum(target.classes)
+    if target.kind == "binary":
+        positive = pl.Series(scores >= target.threshold)
+        category = pl.select(pl.when(positive).then(pl.lit(target.classes[1])).otherwise(pl.lit(target.classes[0])))
+        return pl.DataFrame({"category": category.to_series().cast(classes), "probability": scores.astype(np.float64)})
+    best = pl.Series(np.array(target.classes)[scores.argmax(axis=1)], dtype=pl.String).cast(classes)
+    columns = {f"probability_{name}": scores[:, i].astype(np.float64) for i, name in enumerate(target.classes)}
+    return pl.DataFrame({"category": best, **columns})
+
+
+def receipts(
+    use_case: UseCase,
+    designed: pl.DataFrame,
+    scores: np.ndarray,
+    *,
+    model: ModelRef,
+    data: DataRef,
+    contract_version: str,
+    flow_run: str,
+    scored_at: datetime,
+) -> pl.DataFrame:
+    """One row a prediction: its id, key and time, what is predicted, and what it was made from and when.
+
+    The id follows from (model bytes, data commit, key): scoring again gives the same ids.
+    """
+    made_from: dict[str, Any] = {
+        "model_name": model.name,
+        "model_version": model.version,
+        "model_sha256": model.sha256,
+        "data_commit": data.commit,
+        "contract_version": contract_version,
+        "flow_run": flow_run,
+        "scored_at": scored_at,
+    }
+    named = designed.select(prediction_ids(use_case, designed, model.sha256, data.commit), *identity(use_case))
+    predicted = pl.concat([named, business(use_case, scores)], how="horizontal")
+    return predicted.with_columns(pl.lit(value).alias(name) for name, value in made_from.items())
+
+
+def prediction_ids(use_case: UseCase, designed: pl.DataFrame, model_sha256: str, commit: str) -> pl.Series:
+    """128 bits of a SHA-256 over (model, commit, key) for each row, in hexadecimal."""
+    start = hashlib.sha256(f"{model_sha256}\x1f{commit}\x1f".encode())
+    ids = []
+    for key in designed.select(key_text(use_case)).to_series():
+        digest = start.copy()
+        digest.update(key.encode())
+        ids.append(digest.hexdigest()[:32])
+    return pl.Series("prediction_id", ids, dtype=pl.String)
+
+
+def golden_rows(use_case: UseCase, booster: xgboost.Booster, frame: pl.DataFrame, n: int = 32) -> bytes:
+    """Rows spread over `frame` and one where all is missing, with the scores that the model gives them, as Parquet.
+
+    `trial` scores them again; the scores stand in columns `_expected_0`, `_expected_1`, ...
+    """
+    rows = frame.select(feature_names(use_case)).gather_every(max(1, -(-frame.height // max(1, n - 1))))
+    rows = pl.concat([rows, pl.DataFrame({name: [None] for name in rows.columns}, schema=rows.schema)])
+    scores = predict(use_case, booster, rows).reshape(rows.height, -1).T
+    expected = [pl.Series(f"{GOLDEN}{i}", column) for i, column in enumerate(scores)]
+    buffer = io.BytesIO()
+    rows.with_columns(expected).write_parquet(buffer)
+    return buffer.getvalue()
