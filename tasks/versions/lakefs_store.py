@@ -28,7 +28,7 @@ from tasks.versions.lakefs_repository import Repository
 from tasks.versions.names import check_message, check_metadata, check_path
 from tasks.versions.protocol import MAIN
 
-_HASH = "sha256"
+_HASH = "content-sha256"
 NO_GATEWAY = "none"
 
 

@@ -72,3 +72,27 @@ def put(store: LakeFSStore, branch: str, *contents: bytes, place: str = "labels/
     for content in contents:
         store.upload(branch, f"data/{place}/{hashlib.sha256(content).hexdigest()}.parquet", content)
     return store.commit(branch, f"fill {branch}", {}).id
+
+
+# Brings three files to one partition, checking anew whenever another writer was faster.
+WRITER = """
+import sys
+from schemas.errors import StaleCheck
+from schemas.refs import Guard
+from tasks.versions import open_store
+from tests.services.hook import labels, parquet, put
+store, me = open_store(sys.argv[1]), int(sys.argv[2])
+print("ready", flush=True)
+input()
+for number in range(3):
+    branch = f"ingest/{me}-{number}"
+    put(store, branch, parquet(labels(1 + 100 * (3 * me + number))))
+    for attempt in range(1000):
+        checked = store.head()
+        try:
+            metadata = {"source": branch, "contract_version": "1"}
+            store.merge(branch, "main", "publish", metadata, guard=Guard(commit=checked, prefixes=("data/labels/2013-01/",)))
+            break
+        except StaleCheck:
+            pass
+"""

@@ -18,7 +18,7 @@ from tasks import signatures
 from tasks.versions.lakefs_client import body
 from tasks.versions.lakefs_store import LakeFSStore
 from tests.faults.children import together
-from tests.services.hook import FEBRUARY, KEY, hook_settings, labels, parquet, put, served
+from tests.services.hook import FEBRUARY, KEY, WRITER, hook_settings, labels, parquet, put, served
 from tests.services.server import HOOK_TOKEN, Server, new_repository
 
 SEALED = {"kind": "ingest", "input": "labels", "contract_version": "1"}
@@ -271,29 +271,6 @@ def test_errors_are_ours(ours: LakeFSStore) -> None:
     put(ours, "a", b"1")
     with pytest.raises(PenstockError):
         ours.merge("a", "main", "publish", SEALED, guard=Guard(commit="0" * 64, prefixes=("data/labels/2013-01/",)))
-
-
-WRITER = """
-import sys
-from schemas.errors import StaleCheck
-from schemas.refs import Guard
-from tasks.versions import open_store
-from tests.services.hook import labels, parquet, put
-store, me = open_store(sys.argv[1]), int(sys.argv[2])
-print("ready", flush=True)
-input()
-for number in range(3):
-    branch = f"ingest/{me}-{number}"
-    put(store, branch, parquet(labels(1 + 100 * (3 * me + number))))
-    for attempt in range(1000):
-        checked = store.head()
-        try:
-            metadata = {"source": branch, "contract_version": "1"}
-            store.merge(branch, "main", "publish", metadata, guard=Guard(commit=checked, prefixes=("data/labels/2013-01/",)))
-            break
-        except StaleCheck:
-            pass
-"""
 
 
 def test_five_writers_of_three_files_make_fifteen_commits(ours: LakeFSStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,16 +10,11 @@ import pytest
 
 from schemas.errors import Conflict, NotFound, PenstockError, ServiceUnavailable
 from schemas.refs import Guard
-from tasks.versions import lakefs_client, open_store
+from tasks.versions import lakefs_client
 from tasks.versions.lakefs_store import LakeFSStore
 from tests.contract.stores import commit, contents, publish
-from tests.faults.children import killed, run, said
 from tests.faults.proxy import Fault, FaultProxy, answer, drop_reply, reset, slow
-from tests.faults.publisher import SCRIPT, consistent
-from tests.faults.publisher import publish as publish_files
 from tests.services.server import Server, started
-
-POINTS = ["store.after_upload", "store.before_commit", "store.after_commit", "store.before_merge", "store.after_merge"]
 
 
 def prepare(store: LakeFSStore) -> None:
@@ -169,17 +164,3 @@ def test_a_server_killed_after_a_publish_has_kept_it() -> None:
             assert len(contents(store)) == number + 1
     finally:
         server.stop()
-
-
-@pytest.mark.parametrize("point", POINTS)
-def test_killed_at_a_named_point_a_rerun_ends_as_if_nothing_had_been(lake: Server, point: str) -> None:
-    store, unfaulted = lake.store(), lake.store()
-    assert publish_files(unfaulted) == "published"
-    assert killed(run(SCRIPT, store.url, kill_point=point))
-    assert consistent(store)
-    assert bool(store.objects("main")) == (point == "store.after_merge")
-    assert said(run(SCRIPT, store.url)) == ("already done" if point == "store.after_merge" else "published")
-    assert said(run(SCRIPT, store.url)) == "already done"
-    assert store.objects("main") == unfaulted.objects("main")
-    assert store.objects("ingest/1", staged=True) == store.objects("main")
-    assert store.branches() == unfaulted.branches() == open_store(store.url).branches()

@@ -81,7 +81,7 @@ def test_odd_metadata_of_an_object_survives_the_server(store: LakeFSStore) -> No
 def test_every_object_carries_its_path_and_hash(store: LakeFSStore) -> None:
     publish(store, "b", data__x=b"1")
     (found,) = store.lake.sdk.objects_api.list_objects(store.place.repository, "main").results
-    assert found.metadata == {"path": "data/x", "sha256": hashlib.sha256(b"1").hexdigest()}
+    assert found.metadata == {"path": "data/x", "content-sha256": hashlib.sha256(b"1").hexdigest()}
 
 
 def test_two_use_cases_share_a_repository_and_see_only_their_own(lake: Server) -> None:
