@@ -88,7 +88,8 @@ class Contract(pa.DataFrameModel):
     @classmethod
     def first_stays(cls) -> bool:
         """Whether the first row of a repeated key stays, else all go: `Config.metadata = {"first_stays": True}`."""
-        return bool((cls.to_schema().metadata or {}).get("first_stays", False))
+        metadata = cls.__config__.metadata if cls.__config__ else None
+        return bool((metadata or {}).get("first_stays", False))
 
     @classmethod
     def known(cls, when: Known) -> tuple[str, ...]:

@@ -63,7 +63,7 @@ def explain(rows: pl.DataFrame, failures: Sequence[Failure], types: Mapping[str,
     judged = _judged(rows, failures)
     for failure, failed in zip(failures, judged, strict=True):
         if failed.any():
-            shown = rows.lazy().select(_shown(failure.shows, types)).collect().to_series()
+            shown = rows.with_columns(_shown(failure.shows, types).alias("shown"))["shown"]
             tally.add(failure.check, failure.column, int(failed.sum()), shown.filter(failed).head(EXAMPLES).to_list())
             made.append((failed, pl.lit(failure.label), pl.lit(f"{failure.label} fails for ") + shown))
     if not made:
@@ -80,8 +80,8 @@ def _joined(texts: Sequence[pl.Expr], separator: str) -> pl.Expr:
 def _shown(columns: Sequence[str], types: Mapping[str, pl.DataType]) -> pl.Expr:
     texts = [as_text(pl.col(name), types[name]).fill_null("null").str.head(LONGEST) for name in columns]
     if len(texts) == 1:
-        return texts[0].alias("shown")
-    return pl.format(", ".join(f"{name}={{}}" for name in columns), *texts).alias("shown") if texts else pl.lit("the source")
+        return texts[0]
+    return pl.format(", ".join(f"{name}={{}}" for name in columns), *texts) if texts else pl.lit("this row")
 
 
 def _judged(rows: pl.DataFrame, failures: Sequence[Failure]) -> list[pl.Series]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from schemas.errors import UsageError
 from schemas.refs import Commit, Source
 from schemas.results import Staged
 from schemas.usecase import Input, resolve
@@ -53,4 +54,6 @@ def publish(use_case: str, input: str, source: Source, staged: Staged, store_url
     """Publish a staged delivery. Raises StaleCheck where the touched partitions moved since the keys were checked."""
     spec = resolve(use_case).input(input)
     store = open_store(store_url)
-    return publishing.publish(store, spec, source, staged.branch, staged.checked_at, staged.partitions)
+    if staged.commit is None:
+        raise UsageError(f"{source.name} was not staged: there is nothing to publish")
+    return publishing.publish(store, spec, source, staged.branch, staged.commit, staged.checked_at, staged.partitions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import os
 import warnings
 from collections.abc import Mapping
@@ -14,12 +15,10 @@ from typing import Any
 import polars as pl
 
 from schemas.errors import PenstockError
-from schemas.usecase import UseCase
+from schemas.usecase import MonitorPolicy, UseCase
 from schemas.verdicts import ColumnDrift, DriftVerdict
 from tasks.compression import Frames, frames
 from tasks.references import SCORE, TARGET, Categories, Marginal, read, summaries
-
-ONE_CATEGORY = "one category only"
 
 
 def drift(
@@ -37,29 +36,26 @@ def drift(
     category only) or rows are too few, the verdict is "drift" if another column shows it and else "not enough evidence".
     Raises UsageError for a reference of an unknown format.
     """
-    policy = use_case.monitor
     if not reference:
         return _undecided(window.height, "the model has no reference; train it again to store one")
-    if window.height < policy.min_rows:
-        return _undecided(window.height, f"the window has {window.height:,} rows, fewer than {policy.min_rows:,}")
-    known = read(reference)
-    if (rows := int(reference["rows"])) < policy.min_rows:
-        return _undecided(window.height, f"the reference has {rows:,} rows, fewer than {policy.min_rows:,}")
-    names = [name for name in (*use_case.features, *_outcomes(known)) if name in known and name in window.columns]
-    seen = summaries(window, names)
-    unscored = {name: why for name in use_case.features if (why := _unfit(known.get(name), seen.get(name)))}
-    names = [name for name in names if not _unfit(known[name], seen[name])]
+    known, rows = read(reference), int(reference["rows"])
+    for side, n in (("window", window.height), ("reference", rows)):
+        if n < use_case.monitor.min_rows:
+            return _undecided(window.height, f"the {side} has {n:,} rows, fewer than {use_case.monitor.min_rows:,}")
+    seen = summaries(window, (name for name in (*use_case.features, *_outcomes(known, window)) if name in window.columns))
+    unfit = {name: why for name in (*use_case.features, *seen) if (why := _unfit(known.get(name), seen.get(name)))}
     gains = _shares(use_case, importances or {})
-    names.sort(key=lambda name: -gains.get(name, 0.0))
-    columns: tuple[ColumnDrift, ...] = ()
-    if names:
-        pair = frames({name: known[name] for name in names}, {name: seen[name] for name in names}, policy.method)
-        about = f"{use_case.name}: window of {window.height:,} rows against the {rows:,} the model was trained on"
-        scores = _scores(pair, policy.method, policy.threshold, report, about)
-        columns = tuple(_column(use_case, name, scores[name], gains, known[name], seen[name]) for name in names)
-    unscored |= {c.column: ONE_CATEGORY for c in columns if not c.drifted and _single(known[c.column], seen[c.column])}
-    columns = tuple(c for c in columns if c.column not in unscored)
-    return _verdict(window.height, columns, unscored, str(report) if report and names else None)
+    names = sorted((name for name in seen if name not in unfit), key=lambda name: -gains.get(name, 0.0))
+    if not names:
+        return _verdict(window.height, (), unfit, None)
+    pair = frames({name: known[name] for name in names}, {name: seen[name] for name in names}, use_case.monitor.method)
+    about = f"{use_case.name}: window of {window.height:,} rows against the {rows:,} the model was trained on"
+    scores = _scores(pair, use_case.monitor, report, about)
+    odd = {name: "its distance is not a number" for name in names if not math.isfinite(scores[name])}
+    found = [_column(use_case, name, scores[name], gains, known[name], seen[name]) for name in names if name not in odd]
+    one = {c.column: "one category only" for c in found if not c.drifted and _single(known[c.column], seen[c.column])}
+    columns = tuple(c for c in found if c.column not in one)
+    return _verdict(window.height, columns, {**unfit, **odd, **one}, str(report) if report else None)
 
 
 def method_for(method: str, *, numeric: bool) -> str:
@@ -67,8 +63,10 @@ def method_for(method: str, *, numeric: bool) -> str:
     return "jensenshannon" if method == "wasserstein" and not numeric else method
 
 
-def _outcomes(known: Mapping[str, Marginal]) -> list[str]:
-    return [name for name in known if name == TARGET or name.startswith(SCORE)]
+def _outcomes(known: Mapping[str, Marginal], window: pl.DataFrame) -> list[str]:
+    """Target and scores, where the window has any."""
+    there = (name for name in known if name in window.columns and (name == TARGET or name.startswith(SCORE)))
+    return [name for name in there if window[name].null_count() < window.height]
 
 
 def _unfit(known: Marginal | None, seen: Marginal | None) -> str | None:
@@ -103,7 +101,7 @@ def _column(
     return ColumnDrift(
         column=name,
         method=method_for(policy.method, numeric=not isinstance(known, Categories)),
-        score=score,
+        score=max(score, 0.0),
         threshold=policy.threshold,
         importance=gains.get(name, 0.0),
         null_share=seen.nulls / seen.rows,
@@ -145,26 +143,46 @@ def _evidently() -> tuple[Any, Any, Any, Any]:
     return Report, Dataset, DataDefinition, ValueDrift
 
 
-def _scores(pair: Frames, method: str, threshold: float, report: Path | None, about: str) -> dict[str, float]:
+def _scores(pair: Frames, policy: MonitorPolicy, report: Path | None, about: str) -> dict[str, float]:
     """Evidently's score of each column; its warnings about the numbers are dropped, its errors are not."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found, page = _reported(pair, policy) if report else (_distances(pair, policy.method), "")
+    if lost := sorted(set(pair.reference.columns) - set(found)):
+        raise PenstockError(f"Evidently gave no score for {', '.join(lost)}; its version may not fit this one of Penstock")
+    if report:
+        _write(report, _with_heading(page, about))
+    return found
+
+
+def _distances(pair: Frames, method: str) -> dict[str, float]:
+    """Evidently's statistics by themselves: a Report draws its charts in any case, in most of its time."""
+    _evidently()
+    from evidently.legacy.calculations.stattests import get_stattest  # type: ignore[import-untyped]
+    from evidently.legacy.core import ColumnType  # type: ignore[import-untyped]
+
+    found = {}
+    for name in pair.reference.columns:
+        kind = ColumnType.Numerical if name in pair.numerical else ColumnType.Categorical
+        before, after = pair.reference[name].dropna(), pair.window[name].dropna()
+        statistic = get_stattest(before, after, kind, method_for(method, numeric=name in pair.numerical))
+        found[name] = float(statistic(before, after, kind, None).drift_score)
+    return found
+
+
+def _reported(pair: Frames, policy: MonitorPolicy) -> tuple[dict[str, float], str]:
+    """The same scores from a Report, and its page."""
     make_report, dataset, definition, value_drift = _evidently()
     roles = definition(numerical_columns=list(pair.numerical), categorical_columns=list(pair.categorical))
     metrics = [
-        value_drift(column=name, method=method_for(method, numeric=name in pair.numerical), threshold=threshold)
+        value_drift(
+            column=name, method=method_for(policy.method, numeric=name in pair.numerical), threshold=policy.threshold
+        )
         for name in pair.reference.columns
     ]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        sides = (dataset.from_pandas(side, roles) for side in (pair.window, pair.reference))
-        snapshot = make_report(metrics).run(*sides)
-        found = {metric["config"]["column"]: float(metric["value"]) for metric in snapshot.dict()["metrics"]}
-        if report:
-            _write(report, _with_heading(snapshot.get_html_str(as_iframe=False), about))
-    if missing := sorted(set(pair.reference.columns) - set(found)):
-        raise PenstockError(
-            f"Evidently gave no score for {', '.join(missing)}; its version may not fit this one of Penstock"
-        )
-    return found
+    snapshot = make_report(metrics).run(*(dataset.from_pandas(side, roles) for side in (pair.window, pair.reference)))
+    found = {metric["config"]["column"]: float(metric["value"]) for metric in snapshot.dict()["metrics"]}
+    return found, snapshot.get_html_str(as_iframe=False)
 
 
 def _with_heading(page: str, about: str) -> str:

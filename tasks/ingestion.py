@@ -21,6 +21,7 @@ import polars as pl
 from schemas.contract import Contract
 from schemas.errors import Refused, UsageError
 from schemas.refs import Source
+from tasks.parsing.child import too_large
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
@@ -113,12 +114,22 @@ def parse(source: Source, contract: type[Contract], folder: Path, limits: Limits
     columns within the limits, SourceChanged where its bytes are not those that were hashed, even at a second reading.
     """
     for _ in range(2):
+        before = _identity(source.path)
         outcome = _attempt(source, contract, folder / "parsed", limits or Limits())
-        if fingerprint(Path(source.path)).sha256 == source.sha256:
+        if fingerprint(Path(source.path)).sha256 == source.sha256 and _identity(source.path) == before:
             if isinstance(outcome, Refused):
                 raise outcome
             return outcome
     raise SourceChanged(f"{source.name!r} changed while it was read; ingest it again when its writer is done")
+
+
+def _identity(path: str) -> tuple[int, ...]:
+    """Which file this is and when it last changed: one that is changed and changed back has its old hash, not its time."""
+    try:
+        told = os.stat(path)
+    except OSError as error:
+        raise UsageError(f"cannot read {path!r}: {error.strerror or error}") from None
+    return told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns
 
 
 def _attempt(source: Source, contract: type[Contract], folder: Path, limits: Limits) -> Parsed | Refused:
@@ -171,6 +182,6 @@ def _death(name: str, returncode: int, complaints: bytes, limits: Limits) -> str
     if returncode == -signal.SIGALRM:
         return f"{name!r} was not read within {limits.seconds} s; raise PENSTOCK_PARSE_SECONDS or split it"
     if b"memory allocation" in complaints or b"MemoryError" in complaints:
-        return f"{name!r} was not read within {limits.memory_mb} MiB; raise PENSTOCK_PARSE_MEMORY_MB or split it"
+        return too_large(name, limits.memory_mb)
     last = complaints.decode(errors="replace").strip().splitlines()[-1:] or [""]
     return f"{name!r} ended its reader (exit code {returncode}); is it damaged? {last[0][:200]}".rstrip()

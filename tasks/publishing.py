@@ -7,7 +7,8 @@ Every step looks before it acts: a source that is published is found by its hash
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+import json
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,13 @@ import polars as pl
 from schemas.errors import NotFound, NothingToCommit, Refused, StaleCheck
 from schemas.refs import Commit, CommitId, Guard, Source
 from schemas.usecase import Input, UseCase
-from tasks.audit_output import Part
 from tasks.contracts import Audited
 from tasks.killpoints import reach
 from tasks.versions import MAIN, VersionStore
 
 FORMAT = "1"
 INGEST, RETRACT = "ingest", "retract"
-DATA, REJECTED = "data", "rejected"
+DATA, REJECTED, AUDITS = "data", "rejected", "audits"
 
 
 def history(store: VersionStore, source_sha256: str, input: str) -> list[Commit]:
@@ -50,9 +50,19 @@ def retractions(store: VersionStore, source: Source, input: str) -> int:
 
 
 def known_keys(store: VersionStore, commit: CommitId, spec: Input, partitions: Collection[str]) -> pl.LazyFrame:
-    """Key columns of the input's rows in some partitions at a commit; none where they are about to be replaced."""
-    paths = [] if spec.on_redelivery == "replace_partition" else data_paths(store, commit, spec.name, partitions)
+    """The published keys that rows of these partitions must not repeat, at a commit.
+
+    Those of the same partitions, where the key tells the partition, else all; without those about to be replaced.
+    """
+    paths = data_paths(store, commit, spec.name, partitions if key_tells_partition(spec) else None)
+    if spec.on_redelivery == "replace_partition":
+        paths = [path for path in paths if path.split("/")[2] not in partitions]
     return store.scan(commit, paths, spec.contract.dtypes()).select(spec.key)
+
+
+def key_tells_partition(spec: Input) -> bool:
+    """Whether rows with one key lie in one partition."""
+    return set(spec.partition.meta.root_names()) <= set(spec.key)
 
 
 def data_paths(
@@ -66,66 +76,99 @@ def data_paths(
 def stage(
     store: VersionStore, spec: Input, source: Source, audited: Audited, flow_run: str, checked_at: CommitId
 ) -> tuple[str, CommitId]:
-    """Commit both halves of an audited source on its branch; returns branch and commit.
+    """Commit both halves of an audited source, and its verdict, on its branch; returns branch and commit.
 
-    A branch that holds just this content is taken as it is; one that holds other content (from before `main` moved, or
-    from a run that was killed) is brought to it.
+    A branch that holds just this content is taken as it is; one that holds other content (from before `main` moved) is made
+    anew. Raises StaleCheck where another run of the same source got in between.
     """
     branch = branch_name(source, retractions(store, source, spec.name))
-    wanted = {_path(DATA, spec, part): part for part in audited.accepted}
-    wanted |= {_path(REJECTED, spec, part): part for part in audited.rejected}
+    wanted = _wanted(spec, source, audited)
     content = hashlib.sha256("\n".join(sorted(wanted)).encode()).hexdigest()
-    if spec.on_redelivery == "replace_partition":
-        store.delete_branch(branch)
+    replaced = _replaced(store, spec, audited, checked_at)
     head = store.get(store.branch(branch, checked_at))
-    if head.metadata.get("content") == content:
+    if head.metadata.get("content") == content and _holds(store, head.parents[0], head.id, wanted, replaced):
         return branch, head.id
-    _bring(store, branch, wanted)
-    if spec.on_redelivery == "replace_partition":
-        _drop_replaced(store, branch, spec, wanted)
-    metadata = _metadata(spec, source, audited, flow_run) | {"content": content}
+    if head.id != checked_at:
+        store.delete_branch(branch)
+        store.branch(branch, checked_at)
     try:
-        return branch, store.commit(branch, f"stage {source.name} for {spec.name}", metadata).id
-    except NothingToCommit:
-        return branch, store.head(branch)
+        _bring(store, branch, checked_at, wanted, replaced)
+        metadata = _metadata(spec, source, audited, flow_run) | {"content": content}
+        commit = store.commit(branch, f"stage {source.name} for {spec.name}", metadata).id
+    except (NothingToCommit, NotFound):  # another run of this source committed, or published and cleaned up
+        commit = store.branch(branch, checked_at)
+    if not _holds(store, checked_at, commit, wanted, replaced):
+        raise StaleCheck(f"another run staged {source.name} at the same time; audit it again")
+    return branch, commit
 
 
-def _bring(store: VersionStore, branch: str, wanted: dict[str, Part]) -> None:
-    """Upload what the branch lacks, and remove what it holds of an earlier attempt."""
-    on_main = {found.path for found in store.objects(MAIN)}
-    on_branch = {found.path for found in store.objects(branch, staged=True)}
-    for path in sorted(on_branch - on_main - wanted.keys()):
+def _wanted(spec: Input, source: Source, audited: Audited) -> dict[str, Path | bytes]:
+    """What the branch is to hold, by path. The verdict makes a commit even of a source that brings no new row."""
+    files: dict[str, Path | bytes] = {}
+    for kind, parts in ((DATA, audited.accepted), (REJECTED, audited.rejected)):
+        files |= {f"{kind}/{spec.name}/{part.partition}/{part.sha256}.parquet": part.path for part in parts}
+    told = {
+        "format_version": FORMAT,
+        "source": source.model_dump(exclude={"path"}),
+        **audited.verdict.model_dump(mode="json"),
+    }
+    verdict = json.dumps(told, sort_keys=True).encode()
+    return {**files, f"{AUDITS}/{spec.name}/{hashlib.sha256(verdict).hexdigest()}.json": verdict}
+
+
+def _replaced(store: VersionStore, spec: Input, audited: Audited, checked_at: CommitId) -> set[str]:
+    """Published paths that give way to this source."""
+    if spec.on_redelivery != "replace_partition":
+        return set()
+    return set(data_paths(store, checked_at, spec.name, {part.partition for part in audited.accepted}))
+
+
+def _bring(
+    store: VersionStore, branch: str, base: CommitId, wanted: Mapping[str, Path | bytes], replaced: Collection[str]
+) -> None:
+    """Upload what the branch lacks, and remove what gives way and what a run that was killed has left."""
+    before = {found.path for found in store.objects(base)}
+    there = {found.path for found in store.objects(branch, staged=True)}
+    for path in sorted((there - before | set(replaced)) & there - wanted.keys()):
         store.remove(branch, path)
-    for path in sorted(wanted.keys() - on_branch):
-        store.upload(branch, path, wanted[path].path, {"sha256": wanted[path].sha256})
+    for path in sorted(wanted.keys() - there):
+        store.upload(branch, path, wanted[path])
         reach("publishing.after_upload")
 
 
-def _drop_replaced(store: VersionStore, branch: str, spec: Input, wanted: dict[str, Part]) -> None:
-    partitions = {part.partition for path, part in wanted.items() if path.startswith(f"{DATA}/")}
-    for path in data_paths(store, branch, spec.name, partitions):
-        if path not in wanted:
-            store.remove(branch, path)
+def _holds(
+    store: VersionStore, base: CommitId, commit: CommitId, wanted: Collection[str], replaced: Collection[str]
+) -> bool:
+    """Whether a commit changes just these paths."""
+    changes = store.diff(base, commit)
+    brought = {change.path for change in changes if change.kind != "removed"}
+    gone = {change.path for change in changes if change.kind == "removed"}
+    return brought == set(wanted) and gone == set(replaced) - set(wanted)
 
 
 def publish(
-    store: VersionStore, spec: Input, source: Source, branch: str, checked_at: CommitId, partitions: Sequence[str]
+    store: VersionStore,
+    spec: Input,
+    source: Source,
+    branch: str,
+    commit: CommitId,
+    checked_at: CommitId,
+    partitions: Collection[str],
 ) -> Commit:
-    """Merge a staged source into main, and remove its branch; a source that another run published is found.
+    """Merge a staged commit into main, and remove its branch; a source that another run published is found.
 
-    Raises StaleCheck where a touched partition changed since `checked_at` (audit again), Refused where the source was
-    retracted since it was staged.
+    The commit is merged, not whatever the branch holds by now: it is what the keys were checked for. Raises StaleCheck where
+    a touched partition changed since `checked_at` (audit again), Refused where the source was retracted since it was staged.
     """
     if done := published(store, source.sha256, spec.name):
         return done
     if branch != branch_name(source, retractions(store, source, spec.name)):
         raise Refused(f"{source.name} was retracted while it was being published: deliver it again if it is right after all")
     try:
-        staged = store.get(branch)
-        metadata = {**staged.metadata, "branch": branch, "checked_at": checked_at}
-        message = f"ingest {source.name}: {metadata['accepted']} rows accepted, {metadata['rejected']} rejected"
-        guard = Guard(commit=checked_at, prefixes=tuple(f"{DATA}/{spec.name}/{name}/" for name in partitions))
-        merged = store.merge(branch, MAIN, message, metadata, guard=guard)
+        told = store.get(commit).metadata
+        message = f"ingest {source.name}: {told['accepted']} rows accepted, {told['rejected']} rejected"
+        metadata = {**told, "branch": branch, "checked_at": checked_at}
+        merged = store.merge(commit, MAIN, message, metadata, guard=guard(spec, checked_at, partitions))
     except (NotFound, NothingToCommit):
         if done := published(store, source.sha256, spec.name):
             return done
@@ -133,6 +176,12 @@ def publish(
     reach("publishing.after_publish")
     store.delete_branch(branch)
     return merged
+
+
+def guard(spec: Input, checked_at: CommitId, partitions: Collection[str]) -> Guard:
+    """What a publish relies on: the partitions whose keys were checked are as they were then."""
+    names = [f"{name}/" for name in sorted(partitions)] if key_tells_partition(spec) else [""]
+    return Guard(commit=checked_at, prefixes=tuple(f"{DATA}/{spec.name}/{name}" for name in names))
 
 
 def watermark(store: VersionStore, spec: Input, commit: CommitId = MAIN) -> datetime | None:
@@ -154,15 +203,7 @@ def watermark(store: VersionStore, spec: Input, commit: CommitId = MAIN) -> date
 
 def inputs_at(store: VersionStore, commit: CommitId, case: UseCase) -> dict[str, pl.LazyFrame]:
     """Every input's accepted rows at a commit, by the input's name."""
-    paths = [found.path for found in store.objects(commit, f"{DATA}/")]
-    return {
-        spec.name: store.scan(commit, [p for p in paths if p.startswith(f"{DATA}/{spec.name}/")], spec.contract.dtypes())
-        for spec in case.inputs
-    }
-
-
-def _path(kind: str, spec: Input, part: Part) -> str:
-    return f"{kind}/{spec.name}/{part.partition}/{part.sha256}.parquet"
+    return {s.name: store.scan(commit, data_paths(store, commit, s.name), s.contract.dtypes()) for s in case.inputs}
 
 
 def _metadata(spec: Input, source: Source, audited: Audited, flow_run: str) -> dict[str, str]:

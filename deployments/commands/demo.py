@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from schemas.settings import Settings
 
 
+WIDTH = 110  # of the table where no terminal says another
+
+
 @make()
 @click.option("--quick", is_flag=True, help="March to May only.")
 @click.option("--home", type=click.Path(path_type=Path, file_okay=False), default=Path("penstock-demo"), show_default=True)
@@ -58,7 +61,7 @@ def _watched(news: Iterator[Any], as_json: bool) -> Iterator[Month | Training]:
     """Pass on what is worth keeping; show the rest while it works."""
     from rich.console import Console
 
-    console = Console(stderr=True, quiet=as_json, highlight=False)
+    console = Console(stderr=True, quiet=as_json, highlight=False, soft_wrap=True)
     with console.status("starting Prefect, MLflow and the store") as status:
         for item in news:
             if isinstance(item, str):
@@ -114,7 +117,12 @@ def _print(settings: Settings, months: list[Month], outcome: dict[str, Any]) -> 
     from rich.console import Console
 
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=WIDTH)
     console.print(_table(months))
+    console.print("Why:")
+    for month in months:
+        console.print(_why(month), soft_wrap=True)
     mean = outcome["log_loss"]
     console.print(
         f"Log loss over all months: the loop [bold]{mean['loop']:.4f}[/], "
@@ -127,34 +135,38 @@ def _table(months: list[Month]) -> Any:
     from rich.table import Table
 
     table = Table(title="Will a flight arrive more than 15 minutes late? New York, 2013", title_justify="left")
-    for name, justify in (("month", "left"), ("accepted", "right"), ("rejected", "right"), ("drifted", "right")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    for name in ("AUC\nloop", "AUC\nnever", "log loss\nloop", "log loss\nnever"):
-        table.add_column(name, justify="right")
-    table.add_column("what the loop decided, and why", ratio=1)
-    for m in months:
-        drift = m.monitored.drift if m.monitored else None
-        cells = [m.loop.get("auc"), m.never.get("auc"), m.loop.get("log_loss"), m.never.get("log_loss")]
+    table.add_column("month", no_wrap=True)
+    for name in ("rows in", "rejected", "drifted", "AUC\nloop", "AUC\nnever", "log loss\nloop", "log loss\nnever"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("the loop", no_wrap=True)
+    for month in months:
+        auc = [_number(side.get("auc"), 3) for side in (month.loop, month.never)]
+        loss = [_number(side.get("log_loss"), 4) for side in (month.loop, month.never)]
         table.add_row(
-            m.name,
-            f"{m.accepted:,}",
-            f"{m.rejected:,}",
-            f"{sum(c.drifted for c in drift.columns)} of {len(drift.columns)}" if drift else "-",
-            *(
-                f"{c:.3f}" if i < 2 else f"{c:.4f}"
-                for i, c in enumerate(c if c is not None else float("nan") for c in cells)
-            ),
-            _decided(m),
+            month.name, f"{month.accepted:,}", f"{month.rejected:,}", _drifted(month), *auc, *loss, _decided(month)
         )
     return table
 
 
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _drifted(month: Month) -> str:
+    drift = month.monitored.drift if month.monitored else None
+    return f"{sum(c.drifted for c in drift.columns)} of {len(drift.columns)}" if drift and drift.columns else "-"
+
+
 def _decided(month: Month) -> str:
-    why = month.monitored.decision.why if month.monitored else "nothing to decide on"
     if month.trained is None:
-        return f"kept the champion: {why}"
+        return "kept its model"
     model = f" v{month.trained.model.version}" if month.trained.model else ""
-    return f"[bold]retrained, {month.trained.status}{model}[/]: {why}; gate: {month.trained.why}"
+    return f"retrained: {month.trained.status}{model}"
+
+
+def _why(month: Month) -> str:
+    asked = month.monitored.decision.why if month.monitored else "nothing to decide on"
+    return f"{month.name}  {asked}" + (f"\n         gate: {month.trained.why}" if month.trained else "")
 
 
 def _where(console: Console, settings: Settings) -> None:

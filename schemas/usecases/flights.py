@@ -149,7 +149,7 @@ FLIGHTS = UseCase(
         Lookup(
             input="weather",
             on={"origin": pl.col("origin"), "time_hour": pl.col("time_hour") - WEATHER_LAG},
-            columns={name: name for name in WEATHER if name != "humid"},
+            columns={name: name for name in WEATHER if name not in ("humid", "pressure")},
         ),
     ),
     features={
@@ -167,12 +167,12 @@ FLIGHTS = UseCase(
     },
     block=pl.date("year", "month", "day"),
     slices=("origin", "carrier"),
-    split=Split(holdout_days=7, stopping_days=14),
+    split=Split(holdout_days=14, stopping_days=14),
     training=Training(
-        params={"max_depth": 3, "learning_rate": 0.1, "subsample": 0.8, "colsample_bytree": 0.5, "min_child_weight": 100},
+        params={"max_depth": 4, "learning_rate": 0.1, "subsample": 0.8, "colsample_bytree": 0.5, "min_child_weight": 100},
         rounds=300,
         stopping_rounds=20,
     ),
-    gate=GatePolicy(metric="log_loss", rule="non_inferiority", margin=0.005, min_rows=1000, min_blocks=5),
+    gate=GatePolicy(metric="log_loss", rule="non_inferiority", margin=0.01, min_rows=1000, min_blocks=5),
     monitor=MonitorPolicy(),
 )

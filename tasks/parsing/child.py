@@ -19,7 +19,7 @@ import polars as pl
 from schemas.errors import Refused
 from tasks.parsing import columnar, delimited, json_lines
 from tasks.parsing.conversion import ROW, UNTYPED, UNTYPED_DTYPE, Conversion, from_text, typed
-from tasks.parsing.streams import format_of, pieces
+from tasks.parsing.streams import check_magic, format_of, pieces
 
 PART_ROWS = 200_000
 NOTHING: dict[str, Any] = {"rows": 0, "parts": [], "columns": []}
@@ -34,9 +34,16 @@ def main(folder: str) -> None:
         outcome = parse(plan, Path(folder))
     except Refused as refusal:
         outcome = {"refused": str(refusal)}
+    except MemoryError:
+        outcome = {"refused": too_large(str(plan["name"]), plan["memory_mb"])}
     except (Exception, pl.exceptions.PanicException) as error:
         outcome = {"refused": f"{plan['name']!r} cannot be read: {_first_line(error)}"}
     json.dump(outcome, sys.stdout)
+
+
+def too_large(name: str, memory_mb: int) -> str:
+    """What to say of a file that needs more memory."""
+    return f"{name!r} was not read within {memory_mb} MiB; raise PENSTOCK_PARSE_MEMORY_MB or split it"
 
 
 def limit(memory_mb: int, seconds: int) -> None:
@@ -56,6 +63,8 @@ def parse(plan: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     if path.stat().st_size == 0:
         return NOTHING
     if form == "parquet":
+        with path.open("rb") as file:
+            check_magic(file.read(4), name, form, compression)
         found = columnar.schema_of(path)
         check_columns(name, found, wanted, plan["required"])
         made = columnar.conversions(name, found, wanted)

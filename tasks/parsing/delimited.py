@@ -51,9 +51,9 @@ def blocks(stream: Iterator[bytes], name: str, *, quotes: bool = True) -> Iterat
     Raises Refused for UTF-16 and for a record without end.
     """
     held, first = b"", True
-    for piece in stream:
+    for piece in _small(stream):
         held += piece
-        if first and len(held) < 4:
+        if first and len(held) < len(BOM):
             continue
         if first:
             held, first = _without_mark(held, name), False
@@ -65,10 +65,15 @@ def blocks(stream: Iterator[bytes], name: str, *, quotes: bool = True) -> Iterat
             held = held[end:]
         elif len(held) > LONGEST_RECORD:
             raise Refused(f"{name!r} holds a record of more than {LONGEST_RECORD >> 20} MiB: is a quote left open?")
-    if first:
-        held = _without_mark(held, name)
+    held = _without_mark(held, name) if first else held
     if held:
         yield held
+
+
+def _small(stream: Iterator[bytes]) -> Iterator[bytes]:
+    for piece in stream:
+        for at in range(0, len(piece), CHUNK):
+            yield piece[at : at + CHUNK]
 
 
 def _without_mark(head: bytes, name: str) -> bytes:

@@ -109,7 +109,7 @@ def _unzstd(file: IO[bytes]) -> Iterator[bytes]:
     context = zstandard.ZstdDecompressor()
     frame = None
     try:
-        while packed := file.read(4096):  # a block of a few bytes can grow to 128 kB
+        while packed := file.read(512):  # a block of four bytes can grow to 128 kB
             while packed:
                 frame = frame or context.decompressobj()
                 yield frame.decompress(packed)

@@ -15,13 +15,14 @@ Nothing here imports what it reads.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import math
 import platform
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -91,17 +92,15 @@ def manifest(candidate: Candidate) -> bytes:
 
 
 def fitted_until(stated: Mapping[str, Any]) -> datetime | None:
-    """Event time of the newest row a model was fitted on, if its manifest says. Raises UsageError unless ISO with a zone."""
+    """Event time of the newest row a model was fitted on, if its manifest says; UTC without a zone. Raises UsageError."""
     text = stated.get("fitted_until")
     if text is None:
         return None
     try:
         moment = text if isinstance(text, datetime) else datetime.fromisoformat(str(text))
     except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise UsageError(f"a manifest's fitted_until is {text!r}: give an ISO time with its zone")
-    return moment
+        raise UsageError(f"a manifest's fitted_until is {text!r}: give a time in ISO 8601") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def files(candidate: Candidate) -> dict[str, bytes]:
@@ -147,10 +146,7 @@ def unwrapped(data: bytes) -> Any:
 
 def words(candidate: Candidate) -> dict[str, Any]:
     """What the model's numbers mean. Raises UsageError where text features lack categories or classes are missing."""
-    features = [(name, is_text(dtype)) for name, dtype in candidate.input_dtypes.items()]
-    if missing := [name for name, text in features if text and name not in candidate.categories]:
-        raise UsageError(f"cannot register {candidate.name}: no categories are given for {', '.join(missing)}")
-    columns = [{"name": name, "categories": list(candidate.categories[name]) if text else None} for name, text in features]
+    columns = [{"name": name, "categories": _categories(candidate, name)} for name in candidate.input_dtypes]
     classes = candidate.classes or (("0", "1") if candidate.kind == "binary" else ())
     if candidate.kind == "multiclass" and not classes:
         raise UsageError(f"cannot register {candidate.name}: a multiclass model needs its classes")
@@ -161,6 +157,17 @@ def words(candidate: Candidate) -> dict[str, Any]:
         "threshold": candidate.threshold,
         "columns": columns,
     }
+
+
+def _categories(candidate: Candidate, name: str) -> list[str] | None:
+    dtype = candidate.input_dtypes[name]
+    if not is_text(dtype):
+        return None
+    if name in candidate.categories:
+        return list(candidate.categories[name])
+    if listed := re.fullmatch(r"Enum\(categories=(\[.*\])\)", dtype):
+        return list(ast.literal_eval(listed[1]))
+    raise UsageError(f"cannot register {candidate.name}: the feature {name} is {dtype}, and no categories are given for it")
 
 
 def is_text(dtype: str) -> bool:

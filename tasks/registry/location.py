@@ -24,6 +24,11 @@ class Location:
     database: Path | None = None
     artifacts: Path | None = None
 
+    @property
+    def there(self) -> bool:
+        """False for a local registry that nobody has written to yet."""
+        return self.database is None or (self.database.exists() and self.database.stat().st_size > 0)
+
     def lock(self, name: str) -> Path:
         """File that is locked while the champion of a model changes."""
         return self.locks / f"{name}.lock"
@@ -36,8 +41,8 @@ def locate(url: str) -> Location:
 
 def _local(url: str) -> Location:
     path = url.removeprefix("sqlite:///")
-    if path == url or not path or path.startswith(":") or re.search(r"[?#\0]", path):
-        raise UsageError(f"cannot open the registry {url!r}: a local one is sqlite:///PATH, without ? or # ({SETTING})")
+    if path == url or not path or path.startswith(":") or re.search(r"[?#%\0]", path):
+        raise UsageError(f"cannot open the registry {url!r}: a local one is sqlite:///PATH, without ?, # or % ({SETTING})")
     database = Path(path).expanduser().resolve()
     beside = database.parent
     return Location(f"sqlite:///{database}", beside / "locks", database, beside / "artifacts")

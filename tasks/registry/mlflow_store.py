@@ -66,25 +66,22 @@ class MlflowStore:
     def _client(self) -> MlflowClient:
         with scope.importing():
             if self.at.database is not None:
-                make_database(self.at, self.at.database)
+                if not self.at.there:
+                    make_database(self.at, self.at.database)
+                _refuse_others(self.at.url, self.at.database)
             return MlflowClient(tracking_uri=self.at.url, registry_uri=self.at.url)
-
-    @property
-    def there(self) -> bool:
-        """False for a local registry that nobody has written to yet: reading does not make it."""
-        return self.at.database is None or self.at.database.exists()
 
     # Versions, aliases, tags
 
     def entry(self, name: str, version: int) -> Any:
         """MLflow's entry of a version. Raises NotFound."""
-        if not self.there:
+        if not self.at.there:
             raise NotFound(f"cannot read {name} {version}: there is no registry {self.at.url} yet")
         return self.tried(f"read {name} {version}", lambda client: client.get_model_version(name, str(version)))
 
     def search(self, name: str, condition: str = "") -> list[Any]:
         """Entries of a model's versions, oldest first."""
-        if not self.there:
+        if not self.at.there:
             return []
         entries: list[Any] = []
         token: str | None = ""
@@ -100,7 +97,7 @@ class MlflowStore:
 
     def aliases(self, name: str) -> dict[str, int]:
         """Aliases of a model and the versions they name; none for a model that is not registered."""
-        if not self.there:
+        if not self.at.there:
             return {}
         try:
             model = self.tried(f"look up {name}", lambda client: client.get_registered_model(name))
@@ -229,11 +226,9 @@ class MlflowStore:
 
 def make_database(at: Location, database: Path) -> None:
     """Make a local registry's database, whole or not at all: MLflow cannot go on with one whose making was cut off."""
-    if database.exists():
-        return
     at.locks.mkdir(parents=True, exist_ok=True)
     with FileLock(at.locks / "database.lock"):
-        if database.exists():
+        if at.there:
             return
         for cut_off in database.parent.glob(".draft-*"):
             shutil.rmtree(cut_off)
@@ -241,6 +236,17 @@ def make_database(at: Location, database: Path) -> None:
         _migrate(draft, str(at.artifacts))
         os.replace(draft, database)
         draft.parent.rmdir()
+
+
+def _refuse_others(url: str, database: Path) -> None:
+    """Raise UsageError for a file that is no database; MLflow would try to open it for minutes."""
+    try:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True)) as opened:
+            opened.execute("SELECT version_num FROM alembic_version")
+    except sqlite3.Error as error:
+        raise UsageError(
+            f"cannot open the registry {url}: {error}; it must be a database that MLflow made ({SETTING})"
+        ) from error
 
 
 def _migrate(draft: Path, artifacts: str) -> None:

@@ -25,7 +25,8 @@ class Candidate:
     `documents` are further JSON documents (reference, importances, ...) by file name without suffix.
 
     The rest serves whoever loads the model with MLflow alone: `input_dtypes` maps features, in order, to polars type names;
-    `categories` gives the categories of those that are text; `kind`, `classes` and `threshold` are those of the target.
+    `categories` gives the categories of text features whose type does not list them (an Enum does); `kind`, `classes` and
+    `threshold` are those of the target.
     """
 
     name: str

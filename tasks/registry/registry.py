@@ -123,7 +123,7 @@ class MlflowRegistry:
         reach("registry.after_log")
         tags = {
             **candidate.tags,
-            **{f"penstock.{key}": str(candidate.manifest[key]) for key in LINEAGE if key in candidate.manifest},
+            **{f"penstock.{key}": str(candidate.manifest[key]) for key in LINEAGE if candidate.manifest.get(key)},
             MANIFEST: digest,
             MODEL: contents.sha256(candidate.model),
             RECORD: record,
@@ -177,10 +177,11 @@ class MlflowRegistry:
         self._store.tag(ref.name, ref.version, {VERDICT: digest, **tags})
 
     def _settle(self, ref: ModelRef, replaced: ModelRef | None) -> None:
-        """What follows the alias, done again where a kill came between."""
+        """What follows the alias, done again where a kill came between: the rerun may not know whom it replaced."""
         self._store.tag(ref.name, ref.version, {STATE: CHAMPION})
-        if replaced is not None and not _same(replaced, ref):
-            self._store.tag(replaced.name, replaced.version, {STATE: "archived"})
+        former = {int(entry.version) for entry in self._store.search(ref.name, f" and tags.`{STATE}` = '{CHAMPION}'")}
+        for version in sorted((former | {replaced.version} if replaced else former) - {ref.version}):
+            self._store.tag(ref.name, version, {STATE: "archived"})
         self._drop_challenger(ref)
 
     def _drop_challenger(self, ref: ModelRef) -> None:

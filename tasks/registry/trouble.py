@@ -19,6 +19,7 @@ CAUSES = {
     r"reset by peer|RemoteDisconnected|[Aa]borted|IncompleteRead|ConnectionError": "the connection broke",
     r"database is locked": "the database is locked",
     r"disk is full|No space left": "the disk is full",
+    r"disk I/O error": "the disk fails",
 }
 
 
@@ -26,7 +27,7 @@ def translated(error: Exception, tried: str, url: str) -> PenstockError:
     """The error to raise for one of MLflow's, of its database or of the connection."""
     code = str(getattr(error, "error_code", ""))
     status = getattr(getattr(error, "response", None), "status_code", 0)
-    if code in MISSING or status == 404 or isinstance(error, FileNotFoundError):
+    if code in MISSING or status == 404 or re.search(r"\b404 Client Error|No such file", str(error)):
         return NotFound(f"cannot {tried}: not in the registry {url} ({_short(error)})")
     if code in DENIED or status in (401, 403):
         return UsageError(
@@ -39,6 +40,8 @@ def translated(error: Exception, tried: str, url: str) -> PenstockError:
         )
     if code in WRONG or 400 <= status < 500 or isinstance(error, PermissionError):
         return UsageError(f"cannot {tried}: the registry {url} refuses it ({_short(error)})")
+    if url.startswith("sqlite:"):
+        return ServiceUnavailable(f"cannot {tried}: the registry {url} fails ({_short(error)}); mend that and repeat")
     return ServiceUnavailable(
         f"cannot {tried}: the registry {url} does not answer ({_short(error)}); is MLflow running there? ({SETTING})"
     )

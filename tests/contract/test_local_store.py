@@ -183,6 +183,23 @@ def test_what_a_killed_writer_left_half_written_goes_away(store: LocalStore) -> 
         file.write(b"still being written")
 
 
+def test_nothing_staged_stays_on_disk_after_a_commit_or_with_a_deleted_branch(store: LocalStore) -> None:
+    for branch in ("a", "b"):
+        store.branch(branch)
+        store.upload(branch, "data/x", b"1")
+    store.commit("a", "c", {})
+    store.delete_branch("b")
+    assert list((folder(store) / "staging").iterdir()) == []
+
+
+def test_a_branch_made_anew_has_nothing_of_one_whose_deletion_was_killed_half_way(store: LocalStore) -> None:
+    store.branch("b")
+    store.upload("b", "data/x", b"1")
+    git(store, "update-ref", "-d", "refs/heads/b")
+    store.branch("b")
+    assert store.objects("b", staged=True) == []
+
+
 def test_a_lock_that_is_held_for_long_is_reported(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.versions.local_folder._LOCK_SECONDS", 0.05)
     with store._locked(), pytest.raises(ServiceUnavailable, match="lock"):

@@ -72,8 +72,24 @@ for number in range(8):
 """
 
 
+CREATE = """
+import sys
+from tasks.versions import open_store
+print("ready", flush=True)
+input()
+store = open_store(sys.argv[1])
+store.create()
+print(store.head())
+"""
+
+
 def children(script: str, store: VersionStore, count: int) -> list[str]:
     return [said(done) for done in together(script, [[store.url, str(me)] for me in range(count)])]
+
+
+def test_a_repository_is_created_once(uncreated: VersionStore) -> None:
+    heads = {line.split()[-1] for line in children(CREATE, uncreated, 4)}
+    assert heads == {uncreated.head()}
 
 
 def test_five_writers_of_three_files_make_fifteen_commits(store: VersionStore) -> None:

@@ -61,6 +61,16 @@ def test_killed_at_a_named_point_a_rerun_ends_as_if_nothing_had_been(store: Loca
     assert store.objects("ingest/1", staged=True) == store.objects("main")
 
 
+def test_what_a_killed_commit_left_staged_never_comes_back(store: LocalStore) -> None:
+    """The branch has moved on since, and undoes what was committed: the leftovers must not redo it."""
+    assert killed(run(SCRIPT, store.url, kill_point="store.after_commit"))
+    store.revert("ingest/1", store.head("ingest/1"), "undo", {})
+    assert store.objects("ingest/1", staged=True) == []
+    store.upload("ingest/1", "data/other", b"1")
+    store.commit("ingest/1", "another file", {})
+    assert [stored.path for stored in store.objects("ingest/1")] == ["data/other"]
+
+
 def test_a_revert_killed_half_way_is_done_or_not_done(store: LocalStore) -> None:
     publish(store)
     undone = store.head()

@@ -47,9 +47,9 @@ def outcomes(made: pl.DataFrame) -> pl.DataFrame:
         arr_delay=pl.Series(np.where(late, 60.0, 0.0)),
         labelled_at=pl.col("time_hour") + pl.duration(days=1),
     )
-    first = first.with_columns(pl.when(pl.col("outcome") == "arrived").then("arr_delay").alias("arr_delay"))
+    first = first.with_columns(pl.when(pl.col("outcome") == "arrived").then(pl.col("arr_delay")).alias("arr_delay"))
     changed = first.filter(pl.col("flight") % 10 == 0, pl.col("arr_delay").is_not_null())
-    fixed = changed.with_columns(60 - pl.col("arr_delay"), labelled_at=pl.col("labelled_at") + pl.duration(days=7))
+    fixed = changed.with_columns(arr_delay=60 - pl.col("arr_delay"), labelled_at=pl.col("labelled_at") + pl.duration(days=7))
     return pl.concat([first.filter(pl.col("flight") % 50 != 0), fixed.filter(pl.col("flight") % 50 != 0)])
 
 
