@@ -84,7 +84,7 @@ class Hook:
 
 
 def _raise_alert(use_case: str, summary: str) -> None:
-    runbook = "docs/lakefs.md#a-merge-that-went-past-the-hook"
+    runbook = "docs/runbook.md#lake-unaudited"
     alert = Alert(use_case=use_case, cause="lake.unaudited", severity="critical", summary=summary, runbook=runbook)
     _emit("alert.raised", use_case, alert.model_dump(mode="json"))
 

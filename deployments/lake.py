@@ -66,7 +66,7 @@ def init(settings: Settings, use_case: str, *, check: bool) -> list[Step]:
 def _repository(store: LakeFSStore, check: bool) -> Iterator[Step]:
     repository = store.repository
     url = store.url
-    yield Need(f"{url} repository", repository.exists, store.create, "is there").settle(check=check)
+    yield Need(f"{url} repository", repository.exists, store.create, "with its main branch").settle(check=check)
     if not repository.exists():
         yield Step(name=f"{url} protection", status="missing", detail="comes with the repository")
         return

@@ -20,6 +20,7 @@ from tasks.versions.lakefs_names import Place
 from tasks.versions.lakefs_store import LakeFSStore
 from tasks.versions.names import is_name
 from tests.contract.stores import commit, contents, publish
+from tests.faults.children import run, said
 from tests.services.server import Server, new_repository
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -261,3 +262,23 @@ def test_the_newest_state_decides_a_guard_with_many_prefixes(store: LakeFSStore)
     commit(store, "b", data__g__1=b"1")
     prefixes = tuple(f"data/{name}/" for name in "ghijk")
     assert store.merge("b", "main", "m", {}, guard=Guard(commit=checked, prefixes=prefixes)).id == store.head()
+
+
+LARGE = """
+import resource, sys
+from pathlib import Path
+from tasks.versions import open_store
+store, file = open_store(sys.argv[1]), Path(sys.argv[2])
+store.branch("b")
+store.upload("b", "small", b"1")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with file.open("wb") as sparse:
+    sparse.truncate(256 << 20)
+store.upload("b", "data/large", file)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
+"""
+
+
+def test_a_large_file_is_streamed(store: LakeFSStore, tmp_path: Path) -> None:
+    assert int(said(run(LARGE, store.url, str(tmp_path / "large")))) < 32, "MiB of memory for 256 MiB of file"
+    assert [stored.size for stored in store.objects("b", "data/", staged=True)] == [256 << 20]
