@@ -21,7 +21,7 @@ class Finding(Value):
     mend: str = ""
 
 
-Check = Callable[[Settings], Finding]
+Check = Callable[[Settings], "Finding | list[Finding]"]
 
 
 def packages(settings: Settings) -> Finding:
@@ -73,6 +73,13 @@ def lake(settings: Settings) -> Finding:
     return Finding(name="lake", status="ok", detail=f"{settings.store_url('')} ({', '.join(states)})")
 
 
+def lakefs(settings: Settings) -> list[Finding]:
+    """On lakeFS: who we are there, and whether `main` is protected and the hook installed."""
+    from deployments.lake import lake_findings
+
+    return lake_findings(settings)
+
+
 def registry(settings: Settings) -> Finding:
     """MLflow answers."""
     from tasks.registry import open_registry
@@ -119,15 +126,16 @@ def demo_data(settings: Settings) -> Finding:
     )
 
 
-CHECKS: list[Check] = [packages, home, use_cases, lake, registry, prefect_api, demo_data]
+CHECKS: list[Check] = [packages, home, use_cases, lake, lakefs, registry, prefect_api, demo_data]
 
 
 def examine(settings: Settings) -> list[Finding]:
     """Every check's finding, in order; a check that breaks is itself a finding."""
-    findings = []
+    findings: list[Finding] = []
     for check in CHECKS:
         try:
-            findings.append(check(settings))
+            found = check(settings)
+            findings += found if isinstance(found, list) else [found]
         except Exception as error:
             why = f"the check itself failed: {type(error).__name__}: {error}"
             findings.append(Finding(name=check.__name__, status="wrong", detail=why, mend="run with --debug"))

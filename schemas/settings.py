@@ -27,6 +27,22 @@ class Settings(BaseSettings):
 
     home: Path = Field(default=Path(".penstock"), description="root of everything that is not told to lie elsewhere")
     lake_url: str | None = Field(default=None, description="file://... or lakefs://...; default: a folder of the home")
+    lake_namespace: str | None = Field(
+        default=None, description="lakeFS: where repositories that Penstock makes keep objects, e.g. s3://bucket/lake"
+    )
+    lake_gateway: str | None = Field(
+        default=None, description="lakeFS: URL of the S3 gateway; default: the server's; 'none' reads through its API"
+    )
+    lake_signing_key: SecretStr | None = Field(
+        default=None, description="lakeFS: signs our merges for the lake's hook; the same for every writer and the hook"
+    )
+    lake_hook_url: str | None = Field(default=None, description="lakeFS: where its server reaches the hook's application")
+    lake_hook_token: SecretStr | None = Field(
+        default=None, description="lakeFS: bearer token that its server shows the hook"
+    )
+    lake_audit_rows: int = Field(
+        default=2_000_000, ge=0, description="lakeFS: most rows that the hook audits of a merge that is not ours"
+    )
     mlflow_url: str | None = Field(
         default=None,
         validation_alias=AliasChoices("PENSTOCK_MLFLOW_URL", "MLFLOW_TRACKING_URI"),

@@ -130,4 +130,8 @@ def open_store(url: str) -> VersionStore:
         from tasks.versions.local_store import LocalStore
 
         return LocalStore(url)
+    if scheme == "lakefs":
+        from tasks.versions.lakefs_store import LakeFSStore
+
+        return LakeFSStore(url)
     raise UsageError(f"cannot open the store {url!r}: a lake URL starts with file:// or lakefs:// (PENSTOCK_LAKE_URL)")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tasks.versions import VersionStore
 from tasks.versions.local_store import LocalStore
+from tests.services.server import server
 
 
 @contextmanager
@@ -16,7 +17,13 @@ def embedded(folder: Path) -> Iterator[VersionStore]:
     yield LocalStore((folder / "lake" / "flights").as_uri())
 
 
-STORES: dict[str, Callable[[Path], AbstractContextManager[VersionStore]]] = {"embedded": embedded}
+@contextmanager
+def lakefs(_folder: Path) -> Iterator[VersionStore]:
+    """A repository on a real lakeFS server that is not created yet."""
+    yield server().store()
+
+
+STORES: dict[str, Callable[[Path], AbstractContextManager[VersionStore]]] = {"embedded": embedded, "lakefs": lakefs}
 
 
 def publish(store: VersionStore, branch: str, **paths: bytes) -> str:

@@ -203,6 +203,9 @@ CLASHES = [
     pytest.param({"data__x": b""}, {"data__x": b"2"}, id="removed and changed"),
     pytest.param({"data__new": b"2"}, {"data__new": b"3"}, id="added twice"),
     pytest.param({"data__new": b"2", "data__y": b"1"}, {"data__new": b"3", "data__z": b"1"}, id="one path of several"),
+    # The next path of the base holds what one side adds: a merge that knows objects by content alone misses the clash.
+    pytest.param({"data__a": b"1"}, {"data__a": b"2"}, id="added twice, ours like the next path"),
+    pytest.param({"data__a": b"2"}, {"data__a": b"1"}, id="added twice, theirs like the next path"),
 ]
 
 

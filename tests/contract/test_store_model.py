@@ -24,6 +24,7 @@ PATHS = st.sampled_from(["data/f/1", "data/f/2", "data/g/1", "x"])
 CONTENTS = st.sampled_from([b"", b"1", b"2"])
 PREFIXES = st.sampled_from(["data/", "data/f/", "data/g/", "x"])
 EDITS = st.dictionaries(PATHS, st.none() | CONTENTS, min_size=1)
+EXAMPLES = {"embedded": 100, "lakefs": 4}  # each rule asks a server some thirty things
 MEMORY = Path("/dev/shm")  # what is tested here is what a store says, not that a disk keeps it
 
 
@@ -141,7 +142,7 @@ def test_a_store_behaves_like_the_model(name: str) -> None:
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=100,
+            max_examples=EXAMPLES[name],
             stateful_step_count=30,
             deadline=None,
             derandomize=True,

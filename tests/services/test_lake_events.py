@@ -1,0 +1,101 @@
+"""What the lake tells Prefect after a merge that is not ours."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from prefect.events import Event
+from prefect.events.clients import AssertingEventsClient
+from prefect.events.worker import EventsWorker
+
+from deployments.hooks import create_app
+from deployments.lake import init
+from schemas.errors import NotFound
+from schemas.refs import Guard
+from schemas.settings import Settings
+from tasks.versions.lakefs_store import LakeFSStore
+from tests.services.hook import hook_settings, labels, parquet, put, served
+from tests.services.server import Server, new_repository
+
+
+@pytest.fixture
+def events() -> Iterator[Callable[[int], list[Event]]]:
+    """Waits for so many events, in the client that Prefect keeps for tests."""
+    AssertingEventsClient.reset()
+    EventsWorker.set_client_override(AssertingEventsClient)
+
+    def seen(count: int) -> list[Event]:
+        deadline = time.monotonic() + 30
+        while True:
+            found = [event for client in AssertingEventsClient.all for event in getattr(client, "events", [])]
+            if len(found) >= count or time.monotonic() > deadline:
+                return found
+            time.sleep(0.02)
+
+    yield seen
+    EventsWorker.drain_all()
+    EventsWorker.set_client_override(None)
+    AssertingEventsClient.reset()
+
+
+@pytest.fixture
+def writers(lake: Server) -> Iterator[tuple[LakeFSStore, LakeFSStore, Callable[[], None]]]:
+    """One that seals, one that does not, and what installs the hook."""
+    name = new_repository()
+    lake.store(name).create()
+    url = f"lakefs://{name}"
+    with served(create_app(hook_settings(url))) as address:
+
+        def install() -> None:
+            init(hook_settings(url, lake_hook_url=address), "flights", check=False)
+
+        ours, other = (LakeFSStore(f"{url}/flights", settings) for settings in (hook_settings(url), Settings()))
+        yield ours, other, install
+
+
+def told(event: Event) -> dict[str, object]:
+    assert event.resource.id == "penstock.use-case.flights"
+    return {"event": event.event, **event.payload}
+
+
+def test_others_merges_are_made_known_and_ours_are_not(
+    writers: tuple[LakeFSStore, LakeFSStore, Callable[[], None]], events: Callable[[int], list[Event]]
+) -> None:
+    ours, other, install = writers
+    install()
+    put(ours, "a", parquet(labels()))
+    guard = Guard(commit=ours.head(), prefixes=("data/labels/2013-01/",))
+    ours.merge("a", "main", "publish", {"contract_version": "1"}, guard=guard)
+    put(other, "b", parquet(labels(100)))
+    merged = other.merge("b", "main", "by hand", {})
+    (event,) = events(1)
+    assert told(event) == {
+        "event": "penstock.data.published",
+        "commit": merged.id,
+        "input": "labels",
+        "origin": "external",
+        "why": "it was audited before",
+    }
+
+
+def test_a_merge_that_went_past_the_hook_is_audited_afterwards(
+    writers: tuple[LakeFSStore, LakeFSStore, Callable[[], None]], events: Callable[[int], list[Event]]
+) -> None:
+    """A branch from before the hook was there: lakeFS reads a merge's hooks from what is merged."""
+    _, other, install = writers
+    put(other, "good", parquet(labels()))
+    put(other, "bad", parquet(labels(100).with_columns(flight=0)))
+    install()
+    with pytest.raises(NotFound):
+        other.history._lake.once(
+            other.lake.sdk.objects_api.head_object, other.place.repository, "bad", "_lakefs_actions/penstock-flights.yaml"
+        )
+    other.merge("good", "main", "by hand", {})
+    assert [told(event)["event"] for event in events(1)] == ["penstock.data.published"]
+    merged = other.merge("bad", "main", "by hand", {})
+    alert, published = (told(event) for event in events(3)[1:])
+    assert (alert["event"], alert["severity"], alert["cause"]) == ("penstock.alert.raised", "critical", "lake.unaudited")
+    assert str(alert["summary"]).startswith(f"{merged.id[:12]} went past the hook: 'data/labels/2013-01/")
+    assert published["commit"] == merged.id

@@ -1,0 +1,141 @@
+"""Write, audit, publish on a real lakeFS server, by turns and by the hook: killed, raced, refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from deployments.hooks import create_app
+from deployments.lake import init
+from schemas.errors import Refused
+from schemas.refs import Commit
+from schemas.usecases.flights import FLIGHTS
+from tasks import delivery, publishing
+from tasks.ingestion import Limits, fingerprint
+from tasks.versions import open_store
+from tests.faults.children import killed, run, said, together
+from tests.services.hook import FEBRUARY, KEY, hook_settings, labels, served
+from tests.services.server import Server, new_repository
+
+INGEST = """
+import sys
+from pathlib import Path
+from schemas.errors import StaleCheck
+from tasks import delivery
+from tasks.ingestion import Limits, fingerprint
+url, path = sys.argv[1:3]
+if sys.argv[3:]:
+    print("ready", flush=True)
+    input()
+source = fingerprint(Path(path))
+for attempt in range(100):
+    if delivery.already_published(url, "labels", source.sha256):
+        print("already done")
+        break
+    try:
+        staged = delivery.audit_on_branch("flights", "labels", source, url, "", Limits())
+        if staged.verdict.publishable:
+            delivery.publish("flights", "labels", source, staged, url)
+        print("published" if staged.verdict.publishable else "rejected")
+        break
+    except StaleCheck:
+        pass
+"""
+POINTS = [
+    "store.after_upload", "publishing.after_upload", "store.before_commit", "store.after_commit", "store.before_merge",
+    "store.after_merge", "publishing.after_publish",
+]  # fmt: skip
+
+
+KILLED = [*(("turns", point) for point in POINTS), ("hook", "store.before_merge"), ("hook", "store.after_merge")]
+
+
+@pytest.fixture(params=["turns", "hook"])
+def url(request: pytest.FixtureRequest, lake: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
+    """Makes places for the use case, with and without the hook."""
+    name = new_repository()
+    lake.store(name).create()
+    if request.param == "turns":
+        yield lambda: f"lakefs://{name}/flights"
+        return
+    monkeypatch.setenv("PENSTOCK_LAKE_SIGNING_KEY", KEY)
+    with served(create_app(hook_settings(f"lakefs://{name}"))) as address:
+        init(hook_settings(f"lakefs://{name}", lake_hook_url=address), "flights", check=False)
+        yield lambda: f"lakefs://{name}/flights"
+
+
+def written(folder: Path, name: str, *frames: pl.DataFrame) -> str:
+    path = folder / f"{name}.parquet"
+    pl.concat(frames).write_parquet(path)
+    return str(path)
+
+
+def flights(url: str) -> list[int]:
+    """The published flights, in order."""
+    store = open_store(url)
+    return sorted(publishing.inputs_at(store, store.head(), FLIGHTS)["labels"].collect()["flight"])
+
+
+def publishes(url: str) -> list[Commit]:
+    return [commit for commit in open_store(url).log(first_parent=True) if commit.metadata.get("kind") == "ingest"]
+
+
+@pytest.mark.parametrize(("url", "point"), KILLED, indirect=["url"])
+def test_killed_at_a_named_point_a_rerun_ends_as_if_nothing_had_been(
+    url: Callable[[], str], tmp_path: Path, point: str
+) -> None:
+    file = written(tmp_path, "labels", labels(1), labels(100, when=FEBRUARY), labels(200).with_columns(arr_delay=-1e6)[:1])
+    assert killed(run(INGEST, url(), file, kill_point=point))
+    assert flights(url()) in ([], expected := [*range(1, 21), *range(100, 120)])
+    first = said(run(INGEST, url(), file))
+    assert first == ("already done" if point in ("store.after_merge", "publishing.after_publish") else "published")
+    assert said(run(INGEST, url(), file)) == "already done"
+    assert flights(url()) == expected
+    (commit,) = publishes(url())
+    assert (commit.metadata["rows"], commit.metadata["accepted"], commit.metadata["rejected"]) == ("41", "40", "1")
+
+
+def test_files_with_common_keys_bring_each_key_once(url: Callable[[], str], tmp_path: Path) -> None:
+    files = [written(tmp_path, f"labels-{me}", labels(1 + 10 * me, 21)) for me in range(3)]
+    for done in together(INGEST, [[url(), file, "wait"] for file in files]):
+        assert done.returncode == 0, done.stderr
+    found = flights(url())
+    assert len(found) == len(set(found))
+    assert len(publishes(url())) + len([b for b in open_store(url()).branches() if b != "main"]) == 3
+
+
+def test_one_file_delivered_twice_at_once_is_one_commit(url: Callable[[], str], tmp_path: Path) -> None:
+    file = written(tmp_path, "labels", labels())
+    for done in together(INGEST, [[url(), file, "wait"]] * 3):
+        assert done.returncode == 0, done.stderr
+    assert len(publishes(url())) == 1
+    assert flights(url()) == list(range(1, 21))
+
+
+def test_a_refused_source_stays_on_its_branch(url: Callable[[], str], tmp_path: Path) -> None:
+    file = written(tmp_path, "labels", labels(1, 9), labels(100, 9).with_columns(outcome=pl.lit("lost")))
+    assert said(run(INGEST, url(), file)) == "rejected"
+    store = open_store(url())
+    branch = publishing.branch_name(fingerprint(Path(file)))
+    assert store.branches() == [branch, "main"]
+    assert {found.path.split("/")[0] for found in store.objects(branch)} == {"data", "rejected"}
+    assert publishes(url()) == []
+
+
+def test_what_was_retracted_meanwhile_is_not_published(url: Callable[[], str], tmp_path: Path) -> None:
+    source = fingerprint(Path(written(tmp_path, "labels", labels())))
+    delivery.already_published(url(), "labels", source.sha256)
+    staged = delivery.audit_on_branch("flights", "labels", source, url(), "", Limits())
+    merged = delivery.publish("flights", "labels", source, staged, url())
+    store = open_store(url())
+    retraction = {"kind": "retract", "input": "labels", "source_sha256": source.sha256}
+    store.revert("main", merged.id, "retract", retraction)
+    assert flights(url()) == []
+    with pytest.raises(Refused, match="retracted"):
+        delivery.publish("flights", "labels", source, staged, url())
+    again = delivery.audit_on_branch("flights", "labels", source, url(), "", Limits())
+    delivery.publish("flights", "labels", source, again, url())
+    assert flights(url()) == list(range(1, 21))
