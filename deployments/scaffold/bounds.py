@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 
 LARGEST = 2**63 - 1
+SMALLEST = 1e-300
 
 
 def bounds(low: float, high: float, *, whole: bool) -> tuple[float, float]:
     """Round bounds around [low, high] with half its span of room on each side; 0 and a share's 1 are not crossed.
 
-    0.02..0.97 gives 0..1, 3..88 gives 0..140, -12.5..31 gives -40..60, 1931..2012 gives 1890..2060.
+    0.02..0.97 gives 0..1, 3..88 gives 0..130, -12.5..31 gives -40..60, 1931..2012 gives 1890..2060.
     """
     lower, upper = _whole(int(low), int(high)) if whole else _fractional(low, high)
     if is_share(low, high, whole=whole):
@@ -33,6 +34,8 @@ def _whole(low: int, high: int) -> tuple[int, int]:
 
 def _fractional(low: float, high: float) -> tuple[float, float]:
     span = high - low or abs(high) or 1.0
+    if not SMALLEST < span < 1 / SMALLEST:
+        return low, high
     unit = 10.0 ** math.floor(math.log10(span))
     lower, upper = math.floor((low - span / 2) / unit) * unit, math.ceil((high + span / 2) / unit) * unit
     return min(_tidy(lower), low), max(_tidy(upper), high)

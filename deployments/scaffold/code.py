@@ -6,12 +6,28 @@ import keyword
 import re
 import textwrap
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from schemas.contract import Contract
 
 WIDTH = 88
+_width: ContextVar[int] = ContextVar("width", default=WIDTH)
+LITERAL = r"""r?(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
+LATER_CALL = rf"""(?:\.\w+)+\((?:{LITERAL}|[^()"']|\([^()"']*\))*\)"""
+FIRST_CALL = rf"(?P<function>[\w.]+)\((?P<argument>{LITERAL})\)(?P<calls>(?:{LATER_CALL})*)(?P<compared> == .+)?"
 TAKEN = {*dir(Contract), "int", "float", "str", "bool", "column", "rule", "pl", "Annotated", "Contract", "Utc", "Moment"}
+
+
+@contextmanager
+def line_length(columns: int) -> Iterator[None]:
+    """Within the block, lines are this long at most, as far as they can be broken."""
+    token = _width.set(columns)
+    try:
+        yield
+    finally:
+        _width.reset(token)
 
 
 def quote(text: str) -> str:
@@ -38,13 +54,13 @@ def strings(values: Iterable[str]) -> str:
 def assign(name: str, opening: str, items: Sequence[str], closing: str) -> list[str]:
     """`name = opening items closing` on one line where it fits, else one item a line."""
     one = f"{name} = {opening}{', '.join(items)}{',' if len(items) == 1 and opening == '(' else ''}{closing}"
-    return [one] if width(one) <= WIDTH else [f"{name} = {opening}", *(f"    {item}," for item in items), closing]
+    return [one] if width(one) <= _width.get() else [f"{name} = {opening}", *(f"    {item}," for item in items), closing]
 
 
 def call_lines(head: str, opening: str, items: Sequence[str], closing: str, end: str = "") -> list[str]:
     """A call, list or tuple on one line where it fits, else one item a line with a comma after the last."""
     one = f"{head}{opening}{', '.join(items)}{closing}{end}"
-    if width(one) <= WIDTH:
+    if width(one) <= _width.get():
         return [one]
     indent = head[: len(head) - len(head.lstrip())]
     return [f"{head}{opening}", *(f"{indent}    {item}," for item in items), f"{indent}{closing}{end}"]
@@ -53,22 +69,27 @@ def call_lines(head: str, opening: str, items: Sequence[str], closing: str, end:
 def import_lines(module: str, names: Sequence[str]) -> list[str]:
     """`from module import names`."""
     one = f"from {module} import {', '.join(names)}"
-    return [one] if width(one) <= WIDTH else call_lines(f"from {module} import ", "(", names, ")")
+    return [one] if width(one) <= _width.get() else call_lines(f"from {module} import ", "(", names, ")")
 
 
 def expression(head: str, text: str) -> list[str]:
-    """`head text,` on one line where it fits, else with the name of the first column on a line of its own."""
+    """`head text,` on one line where it fits, else broken after the first call as the formatter breaks it."""
     one = f"{head}{text},"
-    found = re.match(r"(pl\.col\()((?:[^()\\\"]|\"(?:[^\"\\\\]|\\\\.)*\")+)(\).*)", text)
-    if width(one) <= WIDTH or not found:
+    found = re.fullmatch(FIRST_CALL, text)
+    if width(one) <= _width.get() or not found:
         return [one]
     indent = head[: len(head) - len(head.lstrip())]
-    return [f"{head}{found[1]}", f"{indent}    {found[2]},", f"{indent}{found[3]},"]
+    calls = re.findall(LATER_CALL, found["calls"])
+    attached = calls.pop() if len(calls) == 1 else ""
+    below = [*calls, *([found["compared"].strip()] if found["compared"] else [])]
+    lines = [f"{head}{found['function']}(", f"{indent}    {found['argument']},", f"{indent}){attached}"]
+    lines += [f"{indent}{line}" for line in below]
+    return [*lines[:-1], f"{lines[-1]},"]
 
 
 def paragraph(text: str) -> list[str]:
     """Prose for a docstring, wrapped."""
-    return textwrap.wrap(text.replace("\\", "/").replace('"', "'"), WIDTH, break_long_words=False)
+    return textwrap.wrap(text.replace("\\", "/").replace('"', "'"), _width.get(), break_long_words=False)
 
 
 def packed(name: str, items: Sequence[str]) -> list[str]:
@@ -78,7 +99,7 @@ def packed(name: str, items: Sequence[str]) -> list[str]:
         return lines
     body = [""]
     for item in items:
-        if body[-1] and width(body[-1]) + width(item) + 2 > WIDTH - 4:
+        if body[-1] and width(body[-1]) + width(item) + 2 > _width.get() - 4:
             body.append("")
         body[-1] += f"{' ' if body[-1] else ''}{item},"
     return ["# fmt: off", lines[0], *(f"    {line}" for line in body), ")", "# fmt: on"]
@@ -91,7 +112,9 @@ def width(text: str) -> int:
 
 def comment(text: str, indent: str = "") -> list[str]:
     """A comment, wrapped."""
-    return textwrap.wrap(text, WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ", break_long_words=False)
+    return textwrap.wrap(
+        text, _width.get(), initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ", break_long_words=False
+    )
 
 
 def slug(text: str) -> str:
@@ -118,5 +141,11 @@ def attribute(column: str, used: set[str]) -> str:
 
 
 def class_name(name: str) -> str:
-    """churn-risk -> ChurnRisk."""
-    return "".join(part.capitalize() for part in name.split("-"))
+    """churn-risk -> ChurnRisk, never what `constant` gives."""
+    made = "".join(part.capitalize() for part in name.split("-"))
+    return f"{made}Row" if made == constant(name) else made
+
+
+def constant(name: str) -> str:
+    """churn-risk -> CHURN_RISK."""
+    return name.replace("-", "_").upper()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -48,12 +48,14 @@ class Column:
         return self.profile.name
 
 
-def columns_of(profiles: Sequence[Profile], outcome: Outcome, key: Key, clock: Clock | None) -> tuple[Column, ...]:
-    """Every column of the file, in its order."""
-    used: set[str] = set()
+def columns_of(
+    profiles: Sequence[Profile], outcome: Outcome, key: Key, clock: Clock | None, taken: Iterable[str] = ()
+) -> tuple[Column, ...]:
+    """Every column of the file, in its order; `taken` are names that the module gives to other things."""
+    used = set(taken)
     plain_first = sorted(profiles, key=lambda p: not code.is_own(p.name))
     attributes = {p.name: code.attribute(p.name, used) for p in plain_first}
-    named = {p.name: code.attribute(f"{attributes[p.name].upper()}_VALUES", used) for p in profiles}
+    named = {p.name: code.attribute(attributes[p.name].upper(), used) for p in profiles}
     return tuple(_column(p, attributes[p.name], named[p.name], outcome, key, clock) for p in profiles)
 
 
@@ -207,7 +209,9 @@ def _features(column: Column, clock: Clock | None) -> tuple[tuple[str, str], ...
 
 
 def _feature_name(column: Column) -> str:
-    return column.attribute if column.attribute.rstrip("_") != column.name else column.name
+    """The column's own name where it can be one; a part of the key needs another."""
+    own = column.attribute if column.attribute.rstrip("_") != column.name else column.name
+    return f"{own}_feature" if column.is_key else own
 
 
 def _source(column: Column) -> str:
@@ -230,7 +234,7 @@ def _hour(column: Column) -> str:
 def _date_feature(column: Column, clock: Clock | None) -> tuple[tuple[str, str], ...]:
     """Days before the event; without an event time, days since 1970."""
     if clock is None:
-        return ((f"{column.attribute}_day", f'{_source(column)}.dt.date().dt.epoch("d").cast(pl.Float32)'),)
+        return ((f"{column.attribute}_day", f"day_number({code.quote(column.name)})"),)
     return ((f"days_since_{column.attribute}", f"days_since({code.quote(column.name)})"),)
 
 

@@ -55,13 +55,12 @@ class Draft:
     @property
     def constant(self) -> str:
         """Name of the use case in its module."""
-        return self.module.upper()
+        return code.constant(self.name)
 
     @property
     def contract(self) -> str:
         """Name of the contract's class."""
-        name = code.class_name(self.name)
-        return f"{name}Row" if name == self.constant else name
+        return code.class_name(self.name)
 
     @property
     def features(self) -> list[tuple[str, str]]:
@@ -78,7 +77,7 @@ def draft(name: str, source: str, sample: Sample, wishes: Wishes) -> Draft:
     clock = find_clock(profiles, wishes.target, wishes.time)
     frame = pl.DataFrame([p.values for p in profiles])
     key = find_key(frame, profiles, wishes.target, clock.column if clock else None, wishes.key)
-    columns = columns_of(profiles, outcome, key, clock)
+    columns = columns_of(profiles, outcome, key, clock, (code.constant(name), code.class_name(name)))
     if not any(column.features for column in columns):
         why = ", ".join(f"{column.name}: {column.role}" for column in columns[:8])
         raise UsageError(f"{source!r}: no column can be a feature ({why}); bring numbers, dates or texts that repeat")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from deployments.scaffold import render, render_test
+from deployments.scaffold import code, render, render_test
 from deployments.scaffold.check import check
 from deployments.scaffold.draft import Draft, Wishes, draft
 from deployments.scaffold.files import write_all
@@ -46,9 +46,9 @@ def new_use_case(name: str, source: Path, wishes: Wishes, folder: Path, limits: 
     _refuse_taken(place, force)
     sample = read(source)
     made = draft(name, source.name, sample, wishes)
-    module = render.module(made)
-    verdict = check(module, made.constant, sample, source, limits)
-    files = {place.module: module, place.test: render_test.source(made, place.package)}
+    with code.line_length(place.project.line_length if place.project else code.WIDTH):
+        files = {place.module: render.module(made), place.test: render_test.source(made, place.package)}
+    verdict = check(files[place.module], made.constant, sample, source, limits)
     if place.project:
         files[place.project.manifest] = place.project.with_use_case(name, f"{place.import_path}:{made.constant}")
     write_all(files)

@@ -5,39 +5,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deployments.scaffold import code
 from deployments.scaffold.columns import Column
 from deployments.scaffold.targets import Outcome
 from deployments.scaffold.times import Clock
 
 SHARE = 0.15
 BLOCKS = 5
-SLICES = 2
+SLICES, SLICE_VALUES = 2, 8
 
 
 @dataclass(frozen=True)
 class Policies:
-    """Arguments of Split, Training, GatePolicy and MonitorPolicy as code; the block's expression; the slices."""
+    """Arguments of Split, Training, GatePolicy and MonitorPolicy as code, and the slices."""
 
     split: dict[str, str]
     training: dict[str, str]
     gate: dict[str, str]
     monitor: dict[str, str]
-    block: str
     slices: tuple[str, ...]
 
 
 def policies_for(outcome: Outcome, clock: Clock | None, columns: Sequence[Column], rows: int) -> Policies:
     """Policies for data of this size and span."""
     labelled = outcome.profile.values.drop_nulls().len()
-    holdout = clock.days_of_newest(SHARE) if clock else 0
-    blocks = clock.distinct_days(holdout) if clock else 0
+    holdout = _holdout(clock) if clock else 0
+    blocks = clock.blocks_of(holdout) if clock else BLOCKS
     return Policies(
         split=_split(clock, holdout),
         training=_training(labelled),
         gate=_gate(outcome, int(SHARE * labelled), blocks),
         monitor=_monitor(outcome, rows, clock),
-        block=_block(clock) if clock and blocks >= BLOCKS else "",
         slices=_slices(columns, rows),
     )
 
@@ -46,8 +43,14 @@ def _split(clock: Clock | None, holdout: int) -> dict[str, str]:
     """The newest 15% of the rows for the gate, as many before them to stop boosting, in whole days."""
     if clock is None:
         return {}
-    both = clock.days_of_newest(2 * SHARE)
-    return {"holdout_days": str(holdout), "stopping_days": str(max(1, both - holdout))}
+    both = max(clock.days_of_newest(2 * SHARE), holdout + 1)
+    return {"holdout_days": str(holdout), "stopping_days": str(both - holdout)}
+
+
+def _holdout(clock: Clock) -> int:
+    """Days that hold 15% of the rows, on five different days if a third of all are as many."""
+    blocks = min(BLOCKS, len(clock.event_days) // 3)
+    return max(clock.days_of_newest(SHARE), clock.days_of_blocks(blocks))
 
 
 def _training(rows: int) -> dict[str, str]:
@@ -65,7 +68,7 @@ def _gate(outcome: Outcome, holdout_rows: int, blocks: int) -> dict[str, str]:
     if spread:
         policy = {"metric": '"rmse"', "margin": _short(0.005 * spread), "slice_margin": _short(0.05 * spread)}
     policy |= {"min_rows": str(needed), "min_slice_rows": str(max(20, min(200, needed // 2)))}
-    return policy | ({"min_blocks": str(BLOCKS)} if blocks >= BLOCKS else {})
+    return policy | {"min_blocks": str(min(BLOCKS, blocks))}
 
 
 def _monitor(outcome: Outcome, rows: int, clock: Clock | None) -> dict[str, str]:
@@ -95,16 +98,7 @@ def _short(value: float) -> str:
     return f"{float(f'{value:.2g}'):.12f}".rstrip("0") + ("0" if float(f"{value:.2g}").is_integer() else "")
 
 
-def _block(clock: Clock) -> str:
-    return f"pl.col({code.quote(clock.column)})" + ("" if clock.type == "date" else ".dt.date()")
-
-
 def _slices(columns: Sequence[Column], rows: int) -> tuple[str, ...]:
     """The first categories of few values that each have a fair share of the rows."""
-    fit = [
-        c.name
-        for c in columns
-        if c.role == "feature" and c.profile.categories and c.profile.distinct <= 8 and c.features[0][0] == c.name
-        and c.profile.counts[-1][1] >= max(20, rows // 50)
-    ]  # fmt: skip
-    return tuple(fit[:SLICES])
+    few = [c for c in columns if c.role == "feature" and c.profile.categories and c.profile.distinct <= SLICE_VALUES]
+    return tuple(c.name for c in few if c.profile.counts[-1][1] >= max(20, rows // 50))[:SLICES]

@@ -104,8 +104,8 @@ class Profile:
 
     @cached_property
     def is_free_text(self) -> bool:
-        """Whether it holds sentences: text of four words or forty characters on average that hardly repeats."""
-        if not self.is_text or self.distinct < max(CATEGORIES, self.rows // 5):
+        """Whether it holds sentences: many different texts, of four words or forty characters on average."""
+        if not self.is_text or self.distinct < max(2, min(CATEGORIES, self.rows // 2)):
             return False
         values = self.values.drop_nulls()
         words = _mean(values.str.count_matches(r"\s+")) + 1

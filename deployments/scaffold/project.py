@@ -18,7 +18,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from deployments.scaffold.code import quote
+from deployments.scaffold.code import WIDTH, quote
 from schemas.errors import UsageError
 from schemas.settings import Settings
 from schemas.usecase import GROUP
@@ -41,6 +41,12 @@ class Project:
     def manifest(self) -> Path:
         """The project's pyproject.toml."""
         return self.root / "pyproject.toml"
+
+    @property
+    def line_length(self) -> int:
+        """How long its lines may be, by its formatter's settings."""
+        told = _read(self.manifest).get("tool", {}).get("ruff", {}).get("line-length", WIDTH)
+        return int(told)
 
     def use_cases(self) -> dict[str, str]:
         """Short names and where each lies, as the manifest says."""

@@ -22,7 +22,7 @@ def module(draft: Draft) -> str:
     parts = [*_docstring(draft), "", *_imports(draft, contract), ""]
     if constants:
         parts += [*constants, ""]
-    helper = _days_since(draft)
+    helper = _helper(draft)
     if helper:
         contract = [*contract, "", "", *helper]
     return "\n".join([*parts, "", *contract, "", "", *case]) + "\n"
@@ -99,7 +99,6 @@ def _use_case(draft: Draft) -> list[str]:
         *_arguments({"rows": code.quote(draft.name)}),
         *_target(draft),
         *_features(draft),
-        *_arguments({"block": policies.block} if policies.block else {}),
         *_arguments({"slices": code.strings(policies.slices)} if policies.slices else {}),
         *_policy("split", "Split", policies.split, _split_note(draft)),
         *_training(policies.training),
@@ -158,15 +157,20 @@ def _features(draft: Draft) -> list[str]:
     return [f"{INDENT}features={{", *lines, f"{INDENT}}},"]
 
 
-def _days_since(draft: Draft) -> list[str]:
-    if draft.clock is None or not any("days_since(" in text for _, text in draft.features):
-        return []
-    return [
-        "def days_since(column: str) -> pl.Expr:",
-        f'{INDENT}"""Days from a date to the event."""',
-        f"{INDENT}event = pl.col({code.quote(draft.clock.column)}).dt.date()",
-        f"{INDENT}return (event - pl.col(column).dt.date()).dt.total_days().cast(pl.Float32)",
-    ]
+def _helper(draft: Draft) -> list[str]:
+    """The function that makes a number of a date, where a feature is made with it."""
+    if any(text.startswith("day_number(") for _, text in draft.features):
+        body = ['return pl.col(column).dt.date().dt.epoch("d").cast(pl.Float32)']
+        return _function("day_number", "Days from 1970 to a date.", body)
+    if draft.clock and any(text.startswith("days_since(") for _, text in draft.features):
+        event = f"event = pl.col({code.quote(draft.clock.column)}).dt.date()"
+        body = [event, "return (event - pl.col(column).dt.date()).dt.total_days().cast(pl.Float32)"]
+        return _function("days_since", "Days from a date to the event.", body)
+    return []
+
+
+def _function(name: str, says: str, body: list[str]) -> list[str]:
+    return [f"def {name}(column: str) -> pl.Expr:", f'{INDENT}"""{says}"""', *(f"{INDENT}{line}" for line in body)]
 
 
 def _split_note(draft: Draft) -> str:

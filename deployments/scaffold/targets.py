@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
 from deployments.scaffold.code import quote
 from deployments.scaffold.profile import Profile
@@ -13,7 +14,7 @@ from schemas.verdicts import Kind
 
 FEW_NUMBERS = 10
 MOST_CLASSES = 50
-YES = ("true", "yes", "y", "t", "1", "positive", "bad", "late", "churned", "fraud", "default")
+YES = ("true", "yes", "y", "t", "positive", "bad", "late", "churned", "fraud", "default")
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,11 @@ def _binary(profile: Profile, told: bool) -> Outcome:
 
 
 def _positive(profile: Profile) -> tuple[object, str]:
-    """The value that reads as a yes, else the rarer one."""
+    """The value that reads as a yes, or 1 beside 0; else the larger number or the rarer text."""
     values = [value for value, _ in profile.counts]
+    if not profile.is_text:
+        positive: Any = max(values, key=float)  # type: ignore[arg-type]
+        return positive, "" if set(values) == {0, 1} else f"{positive!r} is the positive class, because it is larger"
     yes = [value for value in values if str(value).lower() in YES]
     if len(yes) == 1:
         return yes[0], ""

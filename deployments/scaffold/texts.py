@@ -11,6 +11,7 @@ from typing import Literal
 import polars as pl
 
 from schemas.errors import UsageError
+from tasks.parsing.conversion import from_text
 
 Type = Literal["integer", "number", "decimal", "flag", "date", "moment", "utc", "clock", "text"]
 TIMES = ("date", "moment", "utc")
@@ -25,6 +26,14 @@ PATTERNS: dict[Type, str] = {
     "date": f"^{DAY}$",
     "moment": f"^{DAY}[T ]{CLOCK}$",
     "utc": rf"^{DAY}[T ]{CLOCK}(Z|[+-][0-9]{{2}}:?[0-9]{{2}})$",
+}
+DTYPES: dict[Type, pl.DataType] = {
+    "integer": pl.Int64(),
+    "number": pl.Float64(),
+    "flag": pl.Boolean(),
+    "date": pl.Date(),
+    "moment": pl.Datetime("us"),
+    "utc": pl.Datetime("us", "UTC"),
 }
 DIGITS_ONLY = r"^-?[0-9]+$"
 INFINITE = ("inf", "-inf", "+inf", "Infinity", "-Infinity", "INF", "-INF", "Inf", "-Inf")
@@ -104,7 +113,7 @@ def _type_text(series: pl.Series, form: str) -> Typed:
     rest = distinct.filter(~distinct.is_in(MISSING))
     if form == "csv" and 0 < len(rest) < len(distinct) and _reads_as(rest, "number", NUMBER):
         words = tuple(sorted(set(distinct.to_list()) - set(rest.to_list())))
-        return Typed(name, "number", parse(series, "number"), missing=words)
+        return Typed(name, "number", parse(series, "number").fill_nan(None), missing=words)
     return Typed(name, "text", series, looks=_looks(rest))
 
 
@@ -119,16 +128,10 @@ def _reads_as(distinct: pl.Series, kind: Type, pattern: str) -> bool:
 
 
 def parse(series: pl.Series, kind: Type) -> pl.Series:
-    """Text as values of a type; null where it does not parse."""
-    if kind == "flag":
-        values = {"true": True, "false": False}
-        return series.str.to_lowercase().replace_strict(values, default=None, return_dtype=pl.Boolean)
-    if kind == "date":
-        return series.str.to_date("%Y-%m-%d", strict=False)
-    if kind in ("moment", "utc"):
-        zone = "UTC" if kind == "utc" else None
-        return series.str.to_datetime(time_unit="us", time_zone=zone, strict=False)
-    return series.cast(pl.Int64 if kind == "integer" else pl.Float64, strict=False)
+    """Text as values of a type, as ingestion parses it; null where it does not parse."""
+    conversion = from_text(series.name, DTYPES[kind])
+    assert conversion
+    return series.to_frame().select(conversion.value.alias(series.name)).to_series()
 
 
 def _looks(distinct: pl.Series) -> str:

@@ -18,7 +18,7 @@ WELL_KNOWN = (
     "as_of", "observed_at", "occurred_at", "recorded_at", "ts",
 )  # fmt: skip
 NEVER = re.compile(r"birth|born|dob|built|expir|deadline|due")
-MIN_DAYS = 5
+MIN_DAYS = 6
 MONTHS_UP_TO = 3653
 
 
@@ -59,17 +59,24 @@ class Clock:
         """Format of the partitions' names: months, or years where months would be too many."""
         return "%Y-%m" if self.days < MONTHS_UP_TO else "%Y"
 
+    @property
+    def event_days(self) -> pl.Series:
+        """The days on which there are rows, oldest first."""
+        return self._moments.dt.date().unique().sort()
+
     def days_of_newest(self, share: float) -> int:
         """How many of the last days hold at least that share of the rows."""
         cut = self._moments.sort().gather(int((1 - share) * (len(self._moments) - 1)))[0]
         return int(max(1, ceil((self.last - cut) / timedelta(days=1))))
 
-    def distinct_days(self, newest: int) -> int:
+    def days_of_blocks(self, blocks: int) -> int:
+        """How many of the last days hold rows of that many different days."""
+        days = self.event_days
+        return int((days[-1] - days[-min(blocks, len(days))]).days) + 1
+
+    def blocks_of(self, newest: int) -> int:
         """On how many different days of the newest ones there are rows."""
-        since = self.last - timedelta(days=newest)
-        moments = self._moments
-        days: int = moments.filter(moments > since).dt.date().n_unique()
-        return days
+        return int((self.event_days > self.last.date() - timedelta(days=newest)).sum())
 
 
 def find_clock(profiles: Sequence[Profile], target: str, told: str | None) -> Clock | None:
@@ -84,9 +91,8 @@ def find_clock(profiles: Sequence[Profile], target: str, told: str | None) -> Cl
     note = "the only date that every row has"
     if len(candidates) > 1:
         candidates, note = _beyond_doubt(candidates)
-    if len(candidates) != 1 or (clock := _clock(candidates[0], note)).days < MIN_DAYS:
-        return None
-    return clock
+    clock = _clock(candidates[0], note) if len(candidates) == 1 else None
+    return clock if clock and len(clock.event_days) >= MIN_DAYS else None
 
 
 def _told(profiles: dict[str, Profile], target: str, told: str) -> Clock:
@@ -99,9 +105,9 @@ def _told(profiles: dict[str, Profile], target: str, told: str) -> Clock:
         example = profile.typed.looks or next((str(v) for v, _ in profile.counts[:1]), "nothing")
         raise UsageError(f"--time {told}: holds {example!r}, not ISO 8601 (2024-12-31 or 2024-12-31T23:59:00): export it so")
     clock = _clock(profile, "")
-    if profile.nulls or clock.days < MIN_DAYS:
-        why = f"{profile.nulls:,} rows have none" if profile.nulls else f"it spans {clock.days} days"
-        raise UsageError(f"--time {told}: {why}; a split by time needs it in each row, over {MIN_DAYS} days: leave it out")
+    if profile.nulls or len(clock.event_days) < MIN_DAYS:
+        why = f"{profile.nulls:,} rows have none" if profile.nulls else f"it has {len(clock.event_days)} different days"
+        raise UsageError(f"--time {told}: {why}; a split by time needs it in each row, on {MIN_DAYS} days: leave it out")
     return clock
 
 
@@ -110,12 +116,13 @@ def _clock(profile: Profile, note: str) -> Clock:
 
 
 def _beyond_doubt(candidates: list[Profile]) -> tuple[list[Profile], str]:
-    """Of several dates the one named like an event time, or the one that the file is sorted by."""
+    """Of several dates the one named like an event time, or the one that the file is sorted by, the earlier of two."""
     named = [p for p in candidates if p.name.lower().replace(" ", "_") in WELL_KNOWN]
     if len(named) == 1:
         return named, "of several dates, the one named so"
     ordered = [p for p in named or candidates if p.distinct > 1 and _is_ordered(p.values)]
-    return ordered, "of several dates, the one that the file is sorted by"
+    first = [p for p in ordered if all(p.type == q.type and (p.values <= q.values).all() for q in ordered)]
+    return (first if len(first) == 1 else ordered), "of several dates, the first that the file is sorted by"
 
 
 def _is_ordered(values: pl.Series) -> bool:
