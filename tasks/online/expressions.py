@@ -17,6 +17,7 @@ import polars as pl
 from tasks.online import functions
 from tasks.online.vocabulary import (
     INTEGERS,
+    Constant,
     Declined,
     Evaluate,
     Node,
@@ -79,7 +80,7 @@ class Expressions:
         if len(found) != 1:
             raise NotInVocabulary("a literal that is a series")
         value = physical(found)[0]
-        return Node(found.dtype, lambda row: value)
+        return Node(found.dtype, Constant(value))
 
     def _binary(self, content: Any, tree: Any) -> Node:
         dtype = self._dtype(tree)

@@ -26,6 +26,7 @@ from tasks.online.vocabulary import (
     Row,
     as_expression,
     comparison,
+    filled,
     is_int,
     lifted,
     logic,
@@ -45,7 +46,8 @@ _ELEMENTWISE = {
         "StripChars", "StripCharsStart", "StripCharsEnd", "StripPrefix", "StripSuffix", "Replace", "CountMatches",
     },
     "TemporalExpr": {"ToString", "Truncate", "Quarter", "Week", "IsoYear", "IsLeapYear", "MonthStart", "MonthEnd"},
-    "Trigonometry": {"Sin", "Cos", "Tan"},
+    "Trigonometry": {"Sin", "Cos", "Tan", "ArcSin", "ArcCos", "ArcTan", "Radians", "Degrees"},
+    "Pow": {"Sqrt", "Cbrt"},
     "Log": {""}, "Log1p": {""}, "Exp": {""}, "Round": {""}, "Floor": {""}, "Ceil": {""}, "Clip": {""},
 }  # fmt: skip
 
@@ -58,7 +60,7 @@ def function(content: Any, inputs: list[Node], dtype: pl.DataType) -> Evaluate:
     if group == "Boolean":
         return _boolean(name, option, inputs, content["input"])
     if group in ("FillNull", "Coalesce"):
-        return _first_not_null([node.evaluate for node in inputs])
+        return reduce(filled, [node.evaluate for node in inputs])
     if group in _SIGNS and dtype in (pl.Int64, pl.Float64):
         return ranged(lifted(_SIGNS[group], inputs[0].evaluate), dtype)
     if group == "TemporalExpr" and (made := _temporal(name, option, inputs)):
@@ -75,7 +77,7 @@ def _named(kind: Any) -> tuple[str, str, Any]:
     [(group, inner)] = kind.items()
     if isinstance(inner, str):
         return group, inner, None
-    if group in ("Boolean", "StringExpr", "TemporalExpr", "Trigonometry"):
+    if group in ("Boolean", "StringExpr", "TemporalExpr", "Trigonometry", "Pow"):
         [(name, option)] = inner.items()
         return group, name, option
     return group, "", inner
@@ -135,13 +137,6 @@ def _is_between(inputs: list[Node], closed: str) -> Evaluate:
     above = comparison("GtEq" if closed in ("Both", "Left") else "Gt", value, low)
     below = comparison("LtEq" if closed in ("Both", "Right") else "Lt", value, high)
     return logic(above, below, absorbing=False)
-
-
-def _first_not_null(inputs: list[Evaluate]) -> Evaluate:
-    def evaluate(row: Row) -> Any:
-        return next((value for value in [each(row) for each in inputs] if value is not None), None)
-
-    return evaluate
 
 
 # Dates and times

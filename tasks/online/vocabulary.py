@@ -11,6 +11,7 @@ import io
 import json
 import operator
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +73,19 @@ def ranged(evaluate: Evaluate, dtype: pl.DataType) -> Evaluate:
     return checked
 
 
+class Constant:
+    """The evaluation of a literal; others that meet it need not ask it for each row."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __call__(self, row: Row) -> Any:
+        """The literal's value."""
+        return self.value
+
+
 def lifted(function: Callable[[Any], Any], inner: Evaluate) -> Evaluate:
     """A function of one value, null for null."""
 
@@ -79,6 +93,9 @@ def lifted(function: Callable[[Any], Any], inner: Evaluate) -> Evaluate:
         value = inner(row)
         return None if value is None else function(value)
 
+    if isinstance(inner, Constant):
+        with suppress(Declined):
+            return Constant(evaluate(()))
     return evaluate
 
 
@@ -89,7 +106,33 @@ def lifted2(function: Callable[[Any, Any], Any], left: Evaluate, right: Evaluate
         a, b = left(row), right(row)
         return None if a is None or b is None else function(a, b)
 
-    return evaluate
+    if not isinstance(right, Constant) or right.value is None:
+        return evaluate
+    constant = right.value
+
+    def with_constant(row: Row) -> Any:
+        a = left(row)
+        return None if a is None else function(a, constant)
+
+    return with_constant
+
+
+def filled(first: Evaluate, second: Evaluate) -> Evaluate:
+    """The second value where the first is null. Both are always evaluated, as in polars."""
+
+    def evaluate(row: Row) -> Any:
+        a, b = first(row), second(row)
+        return b if a is None else a
+
+    if not isinstance(second, Constant):
+        return evaluate
+    constant = second.value
+
+    def with_constant(row: Row) -> Any:
+        a = first(row)
+        return constant if a is None else a
+
+    return with_constant
 
 
 def as_expression(tree: Any) -> pl.Expr:
@@ -116,6 +159,7 @@ def physical(series: pl.Series) -> list[Any]:
 # Arithmetic
 
 _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {"Plus": operator.add, "Minus": operator.sub, "Multiply": operator.mul}
+_DIVISIONS: dict[str, Callable[[int, int], int]] = {"FloorDivide": operator.floordiv, "Modulus": operator.mod}
 _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "Eq": operator.eq,
     "NotEq": operator.ne,
@@ -134,6 +178,8 @@ def binary(op: str, left: Node, right: Node, dtype: pl.DataType) -> Evaluate:
         return logic(left.evaluate, right.evaluate, absorbing=op == "Or")
     if op == "TrueDivide" and dtype == pl.Float64:
         return lifted2(_divide, _float64(left), _float64(right))
+    if op in _DIVISIONS and is_int(dtype) and is_int(left.dtype) and is_int(right.dtype):
+        return ranged(lifted2(_whole(_DIVISIONS[op]), left.evaluate, right.evaluate), dtype)
     if op in _ARITHMETIC:
         return arithmetic(op, left, right, dtype)
     raise NotInVocabulary(f"operator {op} of {left.dtype} and {right.dtype}")
@@ -167,6 +213,11 @@ def _divide(a: float, b: float) -> float:
     if b == 0:
         raise Declined
     return a / b
+
+
+def _whole(function: Callable[[int, int], int]) -> Callable[[int, int], int | None]:
+    """Integers divided by zero give null."""
+    return lambda a, b: function(a, b) if b else None
 
 
 # Comparisons and logic

@@ -60,7 +60,16 @@ def extended(parts: dict[str, st.SearchStrategy[pl.Expr]]) -> dict[str, st.Searc
         i,
         st.builds(lambda a, b, o: getattr(a, o)(b), i, i, st.sampled_from(["__add__", "__sub__", "__mul__"])),
         st.builds(lambda a, n: a * n, i, st.integers(-3, 60)),
-        st.builds(lambda a, part: getattr(a.dt, part)(), at, st.sampled_from(["hour", "minute", "second", "weekday", "day"])),
+        st.builds(lambda a, b, o: getattr(a, o)(b), i, i, st.sampled_from(["__floordiv__", "__mod__"])),
+        st.builds(
+            lambda a, n, o: getattr(a, o)(n),
+            i,
+            st.sampled_from([100, 1440, -7]),
+            st.sampled_from(["__floordiv__", "__mod__"]),
+        ),
+        st.builds(
+            lambda a, part: getattr(a.dt, part)(), at, st.sampled_from(["hour", "minute", "second", "weekday", "day"])
+        ),
         st.builds(lambda a, part: getattr(a.dt, part)(), at, st.sampled_from(["month", "year", "ordinal_day", "week"])),
         st.builds(lambda a, part: getattr(a.dt, part)(), d, st.sampled_from(["weekday", "day", "month", "year"])),
         st.builds(lambda a: a.str.len_chars(), s),
@@ -76,6 +85,8 @@ def extended(parts: dict[str, st.SearchStrategy[pl.Expr]]) -> dict[str, st.Searc
         st.builds(lambda a: a.cast(pl.Float64), either),
         st.builds(lambda p, a, b: pl.when(p).then(a).otherwise(b), p, x, either),
         st.builds(lambda a: a.sin(), x),
+        st.builds(lambda a: a.radians().cos(), x),
+        st.builds(lambda a: a.sqrt(), x),
         st.builds(lambda a: a.log1p(), x),
         st.builds(lambda a: a.abs(), x),
         st.builds(lambda a, b: pl.coalesce(a, b), x, x),
@@ -120,7 +131,9 @@ def extended(parts: dict[str, st.SearchStrategy[pl.Expr]]) -> dict[str, st.Searc
         st.builds(lambda a: a.dt.date(), at),
         st.builds(pl.date, st.integers(1, 9999), st.integers(1, 12), st.one_of(st.integers(1, 31), i)),
     )
-    durations = st.one_of(long, st.builds(lambda a, b: a - b, columns("at"), columns("at")), st.builds(lambda a, b: a + b, long, long))
+    durations = st.one_of(
+        long, st.builds(lambda a, b: a - b, columns("at"), columns("at")), st.builds(lambda a, b: a + b, long, long)
+    )
     made = {"i": integers, "x": floats, "s": strings, "p": conditions, "at": moments, "d": dates, "long": durations}
     return made
 
