@@ -32,6 +32,7 @@ from tasks.online.vocabulary import (
     logic,
     physical,
     ranged,
+    restored,
 )
 
 REMEMBERED = 4096
@@ -278,14 +279,7 @@ def remembered(content: Any, inputs: list[Node], dtype: pl.DataType) -> Evaluate
 def _through_polars(value: Any, dtype: pl.DataType, expression: pl.Expr) -> Any:
     if value != value:
         raise Declined
-    column = pl.Series("it", [value], dtype=None if value is None else _storage(dtype)).cast(dtype)
     try:
-        return physical(pl.DataFrame([column]).select(expression).to_series())[0]
+        return physical(pl.DataFrame([restored("it", [value], dtype)]).select(expression).to_series())[0]
     except pl.exceptions.PolarsError:
         raise Declined from None
-
-
-def _storage(dtype: pl.DataType) -> pl.DataType:
-    if isinstance(dtype, pl.Enum):
-        return pl.String()
-    return pl.Int64() if dtype.is_temporal() else dtype

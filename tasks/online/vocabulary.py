@@ -135,6 +135,20 @@ def filled(first: Evaluate, second: Evaluate) -> Evaluate:
     return with_constant
 
 
+def storage(dtype: pl.DataType) -> pl.DataType:
+    """The type whose values are the physical ones of another."""
+    if isinstance(dtype, (pl.Enum, pl.Categorical)):
+        return pl.String()
+    if dtype.is_temporal():
+        return pl.Int32() if dtype == pl.Date else pl.Int64()
+    return dtype
+
+
+def restored(name: str, values: Sequence[Any], dtype: pl.DataType) -> pl.Series:
+    """The series of some physical values: the inverse of `physical`."""
+    return pl.Series(name, values, dtype=storage(dtype)).cast(dtype)
+
+
 def as_expression(tree: Any) -> pl.Expr:
     """The polars expression of a serialized tree."""
     return pl.Expr.deserialize(io.BytesIO(json.dumps(tree).encode()), format="json")
