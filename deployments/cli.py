@@ -7,7 +7,7 @@ import sys
 
 import click
 
-COMMANDS = ("demo", "ingest", "train", "score", "monitor", "lifecycle", "models", "doctor")
+COMMANDS = ("demo", "ingest", "train", "score", "monitor", "lifecycle", "models", "serve", "trace", "doctor")
 
 
 class Menu(click.Group):

@@ -12,33 +12,39 @@ from schemas.errors import IntegrityError
 from schemas.refs import CommitId
 from schemas.usecase import Lookup, UseCase
 from tasks.online.expressions import Expressions
-from tasks.online.vocabulary import Evaluate, Row, physical
+from tasks.online.vocabulary import Declined, Evaluate, NotInVocabulary, Row, physical
 
 Tables = Mapping[str, "Table"]
 
 
 @dataclass(frozen=True)
 class Table:
-    """One looked-up input at a commit: its frame for the frame path, its rows by key for one row at a time."""
+    """One looked-up input at a commit: its frame for the frame path, its rows by key for one row at a time.
+
+    `rows` is None where only frames hold the types; then every row takes the frame path.
+    """
 
     commit: CommitId
     frame: pl.DataFrame
-    rows: Mapping[tuple[Any, ...], tuple[Any, ...]]
+    rows: Mapping[tuple[Any, ...], tuple[Any, ...]] | None
 
 
 def table(use_case: UseCase, input: str, frame: pl.DataFrame, commit: CommitId) -> Table:
     """An input's accepted rows as a table; a row's values are the columns of all lookups in it, in declared order.
 
-    Raises IntegrityError where a key occurs twice, NotInVocabulary for types that only frames hold.
+    Raises IntegrityError where a key occurs twice.
     """
     key = use_case.input(input).key
     columns = looked_up(use_case, input)
-    keys = zip(*(physical(frame[name]) for name in key), strict=True)
-    values = zip(*(physical(frame[name]) for name in columns), strict=True)
-    rows = dict(zip(keys, values, strict=True))
-    if len(rows) != frame.height:
+    kept = frame.select(*dict.fromkeys([*key, *columns]))
+    if kept.select(key).is_duplicated().any():
         raise IntegrityError(f"the input {input!r} of {use_case.name!r} at {commit[:12]} has a key twice: {', '.join(key)}")
-    return Table(commit, frame.select(*dict.fromkeys([*key, *columns])), rows)
+    try:
+        keys = zip(*(physical(frame[name]) for name in key), strict=True)
+        values = zip(*(physical(frame[name]) for name in columns), strict=True)
+        return Table(commit, kept, dict(zip(keys, values, strict=True)))
+    except NotInVocabulary:
+        return Table(commit, kept, None)
 
 
 def looked_up(use_case: UseCase, input: str) -> list[str]:
@@ -63,8 +69,11 @@ class Finder:
 
     def find(self, row: Row, tables: Tables) -> list[Any]:
         """The looked-up values of a row; nulls where its key is not there or has a null, as in a join."""
+        rows = tables[self._input].rows
+        if rows is None:
+            raise Declined
         key = tuple([part(row) for part in self._key])
-        found = tables[self._input].rows.get(key)
+        found = rows.get(key)
         if found is None or None in key:
             return self._nothing
         return [found[at] for at in self._places]
