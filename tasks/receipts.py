@@ -33,6 +33,7 @@ from tasks.versions import MAIN, VersionStore
 KIND = "receipts"
 FOLDER = "receipts/"
 FORMAT = 1
+CHAMPION, CANARY, SHADOW = "champion", "canary", "shadow"
 TIME_DIGITS = 12  # hexadecimal digits of the time in milliseconds that a prediction id begins with
 
 
@@ -176,10 +177,16 @@ def find(log: VersionStore, prediction_id: str) -> tuple[dict[str, Any], str] | 
     for folder in _places(prediction_id):
         paths = [stored.path for stored in log.objects(MAIN, folder) if stored.path.endswith(".parquet")]
         for path in reversed(paths):
-            found = log.scan(MAIN, [path]).filter(pl.col("prediction_id") == prediction_id).collect()
+            found = answered(log.scan(MAIN, [path]), prediction_id)
             if found.height:
                 return found.row(0, named=True), path
     return None
+
+
+def answered(receipts: pl.LazyFrame, prediction_id: str) -> pl.DataFrame:
+    """The receipt of an answer; what a challenger said of the same row in shadow is none."""
+    found = receipts.filter(pl.col("prediction_id") == prediction_id).collect()
+    return found.filter(pl.col("role") != SHADOW) if "role" in found.columns else found
 
 
 def _places(prediction_id: str) -> Iterator[str]:
@@ -193,7 +200,7 @@ def pending(folder: Path, prediction_id: str) -> dict[str, Any] | None:
     """A receipt that lies in a journal still."""
     for path in sorted(folder.glob(f"*/*{journal.SUFFIX}")):
         found = unpacked(path)
-        if found.height and (rows := found.filter(pl.col("prediction_id") == prediction_id)).height:
+        if found.height and (rows := answered(found.lazy(), prediction_id)).height:
             return rows.row(0, named=True)
     return None
 

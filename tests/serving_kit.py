@@ -18,6 +18,8 @@ from typing import Any
 
 import httpx
 import polars as pl
+import pytest
+from filelock import FileLock
 
 from schemas.refs import DataRef, ModelRef
 from schemas.settings import Settings
@@ -86,11 +88,23 @@ class Home:
 def flights_home(folder: Path) -> Home:
     """Eight days of flights, weather and labels, and three models, the first of them champion, the last challenger."""
     settings = Settings(home=folder / "home", api_token=TOKEN)
-    for input, rows in flights_of_january().items():
-        publish(settings, "flights", input, rows, folder / "sources")
+    for name, rows in flights_of_january().items():
+        publish(settings, "flights", name, rows, folder / "sources")
     models = tuple(record(settings, "flights", rounds) for rounds in (10, 20, 30))
     promote(settings, models[0])
     return Home(settings, models)
+
+
+def shared_home(factory: pytest.TempPathFactory) -> Home:
+    """One home for all test processes: made by the first that asks."""
+    folder = factory.getbasetemp().parent / "serving-home"
+    told = folder.with_suffix(".json")
+    with FileLock(folder.with_suffix(".lock")):
+        if not told.exists():
+            made = flights_home(folder)
+            told.write_text(json.dumps([ref.model_dump() for ref in made.models]))
+    models = tuple(ModelRef(**ref) for ref in json.loads(told.read_text()))
+    return Home(Settings(home=folder / "home", api_token=TOKEN), models)
 
 
 class Running:

@@ -137,7 +137,7 @@ def _outcome(use_case: UseCase, answer: Any) -> str:
         return f"Most likely {answer.category!r}, with a probability of {answer.probabilities[answer.category]:.2f}."
     side = "at least" if answer.category == target.classes[1] else "below"
     return (
-        f"{answer.category!r}, because the probability of {target.classes[1]!r} is {answer.probability:.2f},"
+        f"{answer.category!r}: the probability of {target.classes[1]!r} is {answer.probability:.2f},"
         f" {side} the threshold {target.threshold:.2f}."
     )
 
@@ -151,7 +151,7 @@ def _reasons(parts: dict[str, float], values: dict[str, Any], scale: str) -> str
         for verb, names in (("raised", raised), ("lowered", lowered))
         if names
     ]
-    return f"It was {'; '.join(told)} (in {scale})." if told else "No feature moved it."
+    return f"That was {'; '.join(told)} (in {scale})." if told else "No feature moved it."
 
 
 def _value(value: Any) -> str:

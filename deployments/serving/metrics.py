@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
 from deployments.serving.following import Serving
 
@@ -16,6 +16,7 @@ class Metrics:
     """Counters and gauges; what follows from the state of the server is set when it is asked for."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         told: dict[str, Any] = {"registry": self.registry}
         self.seconds = Histogram("penstock_predict_seconds", "Time to answer POST /predict.", buckets=SECONDS, **told)

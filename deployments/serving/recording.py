@@ -124,12 +124,12 @@ class Recorder:
     def _shadow(self, batch: Sequence[Record]) -> None:
         """The challenger's scores of rows that the champion answered, as receipts of their own."""
         challenger = self._serving.challenger
-        answered = [record for record in batch if record.role == "champion"]
+        answered = [record for record in batch if record.role == receipts.CHAMPION]
         if challenger is None or not answered or not self._with_shadow:
             return
         scores = challenger.scorer.scores_by_frame([record.values for record in answered], challenger.tables)
         shadows = [
-            record._replace(deployed=challenger, role="shadow", scores=found)
+            record._replace(deployed=challenger, role=receipts.SHADOW, scores=found)
             for record, found in zip(answered, scores, strict=True)
         ]
         self._write(shadows)

@@ -7,12 +7,9 @@ or of a row takes the frame path: `tasks.features.design` and `tasks.scoring.pre
 from __future__ import annotations
 
 import io
-import math
-import struct
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -25,7 +22,7 @@ from tasks.online.judging import Judge, Judged
 from tasks.online.lookups import Tables
 from tasks.online.predicting import Predictor
 from tasks.online.reading import Reader, Values, predictable
-from tasks.online.vocabulary import Declined, NotInVocabulary, physical, restored
+from tasks.online.vocabulary import Declined, NotInVocabulary, bits, physical, restored
 from tasks.training import load_xgboost
 
 
@@ -169,10 +166,3 @@ class Scorer:
                 if list(map(bits, found)) != list(map(bits, expected)):
                     return "a row of the sample has other features"
         return ""
-
-
-def bits(value: Any) -> Any:
-    """The value so that equal means equal in every bit; all NaN are one."""
-    if isinstance(value, float):
-        return struct.pack("<d", math.nan if value != value else value)
-    return value

@@ -9,7 +9,9 @@ from __future__ import annotations
 import ctypes
 import io
 import json
+import math
 import operator
+import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -133,6 +135,13 @@ def filled(first: Evaluate, second: Evaluate) -> Evaluate:
         return constant if a is None else a
 
     return with_constant
+
+
+def bits(value: Any) -> Any:
+    """The value so that equal means equal in every bit; all NaN are one."""
+    if isinstance(value, float):
+        return struct.pack("<d", math.nan if value != value else value)
+    return value
 
 
 def storage(dtype: pl.DataType) -> pl.DataType:

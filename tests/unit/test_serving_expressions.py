@@ -1,8 +1,5 @@
 """The compiled evaluator against polars: the same bits for every expression of the vocabulary and every row."""
 
-import math
-import struct
-from datetime import date, timedelta
 from typing import Any
 
 import polars as pl
@@ -10,9 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas.usecases.flights import FLIGHTS, Flights, Weather
+from schemas.usecases.flights import FLIGHTS
+from tasks.online.designing import Designer
 from tasks.online.expressions import Declined, Expressions, NotInVocabulary
-from tasks.online.vocabulary import physical
+from tasks.online.reading import Reader
+from tasks.online.vocabulary import bits, physical, restored
 
 UTC, NEW_YORK = pl.Datetime("us", "UTC"), pl.Datetime("us", "America/New_York")
 SCHEMA: dict[str, pl.DataType] = {
@@ -134,8 +133,7 @@ def extended(parts: dict[str, st.SearchStrategy[pl.Expr]]) -> dict[str, st.Searc
     durations = st.one_of(
         long, st.builds(lambda a, b: a - b, columns("at"), columns("at")), st.builds(lambda a, b: a + b, long, long)
     )
-    made = {"i": integers, "x": floats, "s": strings, "p": conditions, "at": moments, "d": dates, "long": durations}
-    return made
+    return {"i": integers, "x": floats, "s": strings, "p": conditions, "at": moments, "d": dates, "long": durations}
 
 
 PARTS = {
@@ -152,15 +150,9 @@ tops = st.one_of(
 
 
 def frame(values: list[tuple[Any, ...]]) -> pl.DataFrame:
-    storage = {name: pl.Int64() if dtype.is_temporal() else dtype for name, dtype in SCHEMA.items()}
-    return pl.DataFrame(values, schema=storage, orient="row").cast(dict(SCHEMA))  # type: ignore[arg-type]
-
-
-def bits(value: Any) -> Any:
-    """The value so that equal means equal in every bit; all NaN are one."""
-    if isinstance(value, float):
-        return "nan" if math.isnan(value) else struct.pack("<d", value)
-    return type(value).__name__, value
+    columns = zip(*values, strict=True)
+    made = zip(SCHEMA.items(), columns, strict=True)
+    return pl.DataFrame([restored(name, list(column), dtype) for (name, dtype), column in made])
 
 
 def in_polars(expression: pl.Expr, row: tuple[Any, ...]) -> Any:
@@ -192,3 +184,62 @@ def test_random_expressions_give_the_same_bits() -> None:
     check_random_expressions()
     assert SEEN["equal"] > SEEN["declined"], SEEN
     assert SEEN["equal"] > 500, SEEN
+
+
+EXAMPLE = dict(zip(SCHEMA, (1 << 62, 0, 100, 1.0, 0.0, 0.5, "AA", "x", True, None, 0, 0, 0, 0, 0), strict=True))
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        pl.col("i") * 4,  # wraps around
+        pl.col("small") * 100,
+        pl.col("x") / pl.col("y"),
+        pl.col("x") * 1e308 * 10 - pl.col("x") * 1e308 * 10 > 1,  # NaN, which polars orders and Python does not
+        pl.date(2013, pl.lit(2), pl.col("small")),
+        pl.col("i") > pl.col("x"),  # no float64 equals this integer closely enough to be sure
+        pl.col("s").cast(pl.Enum(["BB"])),
+        pl.col("i").cast(pl.Float32),
+        pl.col("x").cast(pl.Int8) + pl.col("small") * 2,
+    ],
+)
+def test_doubtful_values_are_left_to_polars(expression: pl.Expr) -> None:
+    node = Expressions(SCHEMA).compile(expression)
+    with pytest.raises(Declined):
+        node.evaluate(tuple(EXAMPLE.values()))
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        pl.col("i").sum(),
+        pl.col("i").shift(1),
+        pl.col("x").mean().over("s"),
+        pl.col("single") + 1,
+        pl.col("s") + pl.col("t"),
+        pl.col("i").map_elements(lambda v: v, return_dtype=pl.Int64),
+        pl.col("s").str.to_integer(),
+        pl.col("not_there"),
+        pl.col("i") + pl.col("s"),
+        pl.col("s").is_in(["a", None]),
+        pl.col("d") + pl.col("long"),
+        pl.lit(pl.Series([1, 2])),
+        pl.all(),
+    ],
+)
+def test_what_is_not_known_is_left_to_polars(expression: pl.Expr) -> None:
+    with pytest.raises(NotInVocabulary):
+        Expressions(SCHEMA).compile(expression)
+
+
+def test_the_flights_need_no_frame() -> None:
+    assert Designer(FLIGHTS).dtypes.keys() == FLIGHTS.features.keys()
+    assert Reader(FLIGHTS.input("flights").contract).columns
+
+
+def test_what_polars_is_asked_is_remembered_within_bounds() -> None:
+    node = Expressions(SCHEMA).compile(pl.col("s").str.to_uppercase())
+    row = list(EXAMPLE.values())
+    for number in range(5000):
+        row[list(SCHEMA).index("s")] = f"a{number}"
+        assert node.evaluate(row) == f"A{number}"
