@@ -125,19 +125,18 @@ class Running:
         answer = self.client.get("/model")
         return answer.json()["version"] if answer.status_code == 200 else None
 
-    def until(self, condition: Callable[[], object], seconds: float = 60) -> None:
+    def until(self, condition: Callable[[], object], seconds: float = 150) -> None:
         """Wait for a condition."""
         wait_for(condition, seconds, lambda: self.process.poll() is None)
 
     def stop(self, number: int = signal.SIGTERM) -> str:
         """End the process by a signal and return what it wrote to standard error."""
-        self.client.close()
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self.process.communicate(timeout=60)[1]
+        return self.process.communicate(timeout=120)[1]
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 60, alive: Callable[[], bool] = lambda: True) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 150, alive: Callable[[], bool] = lambda: True) -> None:
     """Wait until a condition holds; fails after `seconds` or when what is waited for is gone."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -162,6 +161,7 @@ def serving(
         text=True,
     )
     assert process.stdout
+    running = None
     try:
         line = process.stdout.readline()
         assert line, process.communicate()[1]
@@ -169,6 +169,8 @@ def serving(
         running.until(lambda: _answers(running, "/readyz" if ready else "/healthz"))
         yield running
     finally:
+        if running is not None:
+            running.client.close()
         if process.poll() is None:
             process.kill()
         process.communicate()
