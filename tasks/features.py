@@ -154,7 +154,9 @@ def _plain(column: pl.Series) -> pl.Series:
         return column.cast(pl.String)
     if column.dtype == pl.Boolean:
         return column.cast(pl.UInt8)
-    return column + 0.0 if column.dtype.is_float() else column.to_physical()
+    if column.dtype.is_float():  # adding 0.0 would do, but polars takes that for nothing to do
+        return pl.select(pl.when(column == 0).then(0.0).otherwise(column).alias(column.name)).to_series()
+    return column.to_physical()
 
 
 def _feed(digest: hashlib._Hash, column: pl.Series) -> None:

@@ -142,7 +142,7 @@ def _newest(time: str, rows: pl.DataFrame, days: int) -> pl.Series:
 
 
 def _split_by_key(use_case: UseCase, rows: pl.DataFrame) -> Parts3:
-    share = rows.select(key_hash(use_case) / 2**64).to_series()
+    share = rows.select(key_hash(use_case) / 2.0**64).to_series()
     held = share < use_case.split.holdout_share
     stopping = ~held & (share < use_case.split.holdout_share + use_case.split.stopping_share)
     return Parts3(rows.filter(~held & ~stopping), rows.filter(stopping), rows.filter(held))
@@ -207,7 +207,7 @@ def _cut(booster: xgboost.Booster, rounds: int) -> xgboost.Booster:
     trees["trees"], trees["tree_info"] = trees["trees"][:count], trees["tree_info"][:count]
     trees["gbtree_model_param"]["num_trees"] = str(count)
     document["learner"]["attributes"] = {}
-    cut: xgboost.Booster = xgb.Booster(model_file=bytearray(json.dumps(document).encode()))
+    cut: xgboost.Booster = xgb.Booster(model_file=bytearray(json.dumps(document, ensure_ascii=False).encode()))
     return cut
 
 
