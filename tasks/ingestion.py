@@ -14,6 +14,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -93,18 +94,20 @@ def fingerprint(path: Path) -> Source:
 
 
 def frame_source(frame: pl.DataFrame | pl.LazyFrame | pd.DataFrame, folder: Path, name: str) -> Path:
-    """Write a frame as Parquet in `folder`, so that it is a source like any other. Raises UsageError for a bad name."""
+    """Write a frame as <name>-<hash>.parquet in `folder`, so that it is a source like any other.
+
+    The same rows give the same file, and no two frames share one. Raises UsageError for a bad name.
+    """
     if not NAME.fullmatch(name):
         raise UsageError(f"cannot name a source {name!r}: letters, digits, dots, dashes and underscores, 101 at most")
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name.removesuffix('.parquet')}.parquet"
-    if isinstance(frame, pl.LazyFrame):
-        frame.sink_parquet(path)
-    elif isinstance(frame, pl.DataFrame):
-        frame.write_parquet(path)
-    else:
-        pl.from_pandas(frame).write_parquet(path)
-    return path
+    with TemporaryDirectory(dir=folder, prefix=".frame-") as scratch:
+        unfinished = Path(scratch, "frame.parquet")
+        if isinstance(frame, pl.LazyFrame):
+            frame.sink_parquet(unfinished)
+        else:
+            (frame if isinstance(frame, pl.DataFrame) else pl.from_pandas(frame)).write_parquet(unfinished)
+        return unfinished.replace(folder / f"{name}-{fingerprint(unfinished).sha256[:12]}.parquet")
 
 
 def parse(source: Source, contract: type[Contract], folder: Path, limits: Limits | None = None) -> Parsed:

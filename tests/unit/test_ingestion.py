@@ -90,8 +90,9 @@ def test_only_regular_files_have_one(tmp_path: Path) -> None:
 def test_a_frame_is_the_same_source_however_it_is_held(tmp_path: Path) -> None:
     frame = pl.DataFrame({"a": [1, 2], "b": ["x", None]})
     made = [frame_source(f, tmp_path / str(at), "pairs") for at, f in enumerate((frame, frame.lazy(), frame.to_pandas()))]
-    assert {path.name for path in made} == {"pairs.parquet"}
-    assert len({fingerprint(path).sha256 for path in made}) == 1
+    assert len({path.name for path in made}) == len({fingerprint(path).sha256 for path in made}) == 1
+    assert frame_source(frame.head(1), tmp_path / "0", "pairs") != made[0]
+    assert len(list((tmp_path / "0").iterdir())) == 2
     parsed = parse(fingerprint(made[0]), Pairs, tmp_path / "work")
     assert pl.read_parquet(parsed.parts).select("a", "b").equals(frame)
     for name in ("../pairs", "", "a/b", "pairs\n"):

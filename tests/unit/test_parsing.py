@@ -219,6 +219,15 @@ def test_csv_gives_exact_rows_and_keeps_records_that_do_not_fit(content: bytes, 
     assert found == told
 
 
+def test_rows_are_numbered_across_chunks_with_records_that_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "PIECE", 10)
+    monkeypatch.setattr(delimited, "CHUNK", 16)
+    lines = [f"{n},{n}" if n % 3 else f"{n}" for n in range(1, 40)]
+    frame, told = read("\n".join(["a,b", *lines]).encode(), {"a": pl.Int64, "b": pl.Int64})
+    assert frame["a"].to_list() == [n if n % 3 else None for n in range(1, 40)]
+    assert told == [(n, None, str(n)) for n in range(3, 40, 3)]
+
+
 def test_a_csv_of_one_column_has_empty_fields() -> None:
     assert read(b'a\nx\n\n""\n"y\nz"\n', {"a": pl.String})[0]["a"].to_list() == ["x", None, "", "y\nz"]
 
