@@ -7,7 +7,21 @@ import sys
 
 import click
 
-COMMANDS = ("demo", "ingest", "train", "score", "monitor", "lifecycle", "models", "lake", "doctor")
+COMMANDS = (
+    "demo",
+    "init",
+    "new",
+    "ingest",
+    "train",
+    "score",
+    "monitor",
+    "lifecycle",
+    "serve",
+    "trace",
+    "models",
+    "lake",
+    "doctor",
+)
 
 
 class Menu(click.Group):

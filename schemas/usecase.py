@@ -106,7 +106,8 @@ class Training:
 class GatePolicy:
     """What a challenger must show on the holdout before it replaces the champion.
 
-    rule: `superiority` (the lower bound of the gain is above 0) or `non_inferiority` (above -margin), at level `alpha`.
+    rule: `superiority` (the gain's interval lies above 0) or `non_inferiority` (above -margin). The interval is two-sided at
+    level 1 - `alpha`, so that a wrong promotion stays rarer than `alpha` where few blocks make the interval less exact.
     `metric` is compared within blocks; of log_loss, rmse and mae less is better. A slice with `min_slice_rows` may lose at
     most `slice_margin`. Calibration passes at `max_calibration_error`, or at most `calibration_slack` above the reference's
     error on the same rows: a week unlike the past miscalibrates everyone. `refit` needs event times: without them the

@@ -94,7 +94,10 @@ def promote(model: ModelRef, challenged: Challenge, registry_url: str) -> Outcom
     Raises StaleCheck where another champion came in between.
     """
     registry = open_registry(registry_url)
-    if registry.promote(model, challenged.verdict, expected=challenged.champion):
+    moved = registry.promote(model, challenged.verdict, expected=challenged.champion)
+    if model != challenged.model:
+        registry.stand_in(challenged.model, challenged.verdict, by=model)
+    if moved:
         return Outcome(status="promoted", why=challenged.verdict.why, model=model)
     tags = registry.tags(model)
     status: TrainingStatus = "already done" if tags.get(STATE) == CHAMPION else "refused"

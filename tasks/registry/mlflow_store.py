@@ -39,6 +39,7 @@ with scope.importing():
 
 T = TypeVar("T")
 MANIFEST = "penstock.manifest_sha256"
+PAUSE = 0.25  # s before the second attempt is twice that, then doubled
 
 
 class MlflowStore:
@@ -59,7 +60,7 @@ class MlflowStore:
                 problem = translated(error, what, self.at.url)
                 if not problem.transient or attempt == self._attempts:
                     raise problem from error
-            time.sleep(min(0.2 * 2**attempt, 2))
+            time.sleep(PAUSE * 2**attempt)
         raise AssertionError("an exchange ends in an answer or an error")
 
     @cached_property
@@ -193,7 +194,9 @@ class MlflowStore:
         def effect(client: MlflowClient) -> None:
             client.log_batch(run_id, metrics, params, [RunTag(name, value) for name, value in tags.items()])
             client.log_inputs(run_id, [_dataset(candidate)])
-            client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
+            outputs = client.get_run(run_id).outputs
+            if outputs is None or not outputs.model_outputs:
+                client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
             client.finalize_logged_model(model_id, "READY")
             client.set_terminated(run_id, "FINISHED")
 

@@ -106,6 +106,10 @@ class ModelRegistry(Protocol):
         """
         ...
 
+    def stand_in(self, ref: ModelRef, verdict: GateVerdict, *, by: ModelRef) -> None:
+        """Keep the verdict with a gated challenger whose refit ships in its place; the challenger alias goes."""
+        ...
+
 
 @lru_cache(maxsize=16)
 def open_registry(url: str) -> ModelRegistry:

@@ -158,6 +158,12 @@ class MlflowRegistry:
             self._settle(ref, champion)
             return True
 
+    def stand_in(self, ref: ModelRef, verdict: GateVerdict, *, by: ModelRef) -> None:
+        """Keep the verdict with a gated challenger whose refit ships in its place."""
+        with self._lock(ref.name):
+            self._keep(ref, verdict, {STATE: "refitted", WHY: f"{verdict.why}; ships refitted as v{by.version}"})
+            self._drop_challenger(ref)
+
     def _decision(
         self, ref: ModelRef, verdict: GateVerdict, champion: ModelRef | None, override: str | None
     ) -> tuple[str, str]:

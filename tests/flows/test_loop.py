@@ -52,6 +52,9 @@ def test_the_first_champion_beats_the_baseline_and_ships_refitted(lived: Lived) 
     assert lived.first.model
     manifest = registry.document(lived.first.model, "manifest")
     assert manifest["recipe_of"] == lived.first.model.version - 1
+    gated = registry.version("flights", manifest["recipe_of"])
+    assert registry.tags(gated)["penstock.state"] == "refitted"
+    assert registry.document(gated, "verdict")["promoted"]
     assert manifest["data_commit"] == lived.first.data.commit  # type: ignore[union-attr]
 
 

@@ -1,3 +1,5 @@
+"""A lakeFS server a process; a home made once, and one prediction server that all tests of a module ask."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -8,7 +10,9 @@ import stamina
 from tasks.versions.lakefs_client import ATTEMPTS
 from tasks.versions.lakefs_store import LakeFSStore
 from tests.faults.proxy import FaultProxy
-from tests.services.server import Server, server
+from tests.services.server import Server
+from tests.services.server import server as lake_server
+from tests.serving_kit import Home, Running, serving, shared_home
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +25,7 @@ def _no_waiting() -> Iterator[None]:
 @pytest.fixture
 def lake() -> Server:
     """This process's lakeFS server."""
-    return server()
+    return lake_server()
 
 
 @pytest.fixture
@@ -43,3 +47,19 @@ def proxy(lake: Server) -> Iterator[FaultProxy]:
 def spoilt(lake: Server, store: LakeFSStore, proxy: FaultProxy) -> LakeFSStore:
     """The test's repository through the proxy."""
     return lake.store(store.place.repository, url=proxy.url)
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    return shared_home(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def home(template: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    return template.copy(tmp_path_factory.mktemp("serving") / "home")
+
+
+@pytest.fixture(scope="module")
+def server(home: Home) -> Iterator[Running]:
+    with serving(home.settings) as running:
+        yield running

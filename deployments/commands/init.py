@@ -1,0 +1,28 @@
+"""penstock init."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from deployments.commands.common import command as make
+from deployments.commands.common import show
+
+
+@make()
+@click.argument("directory", metavar="DIR")
+@click.option("--name", help="The project's name; DIR's own where left out.")
+def command(directory: str, name: str | None, as_json: bool) -> None:
+    """Write a project for a team's own use cases to DIR, which is empty or not there yet."""
+    from deployments.scaffold.project import create
+
+    files = create(Path(directory), name)
+    show({"directory": directory, "files": [str(path) for path in files]}, as_json, _print)
+
+
+def _print(made: dict[str, Any]) -> None:
+    for path in made["files"]:
+        click.echo(f"  {path}")
+    click.echo(f"next: cd {made['directory']} && penstock new NAME --from FILE --target COLUMN")

@@ -1,0 +1,71 @@
+"""penstock new."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from deployments.commands.common import command as make
+from deployments.commands.common import show
+
+if TYPE_CHECKING:
+    from deployments.scaffold.new import Drafted
+    from schemas.verdicts import Kind
+
+
+@make()
+@click.argument("name")
+@click.option("--from", "source", required=True, metavar="FILE", help="CSV, JSON Lines (plain or compressed) or Parquet.")
+@click.option("--target", required=True, metavar="COLUMN", help="What is to be predicted.")
+@click.option(
+    "--kind", type=click.Choice(["binary", "multiclass", "regression"]), help="Kind of problem; told by the target."
+)
+@click.option("--key", multiple=True, metavar="COLUMN", help="What tells the rows apart; repeat it for several columns.")
+@click.option("--time", metavar="COLUMN", help="When each row's event took place.")
+@click.option("--force", is_flag=True, help="Overwrite a module and a test that are there.")
+def command(
+    name: str,
+    source: str,
+    target: str,
+    kind: Kind | None,
+    key: tuple[str, ...],
+    time: str | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Draft the use case NAME from a file: its contract, features, policies and a test.
+
+    In a project made by `penstock init` it is added there, elsewhere NAME.py is written to the working directory. What the
+    options leave open is guessed from the rows; each guess is a comment in the module.
+    """
+    from deployments.scaffold.draft import Wishes
+    from deployments.scaffold.new import new_use_case
+    from schemas.settings import read_settings
+    from tasks.ingestion import Limits
+
+    settings = read_settings()
+    limits = Limits(settings.parse_memory_mb, settings.parse_seconds)
+    made = new_use_case(name, Path(source), Wishes(target, kind, key, time), Path.cwd(), limits, force=force)
+    show(made, as_json, lambda result: _print(result, source))
+
+
+def _print(made: Drafted, source: str) -> None:
+    says = f": {', '.join(made.classes)}" if made.classes else ""
+    click.echo(f"{click.style(made.name, bold=True)} predicts {made.outcome} ({made.kind}{says})")
+    click.echo(f"  key       {', '.join(made.key)}")
+    click.echo(f"  time      {made.time or 'none: rows are split by a hash of their key'}")
+    click.echo(
+        f"  features  {len(made.features)}: {', '.join(made.features[:12])}{' ...' if len(made.features) > 12 else ''}"
+    )
+    for note in made.notes:
+        click.echo(f"  {click.style('confirm', fg='yellow')}   {note}")
+    audit = made.audit
+    click.echo(f"  audit     {audit.rows:,} rows = {audit.accepted:,} accepted + {audit.rejected:,} rejected")
+    for reason in audit.reasons[:5]:
+        click.echo(f"            {reason.rows:,} x {reason.column or 'row'} {reason.check}")
+    if not audit.publishable:
+        click.secho(f"  this file would not be published: {audit.why}", fg="red")
+    click.echo(f"wrote {', '.join(made.files)}")
+    click.echo(f"next: penstock lifecycle {made.name} {source}")

@@ -1,0 +1,65 @@
+"""A drafted module tried on the file it came from, before anything is written: it loads, audits, and makes features."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import polars as pl
+
+from deployments.scaffold.reading import Sample
+from schemas.errors import Refused, UsageError
+from schemas.usecase import UseCase
+from schemas.verdicts import AuditVerdict
+from tasks.contracts import audit
+from tasks.ingestion import Limits, fingerprint, frame_source, parse
+
+
+def check(module: str, constant: str, sample: Sample, path: Path, limits: Limits) -> AuditVerdict:
+    """What the contract of a module says about its own file, or about the rows read of it where these are not all.
+
+    Raises UsageError, one line, where ingestion refuses the file as a whole.
+    """
+    with TemporaryDirectory(prefix="penstock-") as scratch, loaded(module, constant, Path(scratch)) as case:
+        source = fingerprint(path if sample.whole else _written(sample, Path(scratch)))
+        try:
+            parsed = parse(source, case.inputs[0].contract, Path(scratch) / "parsed", limits)
+            audited = audit(parsed, case.inputs[0], Path(scratch) / "audited")
+        except Refused as refusal:
+            raise UsageError(str(refusal)) from None
+        for part in audited.accepted[:1]:
+            pl.scan_parquet(part.path).select(**case.features, _target=case.target.value).collect()
+        return audited.verdict
+
+
+def _written(sample: Sample, folder: Path) -> Path:
+    if sample.form == "parquet":
+        return frame_source(sample.frame, folder, "sample")
+    path = folder / f"sample.{sample.form}"
+    if sample.form == "csv":
+        sample.frame.write_csv(path)
+    else:
+        sample.frame.write_ndjson(path)
+    return path
+
+
+@contextmanager
+def loaded(module: str, constant: str, folder: Path) -> Iterator[UseCase]:
+    """The use case of a module's source, loaded from a scratch file under a name of its own."""
+    name = f"_penstock_draft_{constant.lower()}"
+    path = folder / f"{name}.py"
+    path.write_text(module, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec
+    assert spec.loader
+    made = importlib.util.module_from_spec(spec)
+    sys.modules[name] = made
+    try:
+        spec.loader.exec_module(made)
+        yield getattr(made, constant)
+    finally:
+        del sys.modules[name]

@@ -1,0 +1,249 @@
+"""Each column of the file as a column of the contract: its checks, its role, and the features made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from deployments.scaffold import code
+from deployments.scaffold.bounds import bounds, is_share
+from deployments.scaffold.keys import Key
+from deployments.scaffold.profile import Profile
+from deployments.scaffold.targets import Outcome
+from deployments.scaffold.times import Clock
+
+ANNOTATIONS = {
+    "integer": "int",
+    "number": "float",
+    "flag": "bool",
+    "date": "pl.Date",
+    "moment": "Moment",
+    "utc": "Utc",
+    "clock": "pl.Time",
+    "text": "str",
+}
+TELLING_ROWS, TELLING_SHARE = 50, 0.01
+
+
+@dataclass(frozen=True)
+class Column:
+    """A contract column: `checks` are arguments of column() as code, `values` a named tuple of its categories."""
+
+    profile: Profile
+    role: str
+    attribute: str
+    annotation: str
+    checks: tuple[tuple[str, str], ...] = ()
+    values: tuple[str, tuple[str, ...]] | None = None
+    features: tuple[tuple[str, str], ...] = ()
+    note: str = ""
+    guess: str = ""
+    is_key: bool = False
+
+    @property
+    def name(self) -> str:
+        """The column's name in the file."""
+        return self.profile.name
+
+
+def columns_of(
+    profiles: Sequence[Profile], outcome: Outcome, key: Key, clock: Clock | None, taken: Iterable[str] = ()
+) -> tuple[Column, ...]:
+    """Every column of the file, in its order; `taken` are names that the module gives to other things."""
+    used = set(taken)
+    plain_first = sorted(profiles, key=lambda p: not code.is_own(p.name))
+    attributes = {p.name: code.attribute(p.name, used) for p in plain_first}
+    named = {p.name: code.attribute(attributes[p.name].upper(), used) for p in profiles}
+    return tuple(_column(p, attributes[p.name], named[p.name], outcome, key, clock) for p in profiles)
+
+
+def _column(profile: Profile, attribute: str, named: str, outcome: Outcome, key: Key, clock: Clock | None) -> Column:
+    role, note = _role(profile, outcome, key, clock)
+    column = Column(profile, role, attribute, _annotation(profile), note=note, is_key=profile.name in key.columns)
+    if role == "target" and profile.is_text and outcome.kind != "regression":
+        column = replace(column, values=(named, tuple(sorted(str(value) for value, _ in profile.counts))))
+    elif profile.categories and role == "feature":
+        column = replace(column, values=(named, profile.categories))
+    checks, guess = _checks(column, outcome)
+    return replace(column, checks=checks, features=_features(column, clock), guess=guess)
+
+
+def _role(profile: Profile, outcome: Outcome, key: Key, clock: Clock | None) -> tuple[str, str]:
+    """What the column is for, and why where that is a guess."""
+    if profile.name == outcome.column:
+        return "target", ""
+    if clock and profile.name == clock.column:
+        return "time", ""
+    if profile.rows == 0:
+        return "empty", "nothing stands in it; its type is a guess"
+    if why := _known_later(profile, outcome, clock):
+        return "outcome", why
+    if len(key.columns) == 1 and profile.name in key.columns:
+        return "key", ""
+    if profile.distinct == 1:
+        return "constant", "always the same, so no feature"
+    if profile.typed.looks:
+        return "text", f"written like {profile.typed.looks}, which stays text; export ISO dates and plain numbers to use it"
+    if profile.is_free_text:
+        return "free text", "sentences, so no feature"
+    if _is_id(profile, key):
+        return "id", "names one row or one thing, so no feature"
+    why = f"{profile.not_finite:,} values are NaN or infinite: these rows are rejected" if profile.not_finite else ""
+    return "feature", why
+
+
+def _known_later(profile: Profile, outcome: Outcome, clock: Clock | None) -> str:
+    """Why a column cannot be known when the prediction is made, or ''."""
+    if clock and profile.is_time and clock.type == profile.type:
+        later = (profile.values > clock.values).sum()
+        if later > TELLING_SHARE * profile.rows:
+            return f"later than {clock.column} in {later:,} rows: known only afterwards?"
+    if outcome.kind == "binary" and profile.nulls and _tells(profile, outcome):
+        return f"filled exactly where {outcome.column} has one value: known only afterwards?"
+    return ""
+
+
+def _tells(profile: Profile, outcome: Outcome) -> bool:
+    """Whether the rows where nothing stands are exactly those of one class."""
+    told = pl.DataFrame({"filled": profile.written.is_not_null(), "class": outcome.profile.values}).drop_nulls()
+    counts = told.group_by("filled", "class").len()
+    often = (counts["len"] >= TELLING_ROWS).all()
+    return counts.height == 2 and counts["filled"].n_unique() == 2 and often
+
+
+def _is_id(profile: Profile, key: Key) -> bool:
+    if profile.is_text:
+        return not profile.categories
+    mostly_unique = profile.distinct >= 0.9 * profile.rows
+    return profile.type == "integer" and mostly_unique and (profile.named_id or profile.name in key.columns)
+
+
+def _annotation(profile: Profile) -> str:
+    if profile.typed.missing:
+        return "str"
+    if isinstance(profile.values.dtype, pl.Decimal):
+        return f"Annotated[pl.Decimal, {profile.values.dtype.precision}, {profile.values.dtype.scale}]"
+    if _has_nanoseconds(profile):
+        return f'Annotated[pl.Datetime, "ns", {"None" if profile.type == "moment" else code.quote("UTC")}]'
+    return ANNOTATIONS[profile.type]
+
+
+def _has_nanoseconds(profile: Profile) -> bool:
+    dtype = profile.values.dtype
+    return (
+        isinstance(dtype, pl.Datetime)
+        and dtype.time_unit == "ns"
+        and bool((profile.values.dt.nanosecond() % 1000 != 0).any())
+    )
+
+
+def _checks(column: Column, outcome: Outcome) -> tuple[tuple[tuple[str, str], ...], str]:
+    """Arguments of column() as code, and the guess among them."""
+    profile, checks = column.profile, []
+    if column.attribute != profile.name:
+        checks.append(("alias", code.quote(profile.name)))
+    if column.role in ("target", "outcome"):
+        checks.append(("known", '"outcome"'))
+    if profile.is_personal:
+        checks.append(("private", "True"))
+    if (profile.nulls and not column.is_key) or column.role in ("target", "outcome", "empty"):
+        checks.append(("nullable", "True"))
+    rules, guess = _rules(column, outcome)
+    return (*checks, *rules), guess
+
+
+def _rules(column: Column, outcome: Outcome) -> tuple[list[tuple[str, str]], str]:
+    profile = column.profile
+    if words := ", ".join(profile.typed.missing):
+        guess = f"numbers, and {words} where there is none; export empty fields to have ranges checked"
+        return [("str_length", '{"max_value": 40}')], guess
+    if column.role == "target" and outcome.kind != "regression" and profile.type != "flag":
+        return [("isin", column.values[0] if column.values else _numbers(profile))], ""
+    if profile.rows == 0:
+        return [], ""
+    if profile.is_numeric:
+        return _range(profile, numbered=column.role in ("key", "id") or profile.named_id)
+    return _text_rule(column) if profile.is_text else ([], "")
+
+
+def _numbers(profile: Profile) -> str:
+    return f"({', '.join(sorted((repr(value) for value, _ in profile.counts), key=float))})"
+
+
+def _range(profile: Profile, *, numbered: bool) -> tuple[list[tuple[str, str]], str]:
+    low, high = profile.extremes
+    whole = profile.type == "integer"
+    if low is None:
+        return [], "no finite number stands in it"
+    if whole and (low, high) == (0, 1):
+        return [("isin", "(0, 1)")], ""
+    if numbered and whole and low >= 0:
+        return [("ge", "0")], ""
+    least, most = bounds(low, high, whole=whole)
+    guess = "a share, from 0 to 1" if is_share(low, high, whole=whole) else ""
+    return [("ge", repr(least)), ("le", repr(most))], guess
+
+
+def _text_rule(column: Column) -> tuple[list[tuple[str, str]], str]:
+    profile = column.profile
+    if column.values and profile.is_closed:
+        return [("isin", column.values[0])], "these are all the values there can be"
+    if profile.shape:
+        return [("str_matches", code.quote(profile.shape))], "" if column.role == "key" else "all values have this form"
+    longest = int(profile.values.str.len_chars().max() or 0)  # type: ignore[arg-type]
+    most = max(10, -(-longest * 2 // 10) * 10)
+    return [("str_length", f'{{"max_value": {most}}}')], ""
+
+
+def _features(column: Column, clock: Clock | None) -> tuple[tuple[str, str], ...]:
+    if column.role == "time" and clock:
+        return _time_parts(column, clock)
+    if column.role != "feature":
+        return ()
+    if column.profile.is_time:
+        return _date_feature(column, clock)
+    makers: dict[str, Callable[[Column], str]] = {"text": _category, "clock": _hour}
+    return ((_feature_name(column), makers.get(column.profile.type, _number)(column)),)
+
+
+def _feature_name(column: Column) -> str:
+    """The column's own name where it can be one; a part of the key needs another."""
+    own = column.attribute if column.attribute.rstrip("_") != column.name else column.name
+    return f"{own}_feature" if column.is_key else own
+
+
+def _source(column: Column) -> str:
+    return f"pl.col({code.quote(column.name)})"
+
+
+def _number(column: Column) -> str:
+    return f"{_source(column)}{column.profile.typed.cast('Float32')}"
+
+
+def _category(column: Column) -> str:
+    assert column.values
+    return f"{_source(column)}.cast(pl.Enum({column.values[0]}), strict=False)"
+
+
+def _hour(column: Column) -> str:
+    return f"{_source(column)}.dt.hour().cast(pl.Float32)"
+
+
+def _date_feature(column: Column, clock: Clock | None) -> tuple[tuple[str, str], ...]:
+    """Days before the event; without an event time, days since 1970."""
+    if clock is None:
+        return ((f"{column.attribute}_day", f"day_number({code.quote(column.name)})"),)
+    return ((f"days_since_{column.attribute}", f"days_since({code.quote(column.name)})"),)
+
+
+def _time_parts(column: Column, clock: Clock) -> tuple[tuple[str, str], ...]:
+    """Weekday and hour where they vary, month where the data spans more than a year."""
+    wanted = {"weekday": clock.days > 14, "hour": clock.type != "date", "month": clock.days > 400}
+    parts = [part for part, due in wanted.items() if due and _varies(clock.values, part)]
+    return tuple((f"{column.attribute}_{part}", f"{_source(column)}.dt.{part}().cast(pl.Float32)") for part in parts)
+
+
+def _varies(values: pl.Series, part: str) -> bool:
+    return int(getattr(values.dt, part)().n_unique()) > 1

@@ -1,0 +1,108 @@
+"""A use case drafted from the rows of a file: every decision that the written module shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from deployments.scaffold import code
+from deployments.scaffold.columns import Column, columns_of
+from deployments.scaffold.keys import Key, find_key
+from deployments.scaffold.policies import Policies, policies_for
+from deployments.scaffold.profile import Profile
+from deployments.scaffold.reading import Sample
+from deployments.scaffold.targets import Outcome, find_outcome
+from deployments.scaffold.texts import type_column
+from deployments.scaffold.times import Clock, find_clock
+from schemas.errors import UsageError
+from schemas.verdicts import Kind
+
+FEW = 200
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the person said on the command line; the rest is guessed."""
+
+    target: str
+    kind: Kind | None = None
+    key: tuple[str, ...] = ()
+    time: str | None = None
+
+
+@dataclass(frozen=True)
+class Draft:
+    """One use case, decided but not yet written."""
+
+    name: str
+    source: str
+    rows: int
+    whole: bool
+    outcome: Outcome
+    key: Key
+    clock: Clock | None
+    columns: tuple[Column, ...]
+    policies: Policies
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def module(self) -> str:
+        """Name of the module."""
+        return self.name.replace("-", "_")
+
+    @property
+    def constant(self) -> str:
+        """Name of the use case in its module."""
+        return code.constant(self.name)
+
+    @property
+    def contract(self) -> str:
+        """Name of the contract's class."""
+        return code.class_name(self.name)
+
+    @property
+    def features(self) -> list[tuple[str, str]]:
+        """Names and code of the features, in contract order."""
+        return [feature for column in self.columns for feature in column.features]
+
+
+def draft(name: str, source: str, sample: Sample, wishes: Wishes) -> Draft:
+    """Decide everything. Raises UsageError, one line, where the rows or the wishes do not allow a use case."""
+    profiles = profile(sample)
+    outcome = find_outcome(profiles, wishes.target, wishes.kind)
+    if len(profiles) == 1:
+        raise UsageError(f"{source!r}: {wishes.target!r} is its only column; a prediction is made from others")
+    clock = find_clock(profiles, wishes.target, wishes.time)
+    frame = pl.DataFrame([p.values for p in profiles])
+    key = find_key(frame, profiles, wishes.target, clock.column if clock else None, wishes.key)
+    columns = columns_of(profiles, outcome, key, clock, (code.constant(name), code.class_name(name)))
+    if not any(column.features for column in columns):
+        why = ", ".join(f"{column.name}: {column.role}" for column in columns[:8])
+        raise UsageError(f"{source!r}: no column can be a feature ({why}); bring numbers, dates or texts that repeat")
+    policies = policies_for(outcome, clock, columns, frame.height)
+    notes = _notes(outcome, key, clock, columns, sample)
+    return Draft(name, source, frame.height, sample.whole, outcome, key, clock, columns, policies, notes)
+
+
+def profile(sample: Sample) -> list[Profile]:
+    """Facts of every column of a sample."""
+    return [Profile(type_column(series, sample.form), series) for series in sample.frame.get_columns()]
+
+
+def _notes(outcome: Outcome, key: Key, clock: Clock | None, columns: Sequence[Column], sample: Sample) -> tuple[str, ...]:
+    """What a person should look at, most important first."""
+    rows, named = sample.frame.height, ", ".join(key.columns)
+    times = ", ".join(column.name for column in columns if column.profile.is_time and column.profile.nulls == 0)
+    notes = [
+        outcome.note and f"target {outcome.column}: {outcome.note}",
+        key.note and f"key {named}: {key.note}",
+        key.broken(rows) and f"key {named}: {key.broken(rows)}",
+        times and not clock and f"time: none, for {times} may or may not be the event time; --time COLUMN tells",
+        clock and clock.note and f"time {clock.column}: {clock.note}",
+        *(f"{column.name}: {column.note}" for column in columns if column.note),
+        not sample.whole and f"only the first {rows:,} rows were read; later ones may break the ranges",
+        rows < FEW and f"{rows} rows are few: the gate may refuse for want of evidence",
+    ]
+    return tuple(str(note) for note in notes if note)

@@ -1,0 +1,77 @@
+"""`penstock new` as a function: a file in, a use case's module and test out, tried on that file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from deployments.scaffold import code, render, render_test
+from deployments.scaffold.check import check
+from deployments.scaffold.draft import Draft, Wishes, draft
+from deployments.scaffold.files import write_all
+from deployments.scaffold.place import Place, place_for
+from deployments.scaffold.reading import read
+from schemas.errors import UsageError
+from schemas.refs import Value
+from schemas.verdicts import AuditVerdict, Kind
+
+if TYPE_CHECKING:
+    from tasks.ingestion import Limits
+
+
+class Drafted(Value):
+    """A use case that was written, what was guessed, and what its contract says about the file it came from."""
+
+    name: str
+    target: str = Field(description="where it lies, as module:NAME")
+    kind: Kind
+    outcome: str
+    classes: tuple[str, ...]
+    key: tuple[str, ...]
+    time: str | None
+    features: tuple[str, ...]
+    files: tuple[str, ...]
+    notes: tuple[str, ...] = Field(description="what a person should confirm")
+    audit: AuditVerdict
+
+
+def new_use_case(name: str, source: Path, wishes: Wishes, folder: Path, limits: Limits, *, force: bool = False) -> Drafted:
+    """Draft a use case from a file and write it where `folder` lies: into the project there, or into the folder itself.
+
+    Raises UsageError, one line, with nothing written: a bad name, file, target or key, or files that are there already.
+    """
+    place = place_for(name, folder)
+    _refuse_taken(place, force)
+    sample = read(source)
+    made = draft(name, source.name, sample, wishes)
+    with code.line_length(place.project.line_length if place.project else code.WIDTH):
+        files = {place.module: render.module(made), place.test: render_test.source(made, place.package)}
+    verdict = check(files[place.module], made.constant, sample, source, limits)
+    if place.project:
+        files[place.project.manifest] = place.project.with_use_case(name, f"{place.import_path}:{made.constant}")
+    write_all(files)
+    return _result(made, place, tuple(str(path.relative_to(place.root)) for path in files), verdict)
+
+
+def _refuse_taken(place: Place, force: bool) -> None:
+    taken = [path for path in (place.module, place.test) if path.exists()]
+    if taken and not force:
+        raise UsageError(f"{taken[0].relative_to(place.root)} exists already; --force overwrites it")
+
+
+def _result(made: Draft, place: Place, files: tuple[str, ...], verdict: AuditVerdict) -> Drafted:
+    return Drafted(
+        name=made.name,
+        target=f"{place.import_path}:{made.constant}",
+        kind=made.outcome.kind,
+        outcome=made.outcome.column,
+        classes=made.outcome.classes,
+        key=made.key.columns,
+        time=made.clock.column if made.clock else None,
+        features=tuple(name for name, _ in made.features),
+        files=files,
+        notes=made.notes,
+        audit=verdict,
+    )

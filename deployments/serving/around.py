@@ -1,0 +1,150 @@
+"""Everything around /predict: model card, health, metrics, the API's description and the page."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from deployments.serving import answers
+from deployments.serving.following import Serving
+from deployments.serving.metrics import Metrics
+from deployments.serving.models import Deployed
+from schemas.usecase import UseCase
+
+Handler = Callable[[Request], Awaitable[Response]]
+NEVER_STORED = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+
+
+def around(
+    use_case: UseCase,
+    serving: Serving,
+    metrics: Metrics,
+    token: str,
+    document: Callable[[], Mapping[str, Any]],
+    *,
+    canary_share: float = 0.0,
+) -> Starlette:
+    """The Starlette application beside /predict."""
+    expected = f"Bearer {token}".encode()
+
+    def closed(handler: Handler) -> Handler:
+        async def checked(request: Request) -> Response:
+            if not hmac.compare_digest(request.headers.get("authorization", "").encode("latin-1"), expected):
+                raise HTTPException(401, "a bearer token is needed", {"www-authenticate": "Bearer"})
+            return await handler(request)
+
+        return checked
+
+    async def healthz(request: Request) -> Response:
+        return _json({"status": "runs"})
+
+    async def readyz(request: Request) -> Response:
+        ready = serving.champion is not None
+        return _json({"status": "ready" if ready else "no verified model"}, 200 if ready else 503)
+
+    async def model(request: Request) -> Response:
+        if serving.champion is None:
+            raise HTTPException(503, "no verified model answers yet; try again later")
+        return _json(card(use_case, serving, canary_share))
+
+    async def exposition(request: Request) -> Response:
+        return Response(metrics.text(serving, fitted_until(serving.champion)), media_type="text/plain; version=0.0.4")
+
+    async def description(request: Request) -> Response:
+        return _json(document())
+
+    page, policy = page_of(use_case)
+
+    async def root(request: Request) -> Response:
+        return HTMLResponse(
+            page, headers={**NEVER_STORED, "content-security-policy": policy, "referrer-policy": "no-referrer"}
+        )
+
+    routes = [
+        Route("/", root),
+        Route("/healthz", healthz),
+        Route("/readyz", readyz),
+        Route("/model", closed(model)),
+        Route("/metrics", closed(exposition)),
+        Route("/openapi.json", closed(description)),
+    ]
+    return Starlette(routes=routes, exception_handlers={HTTPException: _refused, 500: _failed})
+
+
+def card(use_case: UseCase, serving: Serving, canary_share: float) -> dict[str, Any]:
+    """The champion's card: what it is, what it was made from, how it was judged, and what stands beside it."""
+    champion = serving.champion
+    if champion is None:
+        return {}
+    documents = champion.package.documents
+    manifest = documents.get("manifest", {})
+    return {
+        "name": champion.ref.name,
+        "version": champion.ref.version,
+        "sha256": champion.ref.sha256,
+        "run_id": champion.ref.run_id,
+        "question": use_case.question,
+        "target": {"kind": use_case.target.kind, "name": use_case.target.name, "classes": list(use_case.target.classes)},
+        "threshold": use_case.target.threshold,
+        "features": list(use_case.features),
+        "lineage": {**manifest, "lookups": {name: each.commit for name, each in champion.tables.items()}},
+        "same_use_case": manifest.get("use_case_version") == use_case.version(),
+        "evaluation": documents.get("evaluation"),
+        "verdict": documents.get("verdict"),
+        "since": champion.since.isoformat(),
+        "way": "compiled" if champion.scorer.fast else "frame",
+        "challenger": serving.challenger.ref.version if serving.challenger else None,
+        "canary_share": canary_share if serving.challenger else 0.0,
+        "refused": serving.refused,
+        "trouble": serving.trouble,
+    }
+
+
+def fitted_until(deployed: Deployed | None) -> float | None:
+    """Event time of the newest row that a model was fitted on, in s since 1970."""
+    told = deployed.package.documents.get("manifest", {}).get("fitted_until") if deployed else None
+    return datetime.fromisoformat(told).timestamp() if told else None
+
+
+def page_of(use_case: UseCase) -> tuple[str, str]:
+    """The page and the content security policy that lets nothing else run on it."""
+    page = files("deployments.serving").joinpath("page.html").read_text("utf-8")
+    allowed = {tag: _hashed(page, tag) for tag in ("script", "style")}
+    policy = (
+        f"default-src 'none'; script-src {allowed['script']}; style-src {allowed['style']}; connect-src 'self';"
+        " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    return page, policy
+
+
+def _hashed(page: str, tag: str) -> str:
+    content = page.partition(f"<{tag}>")[2].partition(f"</{tag}>")[0]
+    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    body = msgspec.json.encode(content, enc_hook=str)
+    return Response(body, status, headers=NEVER_STORED, media_type="application/json")
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    detail = str(error.detail) if isinstance(error, HTTPException) else "the server failed"
+    headers = dict(getattr(error, "headers", None) or {})
+    return Response(answers.refusal(detail), status, headers={**NEVER_STORED, **headers}, media_type="application/json")
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    return Response(answers.refusal("the server failed; its log says where"), 500, media_type="application/json")

@@ -1,0 +1,116 @@
+"""The last verified model and its tables on this machine: what answers while the registry or the lake cannot be reached."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from deployments.serving.models import Package
+from schemas.errors import IntegrityError
+from schemas.refs import ModelRef
+from schemas.usecase import UseCase
+from tasks.online.lookups import Tables, table
+
+FORMAT = 1
+POINTER = "current.json"
+
+
+class Cache:
+    """One folder; `current.json` names the package and the tables in it with their hashes, and is replaced in one step."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def keep(self, package: Package, tables: Tables, sample: pl.DataFrame) -> None:
+        """Keep a verified model with its tables; whatever was kept before goes."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        files = {
+            "model.ubj": package.model,
+            "golden.parquet": package.golden,
+            "documents.json": json.dumps(dict(package.documents), default=str).encode(),
+            "sample.parquet": _parquet(sample),
+            **{f"table-{name}.parquet": _parquet(each.frame) for name, each in tables.items()},
+        }
+        hashes = {name: self._put(name, content) for name, content in files.items()}
+        pointer = {
+            "format_version": FORMAT,
+            "ref": package.ref.model_dump(),
+            "commits": {name: each.commit for name, each in tables.items()},
+            "files": hashes,
+        }
+        draft = self._folder / f"{POINTER}.{os.getpid()}"
+        draft.write_text(json.dumps(pointer))
+        _synced(draft)
+        draft.replace(self._folder / POINTER)
+        self._sweep(set(hashes.values()))
+
+    def _put(self, name: str, content: bytes) -> str:
+        stored = f"{hashlib.sha256(content).hexdigest()}-{name}"
+        path = self._folder / stored
+        if not path.exists():
+            draft = self._folder / f"{stored}.{os.getpid()}"
+            draft.write_bytes(content)
+            _synced(draft)
+            draft.replace(path)
+        return stored
+
+    def _sweep(self, kept: set[str]) -> None:
+        for path in self._folder.iterdir():
+            if path.is_file() and path.name != POINTER and path.name not in kept:
+                path.unlink(missing_ok=True)
+
+    def load(self, use_case: UseCase) -> tuple[Package, Tables, pl.DataFrame] | None:
+        """The model kept last, its tables and a sample of rows, hash-checked; None where none was kept.
+
+        Raises IntegrityError where a file is not what was kept.
+        """
+        try:
+            pointer = json.loads((self._folder / POINTER).read_text())
+            files = {name.partition("-")[2]: self._checked(name) for name in pointer["files"].values()}
+            package = Package(
+                ModelRef(**pointer["ref"]),
+                files["model.ubj"],
+                files["golden.parquet"],
+                json.loads(files["documents.json"]),
+            )
+            tables = {
+                name: table(use_case, name, _frame(files[f"table-{name}.parquet"]), commit)
+                for name, commit in pointer["commits"].items()
+            }
+            return package, tables, _frame(files["sample.parquet"])
+        except FileNotFoundError:
+            return None
+        except (KeyError, ValueError, pl.exceptions.PolarsError) as error:
+            raise IntegrityError(f"the kept model in {self._folder} cannot be read ({error}); remove that folder") from None
+
+    def _checked(self, name: str) -> bytes:
+        content = (self._folder / name).read_bytes()
+        if hashlib.sha256(content).hexdigest() != name.partition("-")[0]:
+            raise IntegrityError(f"{self._folder / name} has changed since it was kept; remove that folder")
+        return content
+
+    def forget(self) -> None:
+        """Remove all that was kept."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _parquet(frame: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    return buffer.getvalue()
+
+
+def _frame(content: Any) -> pl.DataFrame:
+    return pl.read_parquet(io.BytesIO(content))
+
+
+def _synced(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

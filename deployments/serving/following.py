@@ -1,0 +1,161 @@
+"""Follows the champion's and challenger's aliases and the lake, and swaps what answers in one step.
+
+It runs in a thread of its own. Whatever it cannot reach, verify or load leaves the model that answers in its place.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import polars as pl
+
+from deployments.serving.cache import Cache
+from deployments.serving.models import Deployed, Package, deploy, fetch, shown, told
+from deployments.serving.tables import Loader, commits
+from schemas.errors import IntegrityError, PenstockError
+from schemas.refs import ModelRef
+from tasks.killpoints import reach
+from tasks.online.lookups import Tables
+from tasks.online.scorer import Prepared
+from tasks.registry import ModelRegistry
+
+log = logging.getLogger("penstock.serving")
+RETRY_ROUNDS = 30  # rounds after which a model that failed its trial is tried again
+
+
+@dataclass
+class Serving:
+    """What answers now. Each attribute is replaced as a whole; a request reads `champion` once."""
+
+    champion: Deployed | None = None
+    challenger: Deployed | None = None
+    refused: dict[str, str] = field(default_factory=dict)
+    trouble: str = ""
+    swaps: int = 0
+
+
+class Follower(threading.Thread):
+    """One round every `seconds`, or at once when `wake` is set. `sample` holds some rows of the lake."""
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        registry: Callable[[], ModelRegistry],
+        loader: Callable[[], Loader],
+        cache: Cache,
+        *,
+        seconds: float = 2.0,
+        with_challenger: bool = True,
+    ) -> None:
+        super().__init__(name="follower", daemon=True)
+        self.serving = Serving()
+        self.wake = threading.Event()
+        self._stopping = threading.Event()
+        self._prepared, self._registry, self._open_loader, self._cache = prepared, registry, loader, cache
+        self._seconds, self._with_challenger = seconds, with_challenger
+        self._loader: Loader | None = None
+        self._tables: Tables | None = None
+        self.sample = pl.DataFrame(schema=prepared.columns)
+        self._waits: dict[str, int] = {}
+
+    def run(self) -> None:
+        """Serve what was kept, then follow until `stop`."""
+        self._guarded("the kept model", self._from_cache)
+        while not self._stopping.is_set():
+            self.round()
+            self.wake.wait(self._seconds)
+            self.wake.clear()
+
+    def stop(self) -> None:
+        """End the thread after the round at hand."""
+        self._stopping.set()
+        self.wake.set()
+
+    def round(self) -> None:
+        """Look once at the lake and at both aliases."""
+        trouble = self._guarded("the lake", self._follow_lake)
+        trouble = self._guarded("the registry", self._follow_registry) or trouble
+        if trouble != self.serving.trouble:
+            log.warning(trouble or "lake and registry answer again")
+        self.serving.trouble = trouble
+
+    def _guarded(self, what: str, action: Callable[[], None]) -> str:
+        """Run one part; its failure is told and changes nothing that answers."""
+        try:
+            action()
+        except Exception as error:
+            return f"{what}: {' '.join(str(error).split()) or type(error).__name__}"
+        return ""
+
+    def _from_cache(self) -> None:
+        try:
+            kept = self._cache.load(self._prepared.use_case)
+        except IntegrityError as error:
+            log.warning(str(error))
+            return
+        if kept is None:
+            return
+        package, self._tables, self.sample = kept
+        self._install(package.ref, lambda: package, keep=False)
+
+    def _follow_lake(self) -> None:
+        if self._loader is None:
+            self._loader = self._open_loader()
+        if not self._loader.refresh() and self._tables is not None:
+            return
+        self.sample = self._loader.sample()
+        self._tables = self._loader.tables or {}
+        lookups = commits(self._tables)
+        for name in ("champion", "challenger"):
+            if deployed := getattr(self.serving, name):
+                renewed = told(self._prepared.use_case, deployed.package, lookups)
+                setattr(self.serving, name, replace(deployed, tables=self._tables, told=renewed))
+        if self.serving.champion:
+            self._cache.keep(self.serving.champion.package, self._tables, self.sample)
+
+    def _follow_registry(self) -> None:
+        registry = self._registry()
+        name = self._prepared.use_case.name
+        champion = registry.champion(name)
+        if champion and self._wanted(champion, self.serving.champion):
+            self._install(champion, lambda: fetch(registry, champion), keep=True)
+        challenger = registry.challenger(name) if self._with_challenger else None
+        if challenger is None or challenger == champion:
+            self.serving.challenger = None
+        elif self._wanted(challenger, self.serving.challenger):
+            self.serving.challenger = None
+            self._install(challenger, lambda: fetch(registry, challenger), keep=False, role="challenger")
+
+    def _wanted(self, ref: ModelRef, deployed: Deployed | None) -> bool:
+        """Whether a version is to be loaded: not the one that answers, and not refused a short while ago."""
+        if deployed is not None and (deployed.ref.version, deployed.ref.sha256) == (ref.version, ref.sha256):
+            return False
+        wait = self._waits.get(shown(ref), 0)
+        self._waits[shown(ref)] = wait - 1
+        return wait <= 0
+
+    def _install(self, ref: ModelRef, get: Callable[[], Package], *, keep: bool, role: str = "champion") -> None:
+        """Verify a version and let it answer; one that does not pass is told of and tried again later."""
+        if self._tables is None:
+            raise PenstockError("no looked-up tables yet")
+        try:
+            package = get()
+            deployed = deploy(self._prepared, package, self._tables, commits(self._tables), self.sample)
+        except PenstockError as error:
+            if error.transient:
+                raise
+            self._waits[shown(ref)] = RETRY_ROUNDS
+            self.serving.refused = {**self.serving.refused, shown(ref): " ".join(str(error).split())}
+            log.error("%s does not answer: %s", shown(ref), error)
+            return
+        if keep:
+            self._cache.keep(package, self._tables, self.sample)
+        reach("serving.before_swap")
+        setattr(self.serving, role, deployed)
+        self.serving.refused = {name: why for name, why in self.serving.refused.items() if name != shown(ref)}
+        self.serving.swaps += role == "champion"
+        why = deployed.scorer.differs or "; ".join(self._prepared.outside)
+        log.info("%s %s answers%s", role, shown(ref), "" if deployed.scorer.fast else f" by the frame path ({why})")

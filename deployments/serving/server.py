@@ -1,0 +1,154 @@
+"""One prediction server: its parts put together, started and stopped in order."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from deployments.serving import openapi
+from deployments.serving.application import MOST_BYTES, MOST_ROWS, Application
+from deployments.serving.around import around
+from deployments.serving.cache import Cache
+from deployments.serving.following import Follower
+from deployments.serving.metrics import Metrics
+from deployments.serving.recording import Recorder
+from deployments.serving.tables import Loader
+from schemas.errors import UsageError
+from schemas.settings import Settings
+from schemas.usecase import UseCase
+from tasks.online.scorer import Prepared, prepare
+from tasks.registry import open_registry
+from tasks.versions import open_store
+
+SWITCH_SECONDS = 0.0005  # threads behind the answers hand the interpreter over ten times as fast as by default
+MOST_CONNECTIONS = 1000
+IDLE_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a server behaves; times in s."""
+
+    poll_seconds: float = 2.0
+    publish_seconds: float = 30.0
+
+
+class Server:
+    """The parts of one server. `start` begins to follow and to record, `application` answers, `stop` ends in order."""
+
+    def __init__(self, use_case: UseCase, settings: Settings, token: str, options: Options | None = None) -> None:
+        options = options or Options()
+        self.prepared = prepare(use_case)
+        self.folder = settings.root / "serving" / use_case.name
+        self.metrics = Metrics()
+        self.follower = Follower(
+            self.prepared,
+            lambda: open_registry(settings.registry_url),
+            lambda: Loader(use_case, open_store(settings.store_url(use_case.name))),
+            Cache(self.folder / "model"),
+            seconds=options.poll_seconds,
+            with_challenger=settings.shadow or settings.canary_share > 0,
+        )
+        self.recorder = Recorder(
+            self.prepared,
+            self.folder / "receipts",
+            lambda: open_store(settings.store_url(f"{use_case.name}-log")),
+            self.follower.serving,
+            self.metrics,
+            publish_seconds=options.publish_seconds,
+            keep_days=settings.receipt_days,
+            shadow=settings.shadow,
+        )
+        serving, share = self.follower.serving, settings.canary_share
+        rest = around(use_case, serving, self.metrics, token, self.description, canary_share=share)
+        self.application = Application(self.prepared, serving, self.recorder, self.metrics, token, rest, canary_share=share)
+
+    def description(self) -> dict[str, Any]:
+        """The OpenAPI document, with a row of the lake as its example where there is one."""
+        case = self.prepared.use_case
+        return openapi.document(case, example(self.prepared, self.follower.sample), MOST_ROWS, MOST_BYTES)
+
+    def start(self) -> None:
+        """Begin to follow the registry and to write receipts."""
+        self.recorder.start()
+        self.follower.start()
+
+    def stop(self) -> None:
+        """End in order: what was answered has its receipt on the disk when this returns."""
+        self.follower.stop()
+        self.application.close()
+        self.recorder.stop()
+
+
+def example(prepared: Prepared, sample: pl.DataFrame) -> dict[str, Any] | None:
+    """A row of a sample as a caller would send it; None without rows, or where the contract has private columns."""
+    specs = prepared.use_case.input(prepared.use_case.rows).contract.to_schema().columns
+    if sample.is_empty() or any((specs[name].metadata or {}).get("private") for name in prepared.columns):
+        return None
+    row = sample.select(*prepared.columns).row(0, named=True)
+    return {
+        name: value.isoformat().replace("+00:00", "Z") if hasattr(value, "isoformat") else value
+        for name, value in row.items()
+    }
+
+
+def run(server: Server, listening: socket.socket) -> None:
+    """Answer on an open socket until the process is told to stop (SIGINT or SIGTERM)."""
+    import uvicorn
+
+    sys.setswitchinterval(SWITCH_SECONDS)
+    config = uvicorn.Config(
+        server.application,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        date_header=False,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_keep_alive=IDLE_SECONDS,
+        timeout_graceful_shutdown=10,
+        proxy_headers=False,
+        ws="none",
+    )
+    server.start()
+    with stopping_orderly():
+        uvicorn.Server(config).run(sockets=[listening])
+    server.stop()
+
+
+class _Stopped(BaseException):
+    """The process was told to stop."""
+
+
+@contextmanager
+def stopping_orderly() -> Iterator[None]:
+    """SIGINT and SIGTERM end the block and not the process: uvicorn raises them again once it has answered what it holds."""
+
+    def stop(number: int, frame: object) -> None:
+        raise _Stopped
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with suppress(_Stopped):
+            yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """An open socket; port 0 takes any free one. Raises UsageError where the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        opened = socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise UsageError(f"cannot listen on {host}:{port} ({error.strerror or error}); choose another --port") from None
+    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return opened

@@ -1,0 +1,29 @@
+"""The bearer token: the one that is set, or a random one that only its owner can read."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from schemas.errors import UsageError
+from schemas.settings import Settings
+
+LEAST = 16
+
+
+def token(settings: Settings, use_case: str) -> tuple[str, Path | None]:
+    """The token, and the file it was written to where none is set. Raises UsageError for one too short."""
+    if settings.api_token is not None:
+        told = settings.api_token.get_secret_value()
+        if len(told) < LEAST or not told.isascii() or not told.isprintable() or " " in told:
+            raise UsageError(f"PENSTOCK_API_TOKEN needs at least {LEAST} printable ASCII characters without spaces")
+        return told, None
+    made = secrets.token_urlsafe(32)
+    path = settings.root / "serving" / use_case / "token"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(f"{made}\n")
+    return made, path

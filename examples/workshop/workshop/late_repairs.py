@@ -1,0 +1,89 @@
+"""The use case late-repairs: one contract, one target, its features and policies.
+
+Drafted from 3,023 rows and 11 columns of repairs.csv, 2024-01-01 to 2024-10-26. Each guess is marked: confirm or correct it,
+and the module is yours.
+"""
+
+import polars as pl
+from schemas.contract import Contract, column
+from schemas.usecase import GatePolicy, Input, MonitorPolicy, Split, Target, Training, UseCase
+
+KIND = ("cargo", "child", "city", "road")
+PART_IN_STOCK = ("no", "yes")
+
+
+class LateRepairs(Contract):
+    """A row of late-repairs: what must hold for it to be let in."""
+
+    repair_id: str = column(str_matches="^R[0-9]{6}$")
+    received_on: pl.Date = column()
+    bought_on: pl.Date = column()
+    # guess: these are all the values there can be
+    kind: str = column(isin=KIND)
+    motor: bool = column()
+    queue_length: int = column(ge=0, le=40)
+    quoted_price: float = column(nullable=True, ge=0, le=800)
+    # guess: these are all the values there can be
+    part_in_stock: str = column(isin=PART_IN_STOCK)
+    # guess: sentences, so no feature
+    remark: str = column(nullable=True, str_length={"max_value": 160})
+    # guess: later than received_on in 3,023 rows: known only afterwards?
+    finished_on: pl.Date = column(known="outcome", nullable=True)
+    # the outcome: empty until it is known
+    late: bool = column(known="outcome", nullable=True)
+
+    class Config:
+        unique = ["repair_id"]
+
+
+def days_since(column: str) -> pl.Expr:
+    """Days from a date to the event."""
+    event = pl.col("received_on").dt.date()
+    return (event - pl.col(column).dt.date()).dt.total_days().cast(pl.Float32)
+
+
+LATE_REPAIRS = UseCase(
+    name="late-repairs",
+    question="Will late be true?",
+    inputs=(
+        Input(
+            name="late-repairs",
+            contract=LateRepairs,
+            # guess: of several dates, the first that the file is sorted by
+            time="received_on",
+            partition=pl.col("received_on").dt.strftime("%Y-%m"),
+        ),
+    ),
+    rows="late-repairs",
+    target=Target(
+        kind="binary",
+        name="late",
+        value=pl.col("late"),
+        classes=("not late", "late"),
+    ),
+    features={
+        "received_on_weekday": pl.col("received_on").dt.weekday().cast(pl.Float32),
+        "days_since_bought_on": days_since("bought_on"),
+        "kind": pl.col("kind").cast(pl.Enum(KIND), strict=False),
+        "motor": pl.col("motor").cast(pl.Float32),
+        "queue_length": pl.col("queue_length").cast(pl.Float32),
+        "quoted_price": pl.col("quoted_price").cast(pl.Float32),
+        "part_in_stock": pl.col("part_in_stock").cast(pl.Enum(PART_IN_STOCK), strict=False),
+    },
+    slices=("kind", "part_in_stock"),
+    split=Split(holdout_days=45, stopping_days=45),
+    training=Training(
+        params={
+            "max_depth": 4,
+            "min_child_weight": 2,
+            "learning_rate": 0.1,
+            "subsample": 0.8,
+            "colsample_bytree": 0.8,
+        },
+        rounds=400,
+        stopping_rounds=30,
+    ),
+    # guess: the margin is the loss you would still accept
+    gate=GatePolicy(metric="log_loss", margin=0.005, min_rows=200, min_slice_rows=100, min_blocks=5),
+    monitor=MonitorPolicy(min_rows=100, max_age_days=75),
+)

@@ -1,0 +1,293 @@
+"""What is read out of values: types, forms, ranges, keys, times, outcomes, and names in code."""
+
+import ast
+import re
+import subprocess
+import sys
+from datetime import date, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployments.scaffold import code
+from deployments.scaffold.bounds import LARGEST, bounds
+from deployments.scaffold.columns import columns_of
+from deployments.scaffold.draft import profile
+from deployments.scaffold.keys import find_key
+from deployments.scaffold.profile import KNOWN_SHAPES, Profile
+from deployments.scaffold.reading import Sample
+from deployments.scaffold.render_test import from_shape
+from deployments.scaffold.targets import find_outcome
+from deployments.scaffold.texts import DTYPES, type_column
+from deployments.scaffold.times import find_clock
+from schemas.errors import UsageError
+from tasks.parsing.conversion import from_text
+from tests.unit.scaffold_domains import members, plain, stations, tickets
+
+TEXTS = st.sampled_from(
+    """|0|-1|007|1.5|.5|1.|1e5|1e999|NaN|inf|NA|true|True|tRUE|yes|2024-02-30|2024-02-29|2024-02-29T10:00:00
+    |2024-02-29 10:00:00.5|2024-02-29T10:00:00Z|2024-02-29T10:00:00+0200|2024-02-29 10:00|0000-01-01|2024-01-01T25:00:00
+    |9223372036854775808|+5|1_000|1,5|31/12/2024""".replace("\n    ", "").split("|")
+)
+
+
+def profiles(frame: pl.DataFrame, form: str = "csv") -> list[Profile]:
+    return profile(Sample(frame, whole=True, form=form))
+
+
+def as_csv(frame: pl.DataFrame) -> pl.DataFrame:
+    return pl.read_csv(frame.write_csv().encode(), infer_schema=False)
+
+
+@given(st.lists(TEXTS | st.none(), min_size=1, max_size=4))
+def test_what_is_taken_for_a_type_is_what_ingestion_parses(texts: list[str | None]) -> None:
+    series = pl.Series("c", texts, dtype=pl.String)
+    typed = type_column(series, "csv")
+    if typed.type == "text" or typed.missing:
+        return
+    conversion = from_text("c", DTYPES[typed.type])
+    parsed = series.to_frame().select(conversion.value.alias("value"), conversion.text.alias("text"))
+    assert parsed["text"].null_count() == len(texts)
+    assert parsed["value"].equals(typed.values.alias("value"), null_equal=True)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (["1", "-20", None], "integer"),
+        (["1", "2.5", "1e3"], "number"),
+        (["007", "123"], "text"),
+        (["true", "False"], "flag"),
+        (["2024-01-31", "2024-02-01"], "date"),
+        (["2024-01-31", "2024-02-31"], "text"),
+        (["2024-01-31T10:00:00", "2024-02-01 10:00:00.5"], "moment"),
+        (["2024-01-31T10:00:00Z", "2024-02-01T10:00:00+02:00"], "utc"),
+        (["2024-01-31T10:00:00Z", "2024-02-01T10:00:00"], "text"),
+        (["99999999999999999999", "1"], "text"),
+        ([None, None], "text"),
+    ],
+)
+def test_types_of_text(values: list[str | None], kind: str) -> None:
+    assert type_column(pl.Series("c", values, dtype=pl.String), "csv").type == kind
+
+
+@pytest.mark.parametrize(("form", "kind"), [("csv", "date"), ("jsonl", "date"), ("parquet", "text")])
+def test_only_a_file_without_types_has_its_text_retyped(form: str, kind: str) -> None:
+    assert type_column(pl.Series("c", ["2024-01-31"]), form).type == kind
+    assert type_column(pl.Series("c", ["5"]), form).type == ("integer" if form == "csv" else "text")
+
+
+@pytest.mark.parametrize(
+    ("values", "looks"),
+    [(["31/12/2024", "01/02/2024"], "31/12/2024"), (["1.234,56", "0,5"], "1.234,56"), (["$1,200", "7"], "$1,234.56"),
+     (["2024-01-01 10:00"], "2024-12-31 23:59"), (["01234", "99999"], ""), (["a", "b"], "")],
+)  # fmt: skip
+def test_formats_that_are_not_parsed_are_named(values: list[str], looks: str) -> None:
+    assert type_column(pl.Series("c", values), "csv").looks == looks
+
+
+def test_numbers_with_words_for_missing_are_numbers_again_as_features() -> None:
+    typed = type_column(pl.Series("c", ["1.5", "NA", "nan", None]), "csv")
+    assert typed.missing == ("NA", "nan")
+    assert typed.values.to_list() == [1.5, None, None, None]
+    made = pl.DataFrame({"c": ["1.5", "NA", "nan"]}).select(eval(f"pl.col('c'){typed.cast('Float32')}")).to_series()
+    assert made.to_list() == [1.5, None, None]
+
+
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(FINITE, FINITE)
+def test_bounds_hold_the_values_with_room(a: float, b: float) -> None:
+    low, high = min(a, b), max(a, b)
+    least, most = bounds(low, high, whole=False)
+    assert least <= low <= high <= most
+    assert not (low >= 0 > least)
+    assert not (high <= 0 < most)
+
+
+@given(st.integers(-LARGEST - 1, LARGEST), st.integers(-LARGEST - 1, LARGEST))
+def test_bounds_of_whole_numbers_are_exact(a: int, b: int) -> None:
+    least, most = bounds(min(a, b), max(a, b), whole=True)
+    assert (type(least), type(most)) == (int, int)
+    assert -LARGEST - 1 <= least <= min(a, b) <= max(a, b) <= most <= LARGEST
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "whole", "wanted"),
+    [(0.02, 0.97, False, (0, 1)), (3, 88, True, (0, 130)), (-12.5, 31.0, False, (-40, 60)), (1931, 2012, True, (1890, 2060)),
+     (5, 5, True, (3, 7)), (0, 0, True, (0, 0)), (-9, -3, True, (-12, 0))],
+)  # fmt: skip
+def test_bounds_that_a_person_would_sign(low: float, high: float, whole: bool, wanted: tuple[float, float]) -> None:
+    assert bounds(low, high, whole=whole) == wanted
+
+
+@pytest.mark.parametrize(
+    ("values", "shape"),
+    [
+        ([f"M-{i:06d}" for i in range(40)], "^M-[0-9]{6}$"),
+        ([f"A.{i}" for i in range(40)], r"^A\.[0-9]+$"),
+        ([f"{c}{d}7" for c in "ABCDE" for d in "VWXYZ"], "^[A-Z]{2}[0-9]$"),
+        ([f"user{i}@example.org" for i in range(40)], KNOWN_SHAPES["e-mail addresses"]),
+        ([f"word{'s' * i}" for i in range(40)], ""),
+        (["M-1", "M-2"], ""),
+    ],
+)
+def test_shapes(values: list[str], shape: str) -> None:
+    found = profiles(pl.DataFrame({"c": values}))[0].shape
+    assert found == shape
+    assert not shape or (re.search(shape, from_shape(shape)) and all(re.search(shape, v) for v in values))
+
+
+@given(st.text(max_size=40))
+def test_quoted_text_is_that_text_in_python(text: str) -> None:
+    assert ast.literal_eval(code.quote(text)) == text
+
+
+@pytest.mark.parametrize("line_length", ["88", "125"])
+def test_long_expressions_are_broken_as_the_formatter_breaks_them(tmp_path: Path, line_length: str) -> None:
+    names = [
+        "short",
+        "a name of a length that",
+        "a name that is too long " * 4,
+        'it\'s "quoted" \\d and is much too long for a line ' * 2,
+    ]
+    ends = ["", ".cast(pl.Float32)", ".dt.weekday().cast(pl.Float32)", ".cast(pl.Enum(PLAN), strict=False)"]
+    ends += [".cast(pl.Float32, strict=False).fill_nan(None)", '.dt.strftime("%Y-%m")', " == 1", ".cast(pl.Float64) == 1"]
+    quoted = [code.quote(name) for name in names]
+    texts = [f"pl.col({name}){end}" for name in quoted for end in ends] + [f"days_since({name})" for name in quoted]
+    lines = [line for i, text in enumerate(texts) for line in code.expression(f"    a{i}=", text)]
+    (tmp_path / "x.py").write_text("\n".join(["X = Y(", *lines, ")", ""]))
+    ruff = [Path(sys.executable).with_name("ruff"), "format", "--diff", "--isolated", "--line-length", line_length, tmp_path]
+    assert subprocess.run(ruff, capture_output=True, text=True, check=False).stdout == ""
+
+
+@given(st.lists(st.text(min_size=1, max_size=8), unique=True, max_size=12))
+def test_columns_of_any_name_get_names_of_their_own(columns: list[str]) -> None:
+    used: set[str] = set()
+    names = [code.attribute(column, used) for column in columns]
+    assert len(set(names)) == len(names)
+    assert all(name.isidentifier() and not name.startswith("_") and name not in code.TAKEN for name in names)
+
+
+@pytest.mark.parametrize(
+    ("frame", "target", "key"),
+    [
+        (members(), "churned", ("member_id",)),
+        (tickets(), "queue", ("Ticket No",)),
+        (stations(), "state", ("date", "station")),
+        (plain().rename({"id": "nothing"}), "y", ("nothing",)),
+    ],
+)
+def test_the_key_is_found(frame: pl.DataFrame, target: str, key: tuple[str, ...]) -> None:
+    assert find_key(frame, profiles(frame), target, None, ()).columns == key
+
+
+def test_copies_of_a_key_are_counted_not_hidden() -> None:
+    frame = pl.concat([plain(), plain().head(3)])
+    assert find_key(frame, profiles(frame), "y", None, ()).rejected == 6
+
+
+def test_a_key_that_no_column_makes_is_asked_for() -> None:
+    frame = plain().select("plan", "y").with_columns(z=pl.col("plan") + "x")
+    with pytest.raises(UsageError, match="--key COLUMN"):
+        find_key(frame, profiles(frame), "y", None, ())
+
+
+@pytest.mark.parametrize(
+    ("told", "says"), [("nope", "no such column"), ("y", "not known"), ("x", "fractions"), ("plan", "400 of 400")]
+)
+def test_a_told_key_must_be_one(told: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        find_key(plain(), profiles(plain()), "y", None, (told,))
+    assert find_key(plain(), profiles(plain()), "y", None, ("id,plan",)).columns == ("id", "plan")
+
+
+def days(n: int, start: date = date(2024, 1, 1)) -> list[date]:
+    return [start + timedelta(days=i % 90) for i in range(n)]
+
+
+@pytest.mark.parametrize(
+    ("extra", "time"),
+    [
+        ({}, None),
+        ({"seen": days(400)}, "seen"),
+        ({"birth_date": days(400)}, None),
+        ({"seen": [*days(399), None]}, None),
+        ({"a": days(400), "b": days(400)}, None),
+        ({"a": days(400), "created_at": days(400)}, "created_at"),
+        ({"a": days(400), "b": sorted(days(400))}, "b"),
+        ({"seen": [date(2024, 1, 1 + i % 5) for i in range(400)]}, None),
+    ],
+)
+def test_a_time_is_taken_only_beyond_doubt(extra: dict[str, list[date]], time: str | None) -> None:
+    clock = find_clock(profiles(plain().with_columns(**{n: pl.Series(v) for n, v in extra.items()})), "y", None)
+    assert (clock.column if clock else None) == time
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [("nope", "no such column"), ("y", "target"), ("x", "ISO 8601"), ("eu", "31/12/2024"), ("few", "4 diff")],
+)
+def test_a_told_time_must_be_one(told: str, says: str) -> None:
+    frame = plain().with_columns(
+        eu=pl.Series(days(400)).dt.strftime("%d/%m/%Y"), few=pl.Series([date(2024, 1, 1 + i % 4) for i in range(400)])
+    )
+    with pytest.raises(UsageError, match=says):
+        find_clock(profiles(frame), "y", told)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "wanted", "classes"),
+    [
+        ([True, False], None, "binary", ("not y", "y")),
+        ([0, 1], None, "binary", ("not y", "y")),
+        ([1, 2], None, "binary", ("y 1", "y 2")),
+        (["no", "yes"], None, "binary", ("no", "yes")),
+        (["red", "green", "blue"], None, "multiclass", ("blue", "green", "red")),
+        ([1, 2, 10], None, "multiclass", ("1", "2", "10")),
+        ([1, 2, 10], "regression", "regression", ()),
+        ([0.5, 1.5, 2.5], None, "regression", ()),
+        (list(range(20)), None, "regression", ()),
+    ],
+)
+def test_kinds_and_classes(values: list[object], kind: str | None, wanted: str, classes: tuple[str, ...]) -> None:
+    outcome = find_outcome(profiles(pl.DataFrame({"y": values * 50})), "y", kind)
+    assert (outcome.kind, outcome.classes) == (wanted, classes)
+    told = pl.DataFrame({"y": values}).select(eval(outcome.value)).to_series()
+    assert told.dtype == pl.Boolean if wanted == "binary" else told.n_unique() == len(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "says"),
+    [([1, 1], None, "holds only 1"), ([None, None], None, "is empty"), (["a", "b"], "regression", "not numbers"),
+     ([1, 2, 3], "binary", "3 different values"), ([f"v{i}" for i in range(60)], None, "no classes"),
+     ([0.5, 1.5, 2.5], "multiclass", "no classes")],
+)  # fmt: skip
+def test_an_outcome_that_is_none_is_refused(values: list[object], kind: str | None, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        find_outcome(profiles(pl.DataFrame({"y": values})), "y", kind)
+
+
+@pytest.mark.parametrize(("target", "says"), [("churn", "did you mean 'churned'"), ("zzz", "it has")])
+def test_a_target_that_is_not_there(target: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        find_outcome(profiles(members(50)), target, None)
+
+
+@pytest.mark.parametrize(
+    ("drop", "role"), [((), "outcome"), (("snapshot_date",), "outcome")], ids=["later than the event", "tells the class"]
+)
+def test_what_is_known_only_afterwards_is_no_feature(drop: tuple[str, ...], role: str) -> None:
+    frame = as_csv(members().drop(drop))
+    found = profiles(frame)
+    clock = None if drop else find_clock(found, "churned", None)
+    columns = columns_of(found, find_outcome(found, "churned", None), find_key(frame, found, "churned", None, ()), clock)
+    cancelled = next(column for column in columns if column.name == "cancelled_on")
+    assert (cancelled.role, cancelled.features) == (role, ())
+    roles = {c.name: c.role for c in columns if c.role != "feature"}
+    expected = {"member_id": "key", "email": "id", "comment": "free text", "churned": "target", "cancelled_on": role}
+    assert roles == (expected if drop else expected | {"snapshot_date": "time"})

@@ -1,0 +1,229 @@
+"""Parts of the server by themselves: answers in words, the journal, the cache, tokens, the description of the API."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deployments.serving import answers, openapi, tokens
+from deployments.serving.cache import Cache
+from deployments.serving.models import Package
+from schemas.errors import IntegrityError, UsageError
+from schemas.refs import ModelRef
+from schemas.settings import Settings
+from schemas.usecase import Target
+from schemas.usecases.flights import FLIGHTS
+from tasks import journal, receipts, scoring
+from tasks.online.lookups import table
+from tasks.online.scorer import prepare
+
+THREE = replace(FLIGHTS, target=Target(kind="multiclass", name="fate", value=pl.lit("a"), classes=("a", "b", "c")))
+NUMBER = replace(FLIGHTS, target=Target(kind="regression", name="delay", value=pl.lit(1.0), unit="minutes"))
+
+
+# Answers
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.floats(0, 1, width=32), min_size=3, max_size=3), st.floats(0.01, 0.99))
+def test_the_decisions_are_those_of_batch_scoring(scores: list[float], threshold: float) -> None:
+    case = replace(FLIGHTS, target=replace(FLIGHTS.target, threshold=threshold))
+    for score in (*scores, float(np.float32(threshold)), float(np.nextafter(np.float32(threshold), np.float32(0)))):
+        batch = scoring.business(case, np.array([score], dtype=np.float32)).row(0, named=True)
+        online = answers.sayer(case)([score], 1, "x")
+        assert (online.category, online.probability) == (batch["category"], batch["probability"])
+    batch = scoring.business(THREE, np.array([scores], dtype=np.float32)).row(0, named=True)
+    online = answers.sayer(THREE)(scores, 1, "x")
+    assert online.category == batch["category"]
+    assert {f"probability_{name}": share for name, share in online.probabilities.items()} == {
+        name: value for name, value in batch.items() if name != "category"
+    }
+    number = scoring.business(NUMBER, np.array(scores[:1], dtype=np.float32))["prediction"][0]
+    assert answers.sayer(NUMBER)(scores[:1], 1, "x").prediction == number
+
+
+@pytest.mark.parametrize(
+    ("case", "scores", "parts", "says"),
+    [
+        (
+            FLIGHTS,
+            [0.75],
+            [0.5, -1.0, 0.25],
+            "'late': the probability of 'late' is 0.75, at least the threshold 0.50. That was",
+        ),
+        (
+            FLIGHTS,
+            [0.25],
+            [0.5, -1.0, 0.25],
+            "raised most by a = 1.5 (+0.50); lowered most by b = missing (-1.00) (in log-odds).",
+        ),
+        (THREE, [0.2, 0.7, 0.1], [[0, 0, 0], [1, 2, 0.5], [0, 0, 0]], "Most likely 'b', with a probability of 0.70."),
+        (
+            NUMBER,
+            [12.345],
+            [1.0, 0.0, 3.0],
+            "The delay is predicted as 12.35 minutes. That was raised most by a = 1.5 (+1.00)",
+        ),
+        (FLIGHTS, [0.5], [0.0, 0.0, 0.0], "No feature moved it."),
+    ],
+)
+def test_an_explanation_says_what_moved_the_answer(case: Any, scores: list[float], parts: Any, says: str) -> None:
+    answer = answers.sayer(case)(scores, 1, "x")
+    made = answers.explanation(case, answer, pl.DataFrame({"a": [1.5], "b": [None]}), np.array(parts))
+    assert says in made["sentence"]
+    assert set(made["contributions"]) == {"a", "b"}
+
+
+def test_prediction_ids_are_unique_and_tell_their_day() -> None:
+    ids = [answers.new_id() for _ in range(1000)]
+    assert len(set(ids)) == 1000
+    assert ids == sorted(ids)
+    assert all(len(name) == 32 and receipts.day_of(name) for name in ids)
+
+
+# The journal
+
+
+def test_a_journal_gives_back_whole_frames_and_leaves_torn_ones(tmp_path: Path) -> None:
+    written = journal.Journal(tmp_path, "one")
+    frames = [b"first", b"", b"third" * 1000]
+    for each in frames:
+        written.append(each)
+    written.rotate()
+    [path] = written.closed()
+    whole = path.read_bytes()
+    assert journal.read(path) == frames
+    for cut in range(len(whole)):
+        path.write_bytes(whole[:cut])
+        assert frames[: len(journal.read(path))] == journal.read(path)
+    path.write_bytes(whole[:-3] + b"xyz")
+    assert journal.read(path) == frames[:2]
+    written.close()
+
+
+def test_only_abandoned_journals_are_taken_over(tmp_path: Path) -> None:
+    alive, dead = journal.Journal(tmp_path, "alive"), journal.Journal(tmp_path, "dead")
+    for each in (alive, dead):
+        each.append(b"x")
+    dead.close()
+    assert [folder.name for folder in journal.abandoned(tmp_path)] == ["dead"]
+    for path in journal.segments(tmp_path / "dead"):
+        path.unlink()
+    assert [folder.name for folder in journal.abandoned(tmp_path)] == ["dead"]
+    assert not (tmp_path / "dead").exists()
+    assert alive.closed() == []
+    alive.close()
+
+
+def test_a_write_that_fails_leaves_the_journal_readable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = journal.Journal(tmp_path, "one")
+    written.append(b"before")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", _full)
+        with pytest.raises(OSError, match="full"):
+            written.append(b"lost")
+    written.append(b"after")
+    written.close()
+    assert journal.read(journal.segments(tmp_path / "one")[0]) == [b"before", b"after"]
+
+
+def _full(handle: int) -> None:
+    raise OSError("the disk is full")
+
+
+# The cache
+
+
+def package(content: bytes = b"model") -> Package:
+    ref = ModelRef(registry="sqlite:///x", name="flights", version=3, sha256="0" * 64, run_id="r")
+    return Package(ref, content, b"golden", {"manifest": {"data_commit": "c"}})
+
+
+def weather() -> pl.DataFrame:
+    return pl.DataFrame(schema=FLIGHTS.input("weather").contract.dtypes())
+
+
+def test_what_is_kept_comes_back_and_replaces_what_was_there(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "model")
+    assert cache.load(FLIGHTS) is None
+    tables = {"weather": table(FLIGHTS, "weather", weather(), "commit")}
+    sample = pl.DataFrame({"a": [1]})
+    for content in (b"first", b"second"):
+        cache.keep(package(content), tables, sample)
+    found = cache.load(FLIGHTS)
+    assert found is not None
+    kept, lookups, rows = found
+    assert (kept.model, kept.golden, kept.ref, kept.documents) == (b"second", b"golden", package().ref, package().documents)
+    assert lookups["weather"].commit == "commit"
+    assert rows.equals(sample)
+    assert len(list((tmp_path / "model").iterdir())) == 6
+
+
+@pytest.mark.parametrize(
+    "damaged", ["model.ubj", "golden.parquet", "documents.json", "table-weather.parquet", "current.json"]
+)
+def test_a_kept_file_that_changed_is_refused(tmp_path: Path, damaged: str) -> None:
+    cache = Cache(tmp_path)
+    cache.keep(package(), {"weather": table(FLIGHTS, "weather", weather(), "c")}, pl.DataFrame({"a": [1]}))
+    [path] = tmp_path.glob(f"*{damaged}")
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.raises(IntegrityError):
+        cache.load(FLIGHTS)
+
+
+# Tokens
+
+
+def test_a_token_that_is_made_is_for_its_owner_only(tmp_path: Path) -> None:
+    made, path = tokens.token(Settings(home=tmp_path), "flights")
+    assert path is not None
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.read_text().strip() == made
+    assert len(made) >= 43
+    assert tokens.token(Settings(home=tmp_path), "flights")[0] != made
+
+
+@pytest.mark.parametrize(
+    "told", ["short", "with a space in the middle of it", "ünïcödé-ünïcödé-ünïcödé", "tab\tin the middle of"]
+)
+def test_a_token_that_cannot_be_sent_or_is_too_short_is_refused(tmp_path: Path, told: str) -> None:
+    with pytest.raises(UsageError, match="PENSTOCK_API_TOKEN"):
+        tokens.token(Settings(home=tmp_path, api_token=told), "flights")
+
+
+# The description
+
+
+def test_the_description_shows_the_contract_and_no_outcome() -> None:
+    example = {"year": 2013}
+    document = openapi.document(FLIGHTS, example, 1000, 1 << 20)
+    row = document["components"]["schemas"]["Row"]
+    assert row["properties"]["origin"]["enum"] == ["EWR", "JFK", "LGA"]
+    assert row["properties"]["month"] == {"type": "integer", "minimum": 1, "maximum": 12}
+    assert "tailnum" not in row["required"]
+    assert row["additionalProperties"] is False
+    assert not {"arr_delay", "outcome"} & set(json.dumps(document).split('"'))
+    told = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["examples"]
+    assert told["a row"]["value"] == example
+
+
+# Receipts
+
+
+def test_private_columns_stay_out_of_receipts(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = prepare(FLIGHTS)
+    monkeypatch.setattr(receipts, "private_columns", lambda case: {"tailnum", "carrier"})
+    values = [2013, 7, 1, 1745, 2030, "UA", 15, "N123", "EWR", "ORD", 719, 17, 45, 1372712400000000]
+    told = dict.fromkeys(receipts._TOLD, "x") | {"model_version": 1}
+    made = receipts.frame(prepared, [(answers.new_id(), 0, "champion", values, [0.25])], {0: told})
+    assert "carrier" not in made.columns
+    assert set(made["inputs"][0]) == set(prepared.columns) - {"tailnum", "carrier"}
+    assert made["row_key"][0] is not None
+    assert (made["category"][0], made["probability"][0]) == ("on time", 0.25)
