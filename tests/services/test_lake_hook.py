@@ -235,6 +235,7 @@ def test_the_endpoint_answers_only_who_shows_the_token(hook: str, url: str) -> N
     assert ask(hook, use_case="os:path").status_code == 422
     assert ask(hook).json()["penstock"] == "refused"
     assert "mend its use_case" in ask(hook).json()["why"]
+    assert ask(hook).headers["connection"] == "close"  # an idle one that is given up just then would cost a merge
     repository = url.removeprefix("lakefs://")
     assert ask(hook, repository_id=repository, event_type="pre-commit").status_code == 403
     assert httpx.get(f"{hook}/health", trust_env=False).json() == {"status": "ok"}
