@@ -36,7 +36,7 @@ def policies_for(outcome: Outcome, clock: Clock | None, columns: Sequence[Column
         split=_split(clock, holdout),
         training=_training(labelled),
         gate=_gate(outcome, int(SHARE * labelled), blocks),
-        monitor=_monitor(outcome, rows, clock),
+        monitor=_monitor(outcome, rows, clock, int(SHARE * rows)),
         slices=_slices(columns, rows),
     )
 
@@ -84,8 +84,11 @@ def _clamp(value: float, least: float, most: float) -> float:
     return max(least, min(most, value))
 
 
-def _monitor(outcome: Outcome, rows: int, clock: Clock | None) -> dict[str, str]:
+def _monitor(outcome: Outcome, rows: int, clock: Clock | None, window: int) -> dict[str, str]:
+    """A drift threshold that a window of few rows does not cross by chance alone."""
     policy = {"min_rows": str(max(30, min(200, _round(rows // 20))))}
+    if (threshold := _clamp(1.6 / max(window, 1) ** 0.5, 0.1, 0.25)) > 0.1:
+        policy["threshold"] = _short(threshold)
     if spread := _spread(outcome):
         policy["loss_tolerance"] = _short(0.02 * spread)
     if clock:
