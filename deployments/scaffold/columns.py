@@ -239,8 +239,8 @@ def _date_feature(column: Column, clock: Clock | None) -> tuple[tuple[str, str],
 
 
 def _time_parts(column: Column, clock: Clock) -> tuple[tuple[str, str], ...]:
-    """Weekday and hour where they vary, month where the data spans more than a year."""
-    wanted = {"weekday": clock.days > 14, "hour": clock.type != "date", "month": clock.days > 400}
+    """Weekday and hour where they vary, month where the data holds each twice: otherwise it only tells old from new."""
+    wanted = {"weekday": clock.days > 14, "hour": clock.type != "date", "month": clock.days > 730}
     parts = [part for part, due in wanted.items() if due and _varies(clock.values, part)]
     return tuple((f"{column.attribute}_{part}", f"{_source(column)}.dt.{part}().cast(pl.Float32)") for part in parts)
 

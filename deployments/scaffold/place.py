@@ -53,14 +53,16 @@ def place_for(name: str, folder: Path) -> Place:
 def nearby(name: str, folder: Path) -> str:
     """What `resolve` can load for a short name that is not registered: `module:NAME` of the project or folder at hand.
 
-    Puts the place last on Python's path, so that it hides nothing. Names that are registered, or already `module:NAME`,
-    come back as they are; so do those that nothing here has, for `resolve` to say so.
+    Puts the place last on Python's path, so that it hides nothing. Names that are registered or not here come back as they
+    are, for `resolve` to take or refuse.
     """
+    if name in registered():
+        return name
     project = find_project(folder)
     root = str(project.root if project else folder)
     if root not in sys.path:
         sys.path.append(root)
-    if ":" in name or name in registered() or not NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         return name
     module = name.replace("-", "_")
     declared = project.use_cases().get(name) if project else None

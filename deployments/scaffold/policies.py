@@ -10,6 +10,8 @@ from deployments.scaffold.targets import Outcome
 from deployments.scaffold.times import Clock
 
 SHARE = 0.15
+# From so many rows on: depth, learning rate, min_child_weight, sampled share, L2.
+TREES = ((50_000, 6, 0.1, 20, 0.8, 1), (5_000, 4, 0.05, 10, 0.8, 2), (0, 2, 0.05, 5, 0.7, 5))
 BLOCKS = 5
 SLICES, SLICE_VALUES = 2, 8
 
@@ -34,7 +36,7 @@ def policies_for(outcome: Outcome, clock: Clock | None, columns: Sequence[Column
         split=_split(clock, holdout),
         training=_training(labelled),
         gate=_gate(outcome, int(SHARE * labelled), blocks),
-        monitor=_monitor(outcome, rows, clock),
+        monitor=_monitor(outcome, rows, clock, int(SHARE * rows)),
         slices=_slices(columns, rows),
     )
 
@@ -54,25 +56,39 @@ def _holdout(clock: Clock) -> int:
 
 
 def _training(rows: int) -> dict[str, str]:
-    depth, weight = (6, 20) if rows >= 50_000 else (5, 5) if rows >= 5_000 else (4, 2)
-    tree = f'"max_depth": {depth}, "min_child_weight": {weight}'
-    params = f'{{{tree}, "learning_rate": 0.1, "subsample": 0.8, "colsample_bytree": 0.8}}'
-    return {"params": params, "rounds": "400", "stopping_rounds": "30"}
+    """The fewer the rows, the smaller the trees, the slower the learning, the stronger the regularisation."""
+    depth, rate, weight, share, ridge = next(made for least, *made in TREES if rows >= least)
+    tree = f'"max_depth": {depth}, "learning_rate": {rate}, "min_child_weight": {weight}, "reg_lambda": {ridge}'
+    params = f'{{{tree}, "subsample": {share}, "colsample_bytree": {share}}}'
+    return {"params": params, "rounds": "1000", "stopping_rounds": "50"}
 
 
 def _gate(outcome: Outcome, holdout_rows: int, blocks: int) -> dict[str, str]:
-    """The metric of the kind; a margin of half a percent of what a guess would lose; half of the expected evidence."""
-    spread = _spread(outcome)
-    needed = _round(max(20, min(1000, holdout_rows // 2)))
-    policy = {"metric": '"log_loss"', "margin": "0.005"}
+    """The metric of the kind; margins as wide as so few rows can tell models apart; half of the expected evidence."""
+    rows, spread = max(holdout_rows, 1), _spread(outcome)
+    needed = _round(max(20, min(1000, rows // 2)))
+    slice_rows = max(20, min(200, needed // 2))
+    counts = {"min_rows": str(needed), "min_blocks": str(min(BLOCKS, blocks)), "min_slice_rows": str(slice_rows)}
     if spread:
-        policy = {"metric": '"rmse"', "margin": _short(0.005 * spread), "slice_margin": _short(0.05 * spread)}
-    policy |= {"min_rows": str(needed), "min_slice_rows": str(max(20, min(200, needed // 2)))}
-    return policy | {"min_blocks": str(min(BLOCKS, blocks))}
+        margin = spread * _clamp(0.15 / rows**0.5, 0.005, 0.015)
+        return {"metric": '"rmse"', "margin": _short(margin), "slice_margin": _short(0.05 * spread), **counts}
+    margins = {
+        "margin": _clamp(0.4 / rows**0.5, 0.005, 0.03),
+        "slice_margin": _clamp(0.6 / slice_rows**0.5, 0.05, 0.15),
+        "max_calibration_error": _clamp(0.05 + 1.3 / rows**0.5, 0.1, 0.2),
+    }
+    return {"metric": '"log_loss"', **{name: _short(margin) for name, margin in margins.items()}, **counts}
 
 
-def _monitor(outcome: Outcome, rows: int, clock: Clock | None) -> dict[str, str]:
+def _clamp(value: float, least: float, most: float) -> float:
+    return max(least, min(most, value))
+
+
+def _monitor(outcome: Outcome, rows: int, clock: Clock | None, window: int) -> dict[str, str]:
+    """A drift threshold that a window of few rows does not cross by chance alone."""
     policy = {"min_rows": str(max(30, min(200, _round(rows // 20))))}
+    if (threshold := _clamp(1.6 / max(window, 1) ** 0.5, 0.1, 0.25)) > 0.1:
+        policy["threshold"] = _short(threshold)
     if spread := _spread(outcome):
         policy["loss_tolerance"] = _short(0.02 * spread)
     if clock:

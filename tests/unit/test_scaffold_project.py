@@ -158,7 +158,7 @@ def test_use_cases_at_hand_are_found_by_their_short_names(gym: Path, monkeypatch
     assert [resolve(nearby(name, gym)).name for name in ("in-project", "flights")] == ["in-project", "flights"]
     assert resolve(nearby("in-folder", gym.parent)).name == "in-folder"
     assert [nearby(name, gym.parent) for name in ("nowhere", "a:B", "../x")] == ["nowhere", "a:B", "../x"]
-    assert sys.path[-2:] == [str(gym), str(gym.parent)]
+    assert sys.path[-2:] == [str(gym), str(gym.parent)]  # last, so that they hide nothing
 
 
 def test_a_package_beside_the_new_module_would_hide_it(tmp_path: Path) -> None:
