@@ -5,11 +5,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tasks.landing import land_flights
 
 from flows.ingest import ingest
 from schemas.errors import UsageError
 from schemas.settings import Settings
+from tasks.landing import land_flights
 from tasks.versions import open_store
 
 
