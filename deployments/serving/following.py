@@ -157,5 +157,5 @@ class Follower(threading.Thread):
         setattr(self.serving, role, deployed)
         self.serving.refused = {name: why for name, why in self.serving.refused.items() if name != shown(ref)}
         self.serving.swaps += role == "champion"
-        why = deployed.scorer.differs or "; ".join(self._prepared.outside)
-        log.info("%s %s answers%s", role, shown(ref), "" if deployed.scorer.fast else f" by the frame path ({why})")
+        why = deployed.scorer.why
+        log.info("%s %s answers%s", role, shown(ref), f" by the frame path ({why})" if why else "")

@@ -41,7 +41,7 @@ class Expressions:
     def __init__(self, schema: Mapping[str, pl.DataType]) -> None:
         self._frame = pl.LazyFrame(schema=dict(schema))
         self._position = {name: at for at, name in enumerate(schema)}
-        self._dtypes = dict(schema)
+        self._dtypes = self._frame.collect_schema()
 
     def compile(self, expression: pl.Expr) -> Node:
         """The expression as a function of a row. Raises NotInVocabulary."""

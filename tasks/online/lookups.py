@@ -58,7 +58,7 @@ class Finder:
 
     def __init__(self, use_case: UseCase, lookup: Lookup, schema: Mapping[str, pl.DataType]) -> None:
         spec = use_case.input(lookup.input)
-        dtypes = spec.contract.dtypes()
+        dtypes = pl.Schema(spec.contract.dtypes())
         expressions = Expressions(schema)
         self._input = lookup.input
         self._key: list[Evaluate] = [expressions.compile(lookup.on[name].cast(dtypes[name])).evaluate for name in spec.key]

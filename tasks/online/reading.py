@@ -35,7 +35,7 @@ _MINUS_ZERO = re.compile(rb"-0(?![.\d])")
 def predictable(contract: type[Contract]) -> dict[str, pl.DataType]:
     """Columns known at the moment of a prediction, with their types: what a caller may send."""
     dtypes = contract.dtypes()
-    return {name: dtypes[name] for name in contract.known("at_prediction")}
+    return dict(pl.Schema({name: dtypes[name] for name in contract.known("at_prediction")}))
 
 
 def compiled(contract: type[Contract]) -> compilation.Compiled:

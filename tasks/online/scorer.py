@@ -85,7 +85,7 @@ class Scorer:
         self.prepared = prepared
         self.booster = scoring.booster(model)
         self.booster.set_param({"nthread": 1})
-        self.differs = ""
+        self.why = "; ".join(prepared.outside)  # why single rows take the frame path, where they do
         self._predictor = self._fast()
 
     def _fast(self) -> Predictor | None:
@@ -93,7 +93,8 @@ class Scorer:
             return None
         try:
             return Predictor(self.booster, self.prepared.designer.dtypes)
-        except NotInVocabulary:
+        except NotInVocabulary as why:
+            self.why = str(why)
             return None
 
     @property
@@ -146,9 +147,8 @@ class Scorer:
         if self._predictor is None:
             return
         frame = pl.read_parquet(io.BytesIO(golden)).select(designed.columns)
-        self.differs = self._other_scores(self._predictor, frame) or self._other_features(rows, designed, tables)
-        if self.differs:
-            self._predictor = None
+        if differs := self._other_scores(self._predictor, frame) or self._other_features(rows, designed, tables):
+            self._predictor, self.why = None, differs
 
     def _other_scores(self, predictor: Predictor, frame: pl.DataFrame) -> str:
         expected = scoring.predict(self.prepared.use_case, self.booster, frame).reshape(frame.height, -1)
