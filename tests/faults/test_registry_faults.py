@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from schemas.errors import ServiceUnavailable, UsageError
+from schemas.errors import ServiceUnavailable, StaleCheck, UsageError
+from schemas.refs import ModelRef
 from tasks.registry import mlflow_store, open_registry
 from tasks.registry.registry import MlflowRegistry
 from tests.faults.children import completed, said, together
@@ -50,6 +53,37 @@ def test_two_trainings_race_for_one_champion(tmp_path: Path, backend: str) -> No
     registry = open_registry(url)
     assert len(registry.versions(name)) == 3
     assert proven(registry, name)
+
+
+def test_a_promotion_waits_for_the_one_that_has_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    refs = [MlflowRegistry(url).record(candidate("flights", seed)) for seed in (1, 2)]
+    decided, go_on, outcomes = threading.Event(), threading.Event(), []
+    keep = MlflowRegistry._keep
+
+    def pausing(self: MlflowRegistry, ref: ModelRef, *rest: Any) -> None:
+        if ref == refs[0]:
+            decided.set()
+            assert go_on.wait(60)
+        keep(self, ref, *rest)
+
+    def promote(ref: ModelRef) -> None:
+        try:
+            outcomes.append(MlflowRegistry(url).promote(ref, verdict(), expected=None))
+        except StaleCheck:
+            outcomes.append("stale")
+
+    monkeypatch.setattr(MlflowRegistry, "_keep", pausing)
+    first, second = (threading.Thread(target=promote, args=(ref,)) for ref in refs)
+    first.start()
+    assert decided.wait(60)
+    second.start()
+    second.join(1.5)  # without a lock it would be through by now
+    go_on.set()
+    first.join()
+    second.join()
+    assert outcomes == [True, "stale"]
+    assert MlflowRegistry(url).champion("flights") == refs[0]
 
 
 @pytest.fixture
