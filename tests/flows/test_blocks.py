@@ -22,7 +22,11 @@ def test_a_deployment_gets_the_credentials_as_variables() -> None:
         "KEY": f"{start}signing_key }}}}",
     }
 
-    assert asyncio.run(resolve_block_document_references(template)) == {"URL": "http://127.0.0.1:8000", "SECRET": "secret", "KEY": "key"}
+    assert asyncio.run(resolve_block_document_references(template)) == {
+        "URL": "http://127.0.0.1:8000",
+        "SECRET": "secret",
+        "KEY": "key",
+    }
     assert LakeFSCredentials.load("lake").environment() == BLOCK.environment()
 
 
