@@ -30,7 +30,7 @@ demo: $(READY)
 	@$(BIN)/penstock demo $(ARGS)
 
 test: lint
-	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 unit: $(READY)
 	@$(BIN)/python -m pytest tests/unit $(ARGS)

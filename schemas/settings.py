@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     )
     landing: Path | None = Field(default=None, description="landing folder; default: a folder of the home")
     reports: Path | None = Field(default=None, description="HTML reports; default: a folder of the home")
-    parse_memory_mb: int = Field(default=4096, ge=256, description="memory limit of the parsing child, MiB")
+    parse_memory_mb: int = Field(default=4096, ge=512, description="memory limit of the parsing child, MiB")
     parse_seconds: int = Field(default=600, ge=5, description="time limit of the parsing child, s")
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="where XGBoost computes")
     api_token: SecretStr | None = Field(default=None, description="bearer token of the prediction server")

@@ -146,7 +146,7 @@ def test_what_cannot_be_told_apart_is_refused_in_one_line(tmp_path: Path, name: 
         ("empty.parquet", b"", 0, {}),
         ("empty.csv.gz", b"", 0, {}),
         ("header.csv", HEAD, 0, {}),
-        ("none.csv.gz", gzip.compress(b""), 0, {}),
+        ("none.csv.gz", gzip.compress(b"", mtime=0), 0, {}),
         ("none.parquet", parquet(pl.DataFrame(schema=Reading.dtypes())), 0, {}),
         ("none.jsonl", b"\n\n", 0, {}),
     ],
