@@ -46,6 +46,7 @@ def prepare(settings: Settings, *, isolated: bool = False, debug: bool = False) 
     if debug:
         os.environ["PREFECT_LOGGING_LEVEL"] = "INFO"
     if isolated or not has_prefect_of_their_own():
+        (settings.root / "prefect").mkdir(parents=True, exist_ok=True)  # Prefect makes no parents
         os.environ["PREFECT_HOME"] = str(settings.root / "prefect")
         os.environ["PREFECT_PROFILES_PATH"] = str(settings.root / "prefect" / "profiles.toml")
     hush()
