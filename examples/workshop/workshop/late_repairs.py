@@ -74,16 +74,25 @@ LATE_REPAIRS = UseCase(
     split=Split(holdout_days=45, stopping_days=45),
     training=Training(
         params={
-            "max_depth": 4,
-            "min_child_weight": 2,
-            "learning_rate": 0.1,
-            "subsample": 0.8,
-            "colsample_bytree": 0.8,
+            "max_depth": 2,
+            "learning_rate": 0.05,
+            "min_child_weight": 5,
+            "reg_lambda": 5,
+            "subsample": 0.7,
+            "colsample_bytree": 0.7,
         },
-        rounds=400,
-        stopping_rounds=30,
+        rounds=1000,
+        stopping_rounds=50,
     ),
     # guess: the margin is the loss you would still accept
-    gate=GatePolicy(metric="log_loss", margin=0.005, min_rows=200, min_slice_rows=100, min_blocks=5),
+    gate=GatePolicy(
+        metric="log_loss",
+        margin=0.019,
+        slice_margin=0.06,
+        max_calibration_error=0.11,
+        min_rows=200,
+        min_blocks=5,
+        min_slice_rows=100,
+    ),
     monitor=MonitorPolicy(min_rows=100, max_age_days=75),
 )
