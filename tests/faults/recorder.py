@@ -130,7 +130,7 @@ def _ends_well(url: str, name: str, versions: int, **changes: Any) -> None:
 def die_while_founding(root: Path) -> None:
     """Kill the first use of a registry at statements of its migrations and before changes of its folder, then use it."""
     preload()
-    deaths: list[Callable[[Path], None]] = [lambda _, n=n: die_at_statement(n) for n in (150, 700)]  # type: ignore[misc]
+    deaths: list[Callable[[Path], None]] = [lambda _, n=n: die_at_statement(n) for n in (350, 650)]  # type: ignore[misc]
     deaths += [lambda home, n=n: die_before_change(n, home) for n in (3, 5, 7)]  # type: ignore[misc]
     for number, die in enumerate(deaths):
         home = root / str(number)
