@@ -14,7 +14,7 @@ from schemas.refs import ModelRef
 from tasks.killpoints import VARIABLE
 from tasks.registry import ModelRegistry, open_registry, scope
 from tasks.registry.mlflow_store import MlflowStore
-from tests.faults.publisher import in_fork
+from tests.faults.publisher import die_before_change, in_fork
 from tests.registry_kit import candidate, verdict
 
 T = TypeVar("T")
@@ -127,20 +127,34 @@ def _ends_well(url: str, name: str, versions: int, **changes: Any) -> None:
     whole(registry, name, versions)
 
 
-def die_while_founding(root: Path, delays: int) -> None:
-    """Kill the first use of a registry after ever longer times, then use it."""
+def die_while_founding(root: Path) -> None:
+    """Kill the first use of a registry at statements of its migrations and before changes of its folder, then use it."""
     preload()
-    for number in range(delays):
-        url = f"sqlite:///{root / str(number) / 'mlflow.db'}"
-        in_fork(lambda: _use_until_killed(url, 0.02 + number * 0.15))  # noqa: B023
+    deaths: list[Callable[[Path], None]] = [lambda _, n=n: die_at_statement(n) for n in (350, 650)]  # type: ignore[misc]
+    deaths += [lambda home, n=n: die_before_change(n, home) for n in (3, 5, 7)]  # type: ignore[misc]
+    for number, die in enumerate(deaths):
+        home = root / str(number)
+        home.mkdir()
+        url = f"sqlite:///{home / 'mlflow.db'}"
+        assert in_fork(lambda: (die(home), trained(open_registry(url)))) == -signal.SIGKILL, number  # noqa: B023
         assert in_fork(lambda: _ends_well(url, NAME, 1)) == 0, number  # noqa: B023
-        assert not list((root / str(number)).glob(".draft-*")), number
+        assert not list(home.glob(".draft-*")), number
 
 
-def _use_until_killed(url: str, seconds: float) -> None:
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process at once, as no handler of Python's could
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    trained(open_registry(url))
+def die_at_statement(number: int) -> None:
+    """Kill this process at the n-th SQL statement from now on."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    count = 0
+
+    def hook(*_: object) -> None:
+        nonlocal count
+        count += 1
+        if count == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    event.listen(Engine, "before_cursor_execute", hook)
 
 
 def fill_the_disk(url: str, limits: list[int]) -> None:

@@ -32,7 +32,7 @@ def test_killed_after_any_exchange_a_rerun_ends_as_if_nothing_had_been(tmp_path:
 
 
 def test_killed_while_the_database_is_made_the_next_one_makes_it(tmp_path: Path) -> None:
-    completed(SCRIPT.format(call="die_while_founding(pathlib.Path(sys.argv[1]), 6)"), str(tmp_path))
+    completed(SCRIPT.format(call="die_while_founding(pathlib.Path(sys.argv[1]))"), str(tmp_path))
 
 
 def test_a_full_disk_refuses_and_recovers(tmp_path: Path) -> None:
