@@ -14,7 +14,8 @@ from schemas.errors import NotEnoughEvidence, NotFound
 from schemas.refs import Commit, DataRef, Guard, ModelRef
 from schemas.results import RowsToScore, Scores
 from schemas.usecase import UseCase, resolve
-from tasks import features, frames, publishing, scoring
+from tasks import evaluation, features, frames, publishing, scoring
+from tasks.moments import of_kind
 from tasks.registry import open_registry
 from tasks.versions import MAIN, VersionStore, open_store
 
@@ -60,7 +61,7 @@ def predict_rows(case: UseCase, model: ModelRef, data: DataRef, rows: RowsToScor
         return None
     designed = frames.designed(case, data, paths).collect()
     if rows.since and case.time:
-        designed = designed.filter(pl.col(case.time) >= rows.since)
+        designed = designed.filter(pl.col(case.time) >= of_kind(designed.schema[case.time], rows.since))
     return with_receipts(case, model, data, designed, flow_run) if designed.height else None
 
 
@@ -119,7 +120,7 @@ def _metadata(
     cause: str, path: str, predictions: pl.DataFrame, case: UseCase, model: ModelRef, arrival: str, flow_run: str
 ) -> Mapping[str, str]:
     counts = predictions["category"].value_counts() if "category" in predictions.columns else None
-    window = (predictions[case.time].min(), predictions[case.time].max()) if case.time else (None, None)
+    window = evaluation.window(case, predictions) or ("", "")
     return {
         "format_version": "1",
         "kind": KIND,
@@ -130,8 +131,8 @@ def _metadata(
         "model_sha256": model.sha256,
         "rows": str(predictions.height),
         "categories": "" if counts is None else ";".join(f"{name}={n}" for name, n in counts.sort("category").rows()),
-        "first": str(window[0] or ""),
-        "last": str(window[1] or ""),
+        "first": str(window[0]),
+        "last": str(window[1]),
         "flow_run": flow_run,
     }
 

@@ -17,6 +17,7 @@ from schemas.usecase import UseCase, resolve
 from schemas.verdicts import Evaluation
 from tasks import evaluation, features, frames, gating, references, scoring, training
 from tasks import trial as trials
+from tasks.moments import moment
 from tasks.registry import CHALLENGER, CHAMPION, Candidate, ModelRegistry, open_registry
 
 FORMAT = 1
@@ -108,8 +109,7 @@ def newest(case: UseCase, rows: pl.DataFrame, after: datetime | None) -> datetim
     """The newest event time that challenger or champion was fitted on."""
     if case.time is None:
         return None
-    own = rows[case.time].max()
-    return max(t for t in (own, after) if isinstance(t, datetime))
+    return max((t for t in (moment(rows[case.time].max()), after) if t), default=None)
 
 
 def fitted_until(registry: ModelRegistry, model: ModelRef) -> datetime | None:
@@ -161,7 +161,7 @@ def manifest(
     case: UseCase, data: DataRef, fitted: training.Fitted, rows: pl.DataFrame, recipe_of: ModelRef | None
 ) -> Mapping[str, Any]:
     """What a model was made from, enough to make it again."""
-    newest = rows[case.time].max() if case.time else None
+    until = newest(case, rows, None)
     return {
         "format_version": FORMAT,
         "use_case": case.name,
@@ -171,7 +171,7 @@ def manifest(
         "data_commit": data.commit,
         "row_digest": features.row_digest(rows),
         "rows": rows.height,
-        "fitted_until": newest.isoformat() if isinstance(newest, datetime) else None,
+        "fitted_until": until.isoformat() if until else None,
         "params": dict(case.training.params),
         "seed": case.training.seed,
         "rounds": fitted.best_rounds,

@@ -17,6 +17,7 @@ from schemas.refs import CommitId, Sha256
 from schemas.usecase import UseCase
 from schemas.verdicts import Evaluation
 from tasks.features import BLOCK, TARGET, feature_names
+from tasks.moments import moment
 from tasks.training import numeric_target
 
 HIGHER_IS_BETTER = frozenset({"auc", "accuracy", "r2"})
@@ -113,8 +114,8 @@ def window(use_case: UseCase, rows: pl.DataFrame) -> tuple[datetime, datetime] |
     """First and last event time, or None without rows or times."""
     if use_case.time is None or rows.is_empty():
         return None
-    first, last = rows.select(first=pl.col(use_case.time).min(), last=pl.col(use_case.time).max()).row(0)
-    return first, last
+    first, last = (moment(value) for value in (rows[use_case.time].min(), rows[use_case.time].max()))
+    return (first, last) if first and last else None
 
 
 def baseline_scores(

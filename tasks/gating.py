@@ -19,6 +19,7 @@ from schemas.usecase import UseCase
 from schemas.verdicts import Check, GateVerdict
 from tasks.evaluation import HIGHER_IS_BETTER, block_metric, calibration_error, metrics, slice_metrics, window, with_scores
 from tasks.features import BLOCK, TARGET
+from tasks.moments import of_kind
 
 DRAWS = 1999
 MANY_BLOCKS = 200
@@ -141,7 +142,7 @@ def _enough(use_case: UseCase, holdout: pl.DataFrame, seen_until: datetime | Non
         _count("blocks", blocks, max(policy.min_blocks, 2)),
     ]
     if seen_until is not None and use_case.time is not None:
-        seen = int((holdout[use_case.time] <= seen_until).sum())
+        seen = int((holdout[use_case.time] <= of_kind(holdout.schema[use_case.time], seen_until)).sum())
         detail = (
             f"{seen:,} of {holdout.height:,} rows are not newer than {seen_until:%Y-%m-%d %H:%M}, the newest row fitted on"
         )

@@ -11,7 +11,6 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -20,6 +19,7 @@ from schemas.refs import Commit, CommitId, Guard, Source
 from schemas.usecase import Input, UseCase
 from tasks.contracts import Audited
 from tasks.killpoints import reach
+from tasks.moments import moment
 from tasks.versions import MAIN, VersionStore
 
 FORMAT = "1"
@@ -225,6 +225,6 @@ def _metadata(spec: Input, source: Source, audited: Audited, flow_run: str) -> d
     }
 
 
-def _newest(files: Iterable[Path], time: str | None) -> Any:
+def _newest(files: Iterable[Path], time: str | None) -> datetime | None:
     paths = list(files)
-    return pl.scan_parquet(paths).select(pl.col(time).max()).collect().item() if paths and time else None
+    return moment(pl.scan_parquet(paths).select(pl.col(time).max()).collect().item()) if paths and time else None

@@ -21,6 +21,7 @@ import polars as pl
 from schemas.errors import NotEnoughEvidence, UsageError
 from schemas.usecase import UseCase
 from tasks.features import BLOCK, TARGET, canonical, feature_names, key_hash
+from tasks.moments import of_kind
 
 if TYPE_CHECKING:
     import xgboost
@@ -62,7 +63,7 @@ def split_by_time(use_case: UseCase, frame: pl.DataFrame, *, after: datetime | N
         return _split_by_key(use_case, known)
     holdout = _newest(use_case.time, known, use_case.split.holdout_days)
     if after is not None:
-        holdout &= known[use_case.time] > after
+        holdout &= known[use_case.time] > of_kind(known.schema[use_case.time], after)
     rest = known.filter(~holdout)
     stopping = _newest(use_case.time, rest, use_case.split.stopping_days)
     return Parts3(rest.filter(~stopping), rest.filter(stopping), known.filter(holdout))

@@ -27,7 +27,7 @@ def windows_of(use_case: str, commit: CommitId, store_url: str, log_url: str) ->
     spec = case.label_input
     paths = frames.brought(store, commit, spec.name)
     times = store.scan(commit, paths, spec.contract.dtypes()).select(pl.col(case.time))
-    first, last = times.select(pl.col(case.time).min().alias("a"), pl.col(case.time).max().alias("b")).collect().row(0)
+    first, last = evaluation.window(case, times.collect()) or (None, None)
     scored = [entry.metadata for entry in log.log(MAIN, first_parent=True) if entry.metadata.get("kind") == batch.KIND]
     overlapping = [told["arrival"] for told in scored if _overlap(told["first"], told["last"], first, last)]
     return list(dict.fromkeys(reversed(overlapping)))

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,7 +22,7 @@ def command(**attributes: Any) -> Callable[[Callable[..., int | None]], click.Co
     def wrap(function: Callable[..., int | None]) -> click.Command:
         @functools.wraps(function)
         def run(*args: Any, debug: bool, **kwargs: Any) -> None:
-            sys.exit(guarded(lambda: function(*args, **kwargs), debug=debug))
+            sys.exit(guarded(lambda: function(*args, **located(kwargs)), debug=debug))
 
         run = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(run)
         run = click.option("--debug", is_flag=True, help="Show tracebacks and logs.")(run)
@@ -29,6 +30,15 @@ def command(**attributes: Any) -> Callable[[Callable[..., int | None]], click.Co
         return made
 
     return wrap
+
+
+def located(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments, with the use case as `module:NAME` where it lies in the project or folder at hand."""
+    if arguments.get("use_case"):
+        from deployments.scaffold.place import nearby
+
+        return {**arguments, "use_case": nearby(arguments["use_case"], Path.cwd())}
+    return arguments
 
 
 def guarded(function: Callable[[], int | None], *, debug: bool) -> int:
