@@ -126,6 +126,17 @@ def test_a_first_champion_and_its_successor(registry: ModelRegistry, name: str) 
     assert [registry.tags(ref)["penstock.state"] for ref in (first, second)] == ["archived", "champion"]
 
 
+def test_a_challenger_whose_refit_ships_keeps_its_verdict(registry: ModelRegistry, name: str) -> None:
+    gated = registry.record(candidate(name, 1))
+    refit = registry.record(candidate(name, 2))
+    assert registry.promote(refit, verdict(), expected=None)
+    registry.stand_in(gated, verdict(), by=refit)
+    assert registry.record(candidate(name, 1)) == gated
+    assert (registry.champion(name), registry.challenger(name)) == (refit, None)
+    assert registry.tags(gated)["penstock.state"] == "refitted"
+    assert GateVerdict.model_validate(registry.document(gated, "verdict")) == verdict()
+
+
 def test_promoting_the_champion_again_does_nothing(registry: ModelRegistry, name: str) -> None:
     first = crowned(registry, name, 1)
     assert not registry.promote(first, verdict(), expected=None)
@@ -261,11 +272,7 @@ def test_a_version_that_someone_else_registered_is_not_served(registry: ModelReg
 
 def test_a_double_made_by_a_late_request_goes(registry: ModelRegistry, name: str) -> None:
     ref = registry.record(candidate(name))
-    store: Any = registry._store  # type: ignore[attr-defined]
-    entry = store.entry(name, 1)
-    store.tried(
-        "double", lambda c: c.create_model_version(name, entry.source, ref.run_id, entry.tags, model_id=entry.model_id)
-    )
+    copied(registry._store, ref, registry.tags(ref))  # type: ignore[attr-defined]
     assert [v.version for v in registry.versions(name)] == [1, 2]
     assert registry.record(candidate(name)) == ref
     assert registry.versions(name) == [ref]
