@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from schemas.errors import UsageError
@@ -39,6 +40,7 @@ def test_a_lake_url_gives_each_use_case_a_place(lake_url: str, place: Place) -> 
     assert lakefs_names.parse(Settings(lake_url=lake_url).store_url("flights")) == place
 
 
+@examples(deadline=None)
 @given(st.from_regex(r"[a-z0-9_.-]{1,8}(/[a-z0-9_.-]{1,8}){0,2}", fullmatch=True))
 def test_a_name_comes_back_as_it_was_or_is_refused(name: str) -> None:
     for place in (Place("shared"), Place("shared", "team.a/flights")):
@@ -49,6 +51,7 @@ def test_a_name_comes_back_as_it_was_or_is_refused(name: str) -> None:
                 assert "-" in name, refused  # noqa: PT017
 
 
+@examples(deadline=None)
 @given(st.dictionaries(TEXT.filter(bool), TEXT))
 def test_an_objects_metadata_comes_back_as_it_was(metadata: dict[str, str]) -> None:
     sent = lakefs_names.object_metadata(metadata)
@@ -84,6 +87,7 @@ def test_a_seal_of_a_merge_is_none_of_a_revert() -> None:
     assert not signatures.holds("key", revert, signatures.sign("key", signatures.merge_document(**TOLD)))
 
 
+@examples(deadline=None)
 @given(st.lists(st.tuples(TEXT, TEXT, TEXT)))
 def test_the_digest_depends_on_every_change_and_on_no_order(changes: list[tuple[str, str, str]]) -> None:
     digest = signatures.digest(changes)
