@@ -14,6 +14,7 @@ from schemas.results import Delivery, IngestResult, Staged
 from schemas.settings import in_force
 from schemas.usecase import Input
 from tasks import catalog
+from tasks.fetching import fetched
 from tasks.ingestion import Limits, frame_source, locate
 
 ATTEMPTS = 5
@@ -42,17 +43,18 @@ def _ingest(
 
     Args:
         use_case: Short name of a registered use case, e.g. flights.
-        source: A path or a glob; Parquet, CSV or JSON Lines, plain or compressed.
+        source: A path or a glob, also lakefs://repository/ref/path or s3://bucket/key; Parquet, CSV or JSON Lines.
         input: Which input the source delivers; told by the file's folder or name where it is left out.
     """
     case = catalog.begin(use_case)
     spec = case.choose_input(input, source)
     store = in_force().store_url(case.name)
     deliveries = []
-    for path in locate(source):
-        delivery = _deliver(use_case, spec, catalog.fingerprint(path), store)
-        catalog.tell(case, delivery)
-        deliveries.append(delivery)
+    with fetched(source) as here:
+        for path in locate(here):
+            delivery = _deliver(use_case, spec, catalog.fingerprint(path), store)
+            catalog.tell(case, delivery)
+            deliveries.append(delivery)
     return IngestResult(use_case=case.name, deliveries=tuple(deliveries))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +21,7 @@ from schemas.errors import PenstockError, Refused, ServiceUnavailable
 from schemas.refs import Change, Commit, CommitId, Guard
 from schemas.usecase import Input, UseCase
 from schemas.verdicts import AuditVerdict
-from tasks import signatures
+from tasks import contracts, ingestion, publishing, signatures
 from tasks.ingestion import Limits
 from tasks.versions import lakefs_hooks
 from tasks.versions.lakefs_store import LakeFSStore
@@ -145,12 +145,12 @@ def _audit(store: LakeFSStore, case: UseCase, arrival: Arrival, data: Sequence[C
     if rows > rules.rows:
         why = f"it brings {rows:,} rows, more than the {rules.rows:,} that are audited here: use penstock ingest"
         return Ruling("refused", why)
-    known, until = dict[tuple[str, str], list[pl.LazyFrame]](), time.monotonic() + rules.limits.seconds
-    for path in added:
+    until, removed = time.monotonic() + rules.limits.seconds, {change.path for change in data if change.kind == "removed"}
+    for number, path in enumerate(added):
         left = int(until - time.monotonic())
         if left < 1:
             raise Refused(f"its audit takes longer than the {rules.limits.seconds} s a hook has: use penstock ingest")
-        _audit_file(store, case, arrival, path, known, replace(rules.limits, seconds=left))
+        _audit_file(store, case, arrival, path, added[:number], removed, replace(rules.limits, seconds=left))
     return Ruling("admitted", f"{rows:,} rows in {len(added)} files keep their contracts")
 
 
@@ -166,25 +166,32 @@ def _audit_file(
     case: UseCase,
     arrival: Arrival,
     path: str,
-    known: dict[tuple[str, str], list[pl.LazyFrame]],
+    before: Sequence[str],
+    removed: Collection[str],
     limits: Limits,
 ) -> None:
     """Raises Refused where a row breaks the contract, repeats a key, or lies in another partition than its path says."""
-    from tasks import contracts, ingestion, publishing
-
     spec, partition = _belongs(case, path)
-    place = (spec.name, partition)
-    if place not in known:
-        known[place] = [publishing.known_keys(store, store.head(arrival.into), spec, [partition])]
+    known = _known(store, arrival, spec, partition, before, removed)
     with TemporaryDirectory(prefix="penstock-") as name:
         scratch = Path(name)
         file = scratch / "source.parquet"
         file.write_bytes(store.read(arrival.source, path))
         parsed = ingestion.parse(ingestion.fingerprint(file), spec.contract, scratch / "parsed", limits)
-        audited = contracts.audit(parsed, spec, scratch / "audited", pl.concat(known[place]))
+        audited = contracts.audit(parsed, spec, scratch / "audited", known)
         for fault in _faults(audited.verdict, {part.partition for part in audited.accepted}, partition):
             raise Refused(f"{path!r} {fault}")
-    known[place].append(store.scan(arrival.source, [path]).select(spec.key))
+
+
+def _known(
+    store: LakeFSStore, arrival: Arrival, spec: Input, partition: str, before: Sequence[str], removed: Collection[str]
+) -> pl.LazyFrame:
+    """The keys that a file must not repeat: of what stays on the branch, and of the merge's files that came `before`."""
+    head, types = store.head(arrival.into), spec.contract.dtypes()
+    there = publishing.data_paths(store, head, spec.name, [partition] if publishing.key_tells_partition(spec) else None)
+    kept, beside = [path for path in there if path not in removed], [p for p in before if p.split("/")[1] == spec.name]
+    scans = store.scan(head, kept, types), store.scan(arrival.source, beside, types)
+    return pl.concat([scan.select(spec.key) for scan in scans])
 
 
 def _belongs(case: UseCase, path: str) -> tuple[Input, str]:

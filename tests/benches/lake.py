@@ -62,8 +62,8 @@ def publish(store: LakeFSStore, found: list[Part], seed: int) -> None:
         input=INPUT, contract_version="1", rows=rows, accepted=rows, rejected=0, publishable=True, why="it is a benchmark"
     )
     head = store.head()
-    branch, _ = publishing.stage(store, spec, source, Audited(verdict, tuple(found), ()), "", head)
-    publishing.publish(store, spec, source, branch, head, [part.partition for part in found])
+    branch, commit = publishing.stage(store, spec, source, Audited(verdict, tuple(found), ()), "", head)
+    publishing.publish(store, spec, source, branch, commit, head, [part.partition for part in found])
 
 
 def upload(store: LakeFSStore, found: list[Part], seed: int) -> None:

@@ -25,6 +25,7 @@ from tasks.versions.lakefs_store import LakeFSStore
 
 KEY_ID, SECRET = "AKIAPENSTOCKTESTS000", "only-for-servers-that-tests-start-000000"
 HOOK_TOKEN = "token-that-the-test-server-shows-its-hooks"
+PREFIX = "penstock-lakefs-"
 SECONDS = 60.0
 HOW = "no lakeFS server on PATH or in ~/.lakefs/bin: python -m lakefs.download fetches one"
 _DIE_WITH_PARENT = 1  # prctl's PR_SET_PDEATHSIG
@@ -103,7 +104,9 @@ def started() -> Server:
     """A server of the caller's own, which must not live longer than this process."""
     if binary() is None:
         pytest.skip(HOW)
-    home = Path(tempfile.mkdtemp(prefix="lakefs-"))
+    _remove_what_killed_tests_left()
+    home = Path(tempfile.mkdtemp(prefix=PREFIX))
+    (home / "owner").write_text(str(os.getpid()))
     for _ in range(3):
         port = _free_port()
         process = _start(home, port)
@@ -112,6 +115,17 @@ def started() -> Server:
             atexit.register(found.stop)
             return found
     raise RuntimeError(f"lakeFS did not start: {_tail(home)}")
+
+
+def _remove_what_killed_tests_left() -> None:
+    """A server dies with its test process, but its folder stays where that could not tidy up."""
+    for home in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        try:
+            os.kill(int((home / "owner").read_text()), 0)
+        except ProcessLookupError:
+            shutil.rmtree(home, ignore_errors=True)
+        except (OSError, ValueError):
+            pass  # somebody else's, or just being made
 
 
 def _start(home: Path, port: int) -> subprocess.Popen[bytes]:

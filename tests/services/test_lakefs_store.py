@@ -7,61 +7,17 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from schemas.errors import IntegrityError, NotFound, PenstockError, ServiceUnavailable, StoreError, UsageError
 from schemas.refs import Guard
 from schemas.settings import Settings
-from tasks.versions import lakefs_names, open_store
+from tasks.versions import open_store
 from tasks.versions.lakefs_client import Lake, body
-from tasks.versions.lakefs_names import Place
 from tasks.versions.lakefs_store import LakeFSStore
-from tasks.versions.names import is_name
 from tests.contract.stores import commit, contents, publish
 from tests.faults.children import run, said
 from tests.services.server import Server, new_repository
-
-TEXT = st.text(st.characters(exclude_categories=["Cs"]))
-
-
-@pytest.mark.parametrize(
-    "url", ["lakefs://", "lakefs://ab", "lakefs://Upper", "lakefs://a_b", "lakefs://abc/../x", "lakefs:x"]
-)
-def test_a_url_that_names_no_repository_is_refused(url: str) -> None:
-    with pytest.raises(UsageError, match="lakefs://<repository>"):
-        lakefs_names.parse(url)
-
-
-@pytest.mark.parametrize(
-    ("lake_url", "place"),
-    [
-        ("lakefs://", Place("flights")),
-        ("lakefs://shared", Place("shared", "flights")),
-        ("lakefs://shared/team-a", Place("shared", "team-a/flights")),
-    ],
-)
-def test_a_lake_url_gives_each_use_case_a_place(lake_url: str, place: Place) -> None:
-    assert lakefs_names.parse(Settings(lake_url=lake_url).store_url("flights")) == place
-
-
-@given(st.from_regex(r"[a-z0-9_.-]{1,8}(/[a-z0-9_.-]{1,8}){0,2}", fullmatch=True))
-def test_a_name_comes_back_as_it_was_or_is_refused(name: str) -> None:
-    for place in (Place("shared"), Place("shared", "team.a/flights")):
-        if is_name(name):
-            try:
-                assert place.own(place.name(name)) == name
-            except UsageError as refused:
-                assert "-" in name, refused  # noqa: PT017
-
-
-@given(st.dictionaries(TEXT.filter(bool), TEXT))
-def test_an_objects_metadata_comes_back_as_it_was(metadata: dict[str, str]) -> None:
-    sent = lakefs_names.object_metadata(metadata)
-    assert all(key.isascii() and value.isascii() and key == key.lower() for key, value in sent.items())
-    assert all(value.isprintable() for value in sent.values())
-    assert lakefs_names.read_object_metadata(sent) == metadata
 
 
 def test_odd_metadata_of_an_object_survives_the_server(store: LakeFSStore) -> None:

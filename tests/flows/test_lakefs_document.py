@@ -1,4 +1,4 @@
-"""The document's commands, run as written but for ports and homes."""
+"""The document's commands, run as written but for the ports, the home and a Prefect server that is there already."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_URL
 
 from tests.services.server import HOW, binary
 
@@ -23,6 +24,7 @@ def free_port() -> str:
         return str(found.getsockname()[1])
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_from_nothing_to_an_audited_publish(tmp_path: Path) -> None:
     lakefs = binary()
@@ -38,7 +40,7 @@ def test_from_nothing_to_an_audited_publish(tmp_path: Path) -> None:
         "PATH": path,
         "HOME": str(tmp_path),
         "PYTHONPATH": str(ROOT),
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",
+        "PREFECT_API_URL": str(PREFECT_API_URL.value()),
     }
     done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=880)
     said = done.stdout + done.stderr
