@@ -119,7 +119,7 @@ def timeless(kind: Kind = "binary") -> UseCase:
 
 @cache
 def tables(seed: int = 1) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Orders, prices and outcomes of 40 days; the delay follows size, colour and price by no line, with noise a day, a row."""
+    """Orders, prices and outcomes of 40 days; the delay follows size, colour and price by no line, with noise."""
     rng = np.random.default_rng(seed)
     n = DAYS * A_DAY
     day = np.repeat(np.arange(DAYS), A_DAY)

@@ -135,7 +135,7 @@ def spoilt(how):
     [
         ("another model", "scores differ by up to"),
         ("truncated", "could not be|killed"),
-        ("empty", "could not be"),
+        ("empty", r"could not be loaded or scored \(xgboost"),
         ("golden", "could not be"),
     ],
 )
