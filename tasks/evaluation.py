@@ -52,7 +52,8 @@ def metrics(use_case: UseCase) -> dict[str, pl.Expr]:
 
 def with_scores(use_case: UseCase, frame: pl.DataFrame, scores: np.ndarray) -> pl.DataFrame:
     """The rows that have an outcome, with `_y` and a float64 column `_s0`, `_s1`, ... for each column of the scores."""
-    columns = np.asarray(scores, dtype=np.float64).reshape(len(frame), -1).T
+    values = np.asarray(scores, dtype=np.float64)
+    columns = values.T if values.ndim == 2 else values[None]
     y = pl.Series("_y", numeric_target(use_case, frame[TARGET]))
     parts = [pl.Series(f"_s{i}", column) for i, column in enumerate(columns)]
     return frame.with_columns(y, *parts).filter(pl.col(TARGET).is_not_null())
@@ -105,9 +106,9 @@ def calibration_error(use_case: UseCase, rows: pl.DataFrame) -> float | None:
     if use_case.target.kind == "multiclass":
         scores = rows.select(f"_s{i}" for i in range(len(use_case.target.classes))).to_numpy()
         said, happened = scores.max(axis=1), scores.argmax(axis=1) == happened
-    order = np.argsort(said, kind="stable")
-    bins = [chunk for chunk in np.array_split(order, BINS) if len(chunk)]
-    return float(sum(len(b) * abs(said[b].mean() - happened[b].mean()) for b in bins) / len(order))
+    edges = np.quantile(said, np.arange(1, BINS) / BINS)
+    gaps = np.bincount(np.searchsorted(edges, said), weights=said - happened)  # equal scores share a bin
+    return float(np.abs(gaps).sum() / len(said))
 
 
 def window(use_case: UseCase, rows: pl.DataFrame) -> tuple[datetime, datetime] | None:

@@ -38,8 +38,8 @@ def booster(model: bytes) -> xgboost.Booster:
 def predict(use_case: UseCase, booster: xgboost.Booster, frame: pl.DataFrame) -> np.ndarray:
     """Scores of designed rows: shape (n,), the positive's probability or the value; multiclass: (n, classes); float32.
 
-    Columns are picked by name, in the model's order, since XGBoost does not compare names here. Raises UsageError where
-    the model's features or categories are not the use case's.
+    Columns are picked by name, in the model's order, since XGBoost does not compare names here. A category that the model
+    does not know counts as missing. Raises UsageError where the model's features are not the use case's.
     """
     names = booster.feature_names or []
     if names != feature_names(use_case):
@@ -47,10 +47,22 @@ def predict(use_case: UseCase, booster: xgboost.Booster, frame: pl.DataFrame) ->
         raise UsageError(f"the model and use case {use_case.name!r} differ in {other[0]}: train a model for this version")
     xgb = load_xgboost()
     try:
-        scores: np.ndarray = booster.inplace_predict(frame.select(names))
+        scores: np.ndarray = booster.inplace_predict(_known_categories(booster, frame.select(names)))
     except xgb.core.XGBoostError as error:
         raise UsageError(f"cannot score {use_case.name!r}: {str(error).splitlines()[0]}; train a model again") from None
     return scores
+
+
+def _known_categories(booster: xgboost.Booster, features: pl.DataFrame) -> pl.DataFrame:
+    """Unknown categories as null. XGBoost 3.2 takes some for their neighbour in the alphabet and raises for others."""
+    if not any(isinstance(dtype, pl.Enum | pl.Categorical) for dtype in features.dtypes):
+        return features
+    known = [
+        (name, values) for name, values in booster.get_categories(export_to_arrow=True).to_arrow() if values is not None
+    ]
+    enums = {name: pl.Enum(values.to_pylist()) for name, values in known}
+    other = [name for name, enum in enums.items() if features.schema[name] != enum]
+    return features.with_columns(pl.col(name).cast(pl.String).cast(enums[name], strict=False) for name in other)
 
 
 def business(use_case: UseCase, scores: np.ndarray) -> pl.DataFrame:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import xgboost
 
 Device = Literal["cpu", "cuda"]
+SMALL = 1_000_000  # values: below, threads cost more than they bring
 OBJECTIVES = {
     "binary": {"objective": "binary:logistic", "eval_metric": "logloss"},
     "multiclass": {"objective": "multi:softprob", "eval_metric": "mlogloss"},
@@ -89,7 +90,7 @@ def fit(
     with _params_refused(use_case):
         matrix = _matrix(use_case, train)
         booster = xgb.train(
-            _params(use_case, device, threads),
+            _params(use_case, device, threads, train.height),
             matrix,
             rounds or use_case.training.rounds,
             evals=[(_matrix(use_case, stopping, ref=matrix), "stopping")],
@@ -108,7 +109,7 @@ def refit(
     known = frame.filter(pl.col(TARGET).is_not_null())
     _check_rows(use_case, train=known)
     with _params_refused(use_case):
-        booster = xgb.train(_params(use_case, device, threads), _matrix(use_case, known), rounds)
+        booster = xgb.train(_params(use_case, device, threads, known.height), _matrix(use_case, known), rounds)
     return _fitted(use_case, booster, rounds)
 
 
@@ -169,12 +170,14 @@ def _matrix(use_case: UseCase, rows: pl.DataFrame, ref: Any = None) -> xgboost.Q
     return matrix
 
 
-def _params(use_case: UseCase, device: Device, threads: int | None) -> dict[str, Any]:
-    ours: dict[str, Any] = {"seed": use_case.training.seed, "device": device, "tree_method": "hist"}
+def _params(use_case: UseCase, device: Device, threads: int | None, rows: int) -> dict[str, Any]:
+    ours: dict[str, Any] = {"seed": use_case.training.seed, "device": device, "tree_method": "hist", "booster": "gbtree"}
+    if taken := sorted({*ours, "num_class", "nthread"} & set(use_case.training.params)):
+        raise UsageError(f"cannot fit {use_case.name!r}: the parameter {taken[0]!r} is set elsewhere; take it out of params")
     if use_case.target.kind == "multiclass":
         ours["num_class"] = len(use_case.target.classes)
-    if threads:
-        ours["nthread"] = threads
+    if threads or rows * len(use_case.features) < SMALL:
+        ours["nthread"] = threads or 1
     return {**OBJECTIVES[use_case.target.kind], **use_case.training.params, **ours}
 
 

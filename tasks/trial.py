@@ -50,8 +50,8 @@ def _refusal(use_case: UseCase, why: str) -> IntegrityError:
 def _reason(code: int, said: str) -> str:
     if code < 0:
         return f"killed its process ({signal.Signals(-code).name})"
-    lines = [line for line in said.splitlines() if line.strip()]
-    return lines[-1] if code == DIFFERS and lines else f"could not be loaded or scored ({lines[0] if lines else code})"
+    lines = [line for line in said.splitlines() if line and not line.startswith((" ", "Traceback"))] or [f"exit code {code}"]
+    return lines[-1] if code == DIFFERS else f"could not be loaded or scored ({lines[0]})"
 
 
 def _child(model: str, golden: str) -> int:

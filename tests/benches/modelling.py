@@ -52,16 +52,17 @@ f = f.sort("time_hour", "carrier", "flight").with_columns(
     day=pl.date("year", "month", "day"), dewp_spread=pl.col("temp") - pl.col("dewp"),
     wind_u=pl.col("wind_speed") * wind.sin(), wind_v=pl.col("wind_speed") * wind.cos(),
 ).with_columns(weekday=pl.col("day").dt.weekday())
-X = ["airline", "origin", "dest", "distance", "departure_minute", "scheduled_minutes", "weekday", "dewp_spread", "wind_u",
-     "wind_v", "wind_gust", "precip", "visib"]
+X = ["airline", "origin", "dest", "distance", "departure_minute", "scheduled_minutes", "weekday", "dewp", "dewp_spread",
+     "wind_u", "wind_v", "wind_gust", "precip", "visib"]
 end, days = date(2013, 2, 28), FLIGHTS.split
 cut = end - timedelta(days=days.holdout_days)
 before = cut - timedelta(days=days.stopping_days)
 day = pl.col("day")
 parts = [f.filter(day <= before), f.filter((day > before) & (day <= cut)), f.filter(day > cut)]
 y = [(p["arr_delay"] > 15).to_numpy() for p in parts]
-m = [xgb.QuantileDMatrix(parts[0].select(X), label=y[0], enable_categorical=True)]
-m.append(xgb.QuantileDMatrix(parts[1].select(X), label=y[1], enable_categorical=True, ref=m[0]))
+bins = FLIGHTS.training.params["max_bin"]
+m = [xgb.QuantileDMatrix(parts[0].select(X), label=y[0], enable_categorical=True, max_bin=bins)]
+m.append(xgb.QuantileDMatrix(parts[1].select(X), label=y[1], enable_categorical=True, max_bin=bins, ref=m[0]))
 params = {**FLIGHTS.training.params, "objective": "binary:logistic", "eval_metric": "logloss", "seed": FLIGHTS.training.seed}
 b = xgb.train(params, m[0], FLIGHTS.training.rounds, evals=[(m[1], "stop")], early_stopping_rounds=20, verbose_eval=False)
 s = b.predict(xgb.DMatrix(parts[2].select(X), enable_categorical=True), iteration_range=(0, b.best_iteration + 1))

@@ -1,91 +1,140 @@
+"""Splits and fits: nothing of the holdout is older than what is fitted on, and the same rows give the same bytes."""
+
+import hashlib
 import subprocess
 import sys
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from schemas.errors import NotEnoughEvidence, UsageError
-from schemas.usecase import UseCase
-from tasks.scoring import booster, predict
+from schemas.usecase import Training
+from tasks.features import BLOCK, TARGET, canonical
 from tasks.training import fit, refit, split_by_time
-from tests.unit.problems import BINARY, PROBLEMS, REGRESSION, designed, orders
+from tests.modelling_kit import DAYS, START, case, frame, shuffled, timeless
 
-ROOT = Path(__file__).parents[2]
-
-
-def parts(case: UseCase, rows: int = 4000) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    return tuple(split_by_time(case, designed(case, orders(rows))))  # type: ignore[return-value]
-
-
-def test_the_split_is_by_time_with_whole_blocks_and_loses_no_row() -> None:
-    train, stopping, holdout = parts(BINARY)
-    assert train.height + stopping.height + holdout.height == 4000
-    assert train["at"].max() < stopping["at"].min() < stopping["at"].max() < holdout["at"].min()  # type: ignore[operator]
-    assert not set(holdout["_block"]) & set(stopping["_block"])
+KINDS = ("binary", "multiclass", "regression")
+PROGRAM = """
+import hashlib
+from tasks.training import fit, split_by_time
+from tests.modelling_kit import case, frame
+for kind in ("binary", "multiclass", "regression"):
+    parts = split_by_time(case(kind), frame(case(kind), order=7))
+    print(hashlib.sha256(fit(case(kind), parts.train, parts.stopping, threads=3).model).hexdigest())
+"""
 
 
-def test_the_holdout_is_newer_than_what_the_champion_saw() -> None:
-    rows = designed(BINARY, orders())
-    until = rows["at"].max() - timedelta(days=3)  # type: ignore[operator]
-    assert split_by_time(BINARY, rows, after=until).holdout["at"].min() > until  # type: ignore[operator]
-    assert split_by_time(BINARY, rows, after=rows["at"].max()).holdout.is_empty()  # type: ignore[arg-type]
+def day(number):
+    return START + timedelta(days=number)
 
 
-def test_without_times_the_key_decides_and_new_rows_move_no_old_one() -> None:
-    small, large = (split_by_time(REGRESSION, designed(REGRESSION, orders(n))) for n in (2000, 4000))
-    for before, after in zip(small, large, strict=True):
-        assert set(before["order"]) <= set(after["order"])
-    assert 0.15 < large.holdout.height / 4000 < 0.25
+def test_a_split_cuts_whole_blocks_of_labelled_rows_by_time():
+    parts = split_by_time(case(), shuffled(frame(case()), 4))
+    assert [part[BLOCK].n_unique() for part in parts] == [DAYS - 16, 8, 8]
+    assert sum(part.height for part in parts) == frame(case())[TARGET].is_not_null().sum()
+    bounds = [(part["at"].min(), part["at"].max()) for part in parts]
+    assert bounds[0][1] < day(DAYS - 16) <= bounds[1][0] <= bounds[1][1] < day(DAYS - 8) <= bounds[2][0]
+    assert all(part.equals(canonical(case(), part)) for part in parts)
 
 
-@pytest.mark.parametrize("kind", PROBLEMS)
-def test_each_kind_learns_what_there_is_to_learn(kind: str) -> None:
-    case = PROBLEMS[kind]
-    train, stopping, holdout = parts(case)
-    fitted = fit(case, train, stopping)
-    assert max(fitted.importances, key=fitted.importances.__getitem__) == "size"
+def test_a_holdout_begins_after_what_a_champion_saw():
+    seen = day(DAYS - 3)
+    parts = split_by_time(case(), frame(case()), after=seen)
+    assert parts.holdout["at"].min() > seen
+    assert parts.holdout[BLOCK].n_unique() == 3
+    assert parts.stopping["at"].max() <= seen
+
+
+def test_blocks_that_overlap_in_time_are_cut_by_time_alone():
+    made = replace(case(), block=pl.col("shop"))
+    parts = split_by_time(made, frame(made))
+    newest = frame(made).filter(pl.col(TARGET).is_not_null())["at"].max()
+    assert parts.holdout["at"].min() > newest - timedelta(days=8) >= parts.stopping["at"].max()
+
+
+def test_without_times_a_row_keeps_its_part_whatever_comes_later():
+    rows = frame(timeless()).filter(pl.col(TARGET).is_not_null())
+    whole = split_by_time(timeless(), rows)
+    shares = [part.height / rows.height for part in whole]
+    assert shares == pytest.approx([0.65, 0.15, 0.2], abs=0.04)
+    some = split_by_time(timeless(), shuffled(rows, 9)[:700])
+    for few, all_ in zip(some, whole, strict=True):
+        assert few.join(all_, on=["at", "shop", "number"], how="anti").is_empty()
+
+
+def test_a_frame_without_outcomes_splits_into_nothing():
+    parts = split_by_time(case(), frame(case()).with_columns(pl.lit(None, dtype=pl.Boolean).alias(TARGET)))
+    assert [part.height for part in parts] == [0, 0, 0]
+
+
+def test_order_threads_and_processes_do_not_change_a_byte():
+    told = []
+    for kind in KINDS:
+        parts = split_by_time(case(kind), frame(case(kind)))
+        one = fit(case(kind), parts.train, parts.stopping, threads=1)
+        four = fit(case(kind), shuffled(parts.train, 1), shuffled(parts.stopping, 2), threads=4)
+        assert one.model == four.model
+        told.append(hashlib.sha256(one.model).hexdigest())
+    run = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=200, check=True)
+    assert run.stdout.split() == told
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_early_stopping_ships_what_a_fit_of_so_many_rounds_would(kind):
+    parts = split_by_time(case(kind), frame(case(kind)))
+    fitted = fit(case(kind), parts.train, parts.stopping)
+    assert 1 < fitted.best_rounds < 60
+    assert refit(case(kind), parts.train, fitted.best_rounds).model == fitted.model
     assert sum(fitted.importances.values()) == pytest.approx(1)
-    scores = predict(case, booster(fitted.model), holdout)
-    assert scores.shape == ((holdout.height, 3) if kind == "multiclass" else (holdout.height,))
+    assert list(fitted.importances) == list(case().features)
+    assert max(fitted.importances, key=fitted.importances.get) == "size"
 
 
-def test_the_same_rows_give_the_same_bytes_whatever_the_order_and_threads() -> None:
-    train, stopping, _ = parts(BINARY)
-    fitted = fit(BINARY, train, stopping, threads=1)
-    shuffled = [part.sample(fraction=1, shuffle=True, seed=9) for part in (train, stopping)]
-    assert fit(BINARY, *shuffled, threads=2).model == fitted.model
-    assert fit(BINARY, train.head(train.height - 1), stopping, threads=1).model != fitted.model
-    assert refit(BINARY, train, fitted.best_rounds).model == fitted.model
+def test_a_cut_model_still_knows_its_categories_by_name():
+    from tasks.scoring import booster, predict
+
+    parts = split_by_time(case(), frame(case()))
+    model = booster(fit(case(), parts.train, parts.stopping).model)
+    turned = parts.holdout.with_columns(pl.col("colour_of").cast(pl.Enum(["red", "green", "blue"])))
+    assert np.array_equal(predict(case(), model, turned), predict(case(), model, parts.holdout))
 
 
-def test_another_process_gives_the_same_bytes() -> None:
-    program = (
-        "import hashlib; from tests.unit.test_training import *\n"
-        "train, stopping, _ = parts(BINARY)\n"
-        "print(hashlib.sha256(fit(BINARY, train, stopping).model).hexdigest())"
-    )
-    runs = [
-        subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-        for _ in range(2)
-    ]
-    assert runs[0] == runs[1] != ""
+def test_a_refit_takes_all_labelled_rows():
+    rows = frame(case())
+    labelled = rows.filter(pl.col(TARGET).is_not_null())
+    assert refit(case(), rows, 5).model == refit(case(), labelled, 5).model != refit(case(), labelled[:-200], 5).model
 
 
-def test_one_class_only_is_not_enough_evidence() -> None:
-    train, stopping, _ = parts(BINARY)
-    with pytest.raises(NotEnoughEvidence, match="one class only"):
-        fit(BINARY, train.filter("_target"), stopping)
-    with pytest.raises(NotEnoughEvidence, match="no outcomes"):
-        fit(BINARY, train.clear(), stopping)
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"subsample": 7}, "value 7 for Parameter subsample exceed bound"),
+        ({"max_depht": 3}, '"max_depht" } are not used'),
+        ({"booster": "gblinear"}, "'booster' is set elsewhere"),
+        ({"objective": "binary:nonsense"}, "Unknown objective function"),
+        ({"max_bin": 16}, None),
+    ],
+)
+def test_a_parameter_out_of_range_is_one_line(params, said):
+    made = replace(case(), training=Training(params=params, rounds=3))
+    parts = split_by_time(made, frame(made))
+    if said is None:
+        assert fit(made, parts.train, parts.stopping).best_rounds == 3
+        return
+    with pytest.raises(UsageError, match=said) as refusal:
+        fit(made, parts.train, parts.stopping)
+    assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("params", [{"max_depth": -1}, {"subsample": 7}, {"no_such_parameter": 1}, {"booster": "steam"}])
-def test_a_parameter_that_xgboost_refuses_is_one_line(params: dict[str, object]) -> None:
-    case = replace(BINARY, training=replace(BINARY.training, params=params))
-    train, stopping, _ = parts(case)
-    with pytest.raises(UsageError, match="cannot fit 'orders'") as caught:
-        fit(case, train, stopping)
-    assert "\n" not in str(caught.value)
+def test_too_little_to_learn_from_is_said():
+    parts = split_by_time(case(), frame(case()))
+    for train, stopping, said in [
+        (parts.train.clear(), parts.stopping, "no outcomes in the train rows"),
+        (parts.train, parts.stopping.clear(), "no outcomes in the stopping rows"),
+        (parts.train.filter(TARGET), parts.stopping, "one class only"),
+    ]:
+        with pytest.raises(NotEnoughEvidence, match=said):
+            fit(case(), train, stopping)
