@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 
 from deployments.serving.cache import Cache
-from deployments.serving.models import Deployed, Package, deploy, fetch, shown, told
+from deployments.serving.models import Deployed, Package, Verifier, fetch, shown, told
 from deployments.serving.tables import Loader, commits
 from schemas.errors import IntegrityError, PenstockError
 from schemas.refs import ModelRef
@@ -56,6 +56,7 @@ class Follower(threading.Thread):
         self._stopping = threading.Event()
         self._prepared, self._registry, self._open_loader, self._cache = prepared, registry, loader, cache
         self._seconds, self._with_challenger = seconds, with_challenger
+        self._verifier = Verifier(prepared)
         self._loader: Loader | None = None
         self._tables: Tables | None = None
         self.sample = pl.DataFrame(schema=prepared.columns)
@@ -143,7 +144,7 @@ class Follower(threading.Thread):
             raise PenstockError("no looked-up tables yet")
         try:
             package = get()
-            deployed = deploy(self._prepared, package, self._tables, commits(self._tables), self.sample)
+            deployed = self._verifier.deploy(package, self._tables, commits(self._tables), self.sample)
         except PenstockError as error:
             if error.transient:
                 raise
@@ -153,7 +154,7 @@ class Follower(threading.Thread):
             return
         if keep:
             self._cache.keep(package, self._tables, self.sample)
-        reach("serving.before_swap")
+            reach("serving.before_swap")
         setattr(self.serving, role, deployed)
         self.serving.refused = {name: why for name, why in self.serving.refused.items() if name != shown(ref)}
         self.serving.swaps += role == "champion"
