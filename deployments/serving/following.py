@@ -115,7 +115,7 @@ class Follower(threading.Thread):
                 renewed = told(self._prepared.use_case, deployed.package, lookups)
                 setattr(self.serving, name, replace(deployed, tables=self._tables, told=renewed))
         if self.serving.champion:
-            self._cache.keep(self.serving.champion.package, self._tables, self.sample)
+            self._keep(self.serving.champion.package, self._tables)
 
     def _follow_registry(self) -> None:
         registry = self._registry()
@@ -145,18 +145,25 @@ class Follower(threading.Thread):
         try:
             package = get()
             deployed = self._verifier.deploy(package, self._tables, commits(self._tables), self.sample)
-        except PenstockError as error:
-            if error.transient:
+        except Exception as error:
+            if isinstance(error, PenstockError) and error.transient:
                 raise
             self._waits[shown(ref)] = RETRY_ROUNDS
             self.serving.refused = {**self.serving.refused, shown(ref): " ".join(str(error).split())}
             log.error("%s does not answer: %s", shown(ref), error)
             return
         if keep:
-            self._cache.keep(package, self._tables, self.sample)
+            self._keep(package, self._tables)
             reach("serving.before_swap")
         setattr(self.serving, role, deployed)
         self.serving.refused = {name: why for name, why in self.serving.refused.items() if name != shown(ref)}
         self.serving.swaps += role == "champion"
         why = deployed.scorer.why
         log.info("%s %s answers%s", role, shown(ref), f" by the frame path ({why})" if why else "")
+
+    def _keep(self, package: Package, tables: Tables) -> None:
+        """Keep what answers for a restart without registry or lake; a disk that is full is no reason not to answer."""
+        try:
+            self._cache.keep(package, tables, self.sample)
+        except OSError as error:
+            log.warning("cannot keep %s for a restart: %s", shown(package.ref), error)
