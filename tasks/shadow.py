@@ -41,7 +41,8 @@ def compare(use_case: UseCase, log: VersionStore, labels: pl.LazyFrame | None = 
     shadowed = told.filter(pl.col("role") == receipts.SHADOW)
     both = answered.join(shadowed, on="prediction_id", suffix=SHADOWED, maintain_order="left")
     pairs = both.partition_by("model_version", f"model_version{SHADOWED}", as_dict=True, maintain_order=True)
-    return [_comparison(use_case, int(key[0]), int(key[1]), rows, labels) for key, rows in sorted(pairs.items(), reverse=True)]
+    newest = sorted(pairs.items(), reverse=True)
+    return [_comparison(use_case, int(versions[0]), int(versions[1]), rows, labels) for versions, rows in newest]
 
 
 def _comparison(

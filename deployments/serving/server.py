@@ -14,7 +14,7 @@ import polars as pl
 
 from deployments.serving import openapi
 from deployments.serving.application import MOST_BYTES, MOST_ROWS, Application
-from deployments.serving.around import around
+from deployments.serving.around import Around
 from deployments.serving.cache import Cache
 from deployments.serving.events import Listener, is_set
 from deployments.serving.following import Follower
@@ -69,7 +69,7 @@ class Server:
         )
         self.listener = Listener(use_case.name, self.follower.wake.set) if is_set() else None
         serving, share = self.follower.serving, settings.canary_share
-        rest = around(use_case, serving, self.metrics, token, self.description, canary_share=share)
+        rest = Around(use_case, serving, self.metrics, token, self.description, canary_share=share).application
         self.application = Application(self.prepared, serving, self.recorder, self.metrics, token, rest, canary_share=share)
 
     def description(self) -> dict[str, Any]:
