@@ -36,21 +36,28 @@ def trace(
     model = registry.version(use_case.name, int(receipt["model_version"]))
     if model.sha256 != receipt["model_sha256"]:
         raise IntegrityError(f"{use_case.name} v{model.version} is not the model that made prediction {prediction_id}")
-    manifest, tags = registry.document(model, "manifest"), registry.tags(model)
     return Trace(
         use_case=use_case.name,
         prediction_id=prediction_id,
         receipt={name: value for name, value in receipt.items() if value is not None},
         lies_in=lies_in,
         model=model,
-        state=tags.get("penstock.state", ""),
-        approved=tags.get("penstock.override") or tags.get("penstock.why", ""),
-        manifest=manifest,
-        evaluation=registry.document(model, "evaluation"),
-        verdict=_verdict(registry, model),
-        training_commit=manifest["data_commit"],
-        sources=tuple(sources(store, manifest["data_commit"])),
+        **_papers(registry, model, store),
     )
+
+
+def _papers(registry: ModelRegistry, model: ModelRef, store: VersionStore) -> dict[str, Any]:
+    """What is recorded of a version, from its approval back to the files."""
+    manifest, tags = registry.document(model, "manifest"), registry.tags(model)
+    return {
+        "state": tags.get("penstock.state", ""),
+        "approved": tags.get("penstock.override") or tags.get("penstock.why", ""),
+        "manifest": manifest,
+        "evaluation": registry.document(model, "evaluation"),
+        "verdict": _verdict(registry, model),
+        "training_commit": manifest["data_commit"],
+        "sources": tuple(sources(store, manifest["data_commit"])),
+    }
 
 
 def _verdict(registry: ModelRegistry, model: ModelRef) -> dict[str, Any] | None:

@@ -27,60 +27,64 @@ Handler = Callable[[Request], Awaitable[Response]]
 NEVER_STORED = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
 
-def around(
-    use_case: UseCase,
-    serving: Serving,
-    metrics: Metrics,
-    token: str,
-    document: Callable[[], Mapping[str, Any]],
-    *,
-    canary_share: float = 0.0,
-) -> Starlette:
-    """The Starlette application beside /predict."""
-    expected = f"Bearer {token}".encode()
+class Around:
+    """The Starlette application beside /predict, as `application`."""
 
-    def closed(handler: Handler) -> Handler:
+    def __init__(
+        self,
+        use_case: UseCase,
+        serving: Serving,
+        metrics: Metrics,
+        token: str,
+        document: Callable[[], Mapping[str, Any]],
+        *,
+        canary_share: float = 0.0,
+    ) -> None:
+        self._case, self._serving, self._metrics, self._document = use_case, serving, metrics, document
+        self._expected, self._canary_share = f"Bearer {token}".encode(), canary_share
+        self._page, self._policy = page()
+        routes = [
+            Route("/", self._root),
+            Route("/healthz", self._healthz),
+            Route("/readyz", self._readyz),
+            Route("/model", self._closed(self._model)),
+            Route("/metrics", self._closed(self._exposition)),
+            Route("/openapi.json", self._closed(self._description)),
+        ]
+        self.application = Starlette(routes=routes, exception_handlers={HTTPException: _refused, 500: _failed})
+
+    def _closed(self, handler: Handler) -> Handler:
+        """The handler for those who have the token."""
+
         async def checked(request: Request) -> Response:
-            if not hmac.compare_digest(request.headers.get("authorization", "").encode("latin-1"), expected):
+            if not hmac.compare_digest(request.headers.get("authorization", "").encode("latin-1"), self._expected):
                 raise HTTPException(401, "a bearer token is needed", {"www-authenticate": "Bearer"})
             return await handler(request)
 
         return checked
 
-    async def healthz(request: Request) -> Response:
+    async def _healthz(self, request: Request) -> Response:
         return _json({"status": "runs"})
 
-    async def readyz(request: Request) -> Response:
-        ready = serving.champion is not None
+    async def _readyz(self, request: Request) -> Response:
+        ready = self._serving.champion is not None
         return _json({"status": "ready" if ready else "no verified model"}, 200 if ready else 503)
 
-    async def model(request: Request) -> Response:
-        if serving.champion is None:
+    async def _model(self, request: Request) -> Response:
+        if self._serving.champion is None:
             raise HTTPException(503, "no verified model answers yet; try again later")
-        return _json(card(use_case, serving, canary_share))
+        return _json(card(self._case, self._serving, self._canary_share))
 
-    async def exposition(request: Request) -> Response:
-        return Response(metrics.text(serving, fitted_until(serving.champion)), media_type="text/plain; version=0.0.4")
+    async def _exposition(self, request: Request) -> Response:
+        text = self._metrics.text(self._serving, fitted_until(self._serving.champion))
+        return Response(text, media_type="text/plain; version=0.0.4")
 
-    async def description(request: Request) -> Response:
-        return _json(document())
+    async def _description(self, request: Request) -> Response:
+        return _json(self._document())
 
-    page, policy = page_of(use_case)
-
-    async def root(request: Request) -> Response:
-        return HTMLResponse(
-            page, headers={**NEVER_STORED, "content-security-policy": policy, "referrer-policy": "no-referrer"}
-        )
-
-    routes = [
-        Route("/", root),
-        Route("/healthz", healthz),
-        Route("/readyz", readyz),
-        Route("/model", closed(model)),
-        Route("/metrics", closed(exposition)),
-        Route("/openapi.json", closed(description)),
-    ]
-    return Starlette(routes=routes, exception_handlers={HTTPException: _refused, 500: _failed})
+    async def _root(self, request: Request) -> Response:
+        closed = {"content-security-policy": self._policy, "referrer-policy": "no-referrer"}
+        return HTMLResponse(self._page, headers={**NEVER_STORED, **closed})
 
 
 def card(use_case: UseCase, serving: Serving, canary_share: float) -> dict[str, Any]:
@@ -119,15 +123,15 @@ def fitted_until(deployed: Deployed | None) -> float | None:
     return datetime.fromisoformat(told).timestamp() if told else None
 
 
-def page_of(use_case: UseCase) -> tuple[str, str]:
+def page() -> tuple[str, str]:
     """The page and the content security policy that lets nothing else run on it."""
-    page = files("deployments.serving").joinpath("page.html").read_text("utf-8")
-    allowed = {tag: _hashed(page, tag) for tag in ("script", "style")}
+    text = files("deployments.serving").joinpath("page.html").read_text("utf-8")
+    allowed = {tag: _hashed(text, tag) for tag in ("script", "style")}
     policy = (
         f"default-src 'none'; script-src {allowed['script']}; style-src {allowed['style']}; connect-src 'self';"
         " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
-    return page, policy
+    return text, policy
 
 
 def _hashed(page: str, tag: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 
 from deployments.serving.cache import Cache
-from deployments.serving.models import Deployed, Package, deploy, fetch, shown, told
+from deployments.serving.models import Deployed, Package, Verifier, fetch, shown, told
 from deployments.serving.tables import Loader, commits
 from schemas.errors import IntegrityError, PenstockError
 from schemas.refs import ModelRef
@@ -56,6 +56,7 @@ class Follower(threading.Thread):
         self._stopping = threading.Event()
         self._prepared, self._registry, self._open_loader, self._cache = prepared, registry, loader, cache
         self._seconds, self._with_challenger = seconds, with_challenger
+        self._verifier = Verifier(prepared)
         self._loader: Loader | None = None
         self._tables: Tables | None = None
         self.sample = pl.DataFrame(schema=prepared.columns)
@@ -114,7 +115,7 @@ class Follower(threading.Thread):
                 renewed = told(self._prepared.use_case, deployed.package, lookups)
                 setattr(self.serving, name, replace(deployed, tables=self._tables, told=renewed))
         if self.serving.champion:
-            self._cache.keep(self.serving.champion.package, self._tables, self.sample)
+            self._keep(self.serving.champion.package, self._tables)
 
     def _follow_registry(self) -> None:
         registry = self._registry()
@@ -143,19 +144,26 @@ class Follower(threading.Thread):
             raise PenstockError("no looked-up tables yet")
         try:
             package = get()
-            deployed = deploy(self._prepared, package, self._tables, commits(self._tables), self.sample)
-        except PenstockError as error:
-            if error.transient:
+            deployed = self._verifier.deploy(package, self._tables, commits(self._tables), self.sample)
+        except Exception as error:
+            if isinstance(error, PenstockError) and error.transient:
                 raise
             self._waits[shown(ref)] = RETRY_ROUNDS
             self.serving.refused = {**self.serving.refused, shown(ref): " ".join(str(error).split())}
             log.error("%s does not answer: %s", shown(ref), error)
             return
         if keep:
-            self._cache.keep(package, self._tables, self.sample)
-        reach("serving.before_swap")
+            self._keep(package, self._tables)
+            reach("serving.before_swap")
         setattr(self.serving, role, deployed)
         self.serving.refused = {name: why for name, why in self.serving.refused.items() if name != shown(ref)}
         self.serving.swaps += role == "champion"
         why = deployed.scorer.why
         log.info("%s %s answers%s", role, shown(ref), f" by the frame path ({why})" if why else "")
+
+    def _keep(self, package: Package, tables: Tables) -> None:
+        """Keep what answers for a restart without registry or lake; a disk that is full is no reason not to answer."""
+        try:
+            self._cache.keep(package, tables, self.sample)
+        except OSError as error:
+            log.warning("cannot keep %s for a restart: %s", shown(package.ref), error)

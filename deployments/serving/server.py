@@ -14,8 +14,9 @@ import polars as pl
 
 from deployments.serving import openapi
 from deployments.serving.application import MOST_BYTES, MOST_ROWS, Application
-from deployments.serving.around import around
+from deployments.serving.around import Around
 from deployments.serving.cache import Cache
+from deployments.serving.events import Listener, is_set
 from deployments.serving.following import Follower
 from deployments.serving.metrics import Metrics
 from deployments.serving.recording import Recorder
@@ -66,8 +67,9 @@ class Server:
             keep_days=settings.receipt_days,
             shadow=settings.shadow,
         )
+        self.listener = Listener(use_case.name, self.follower.wake.set) if is_set() else None
         serving, share = self.follower.serving, settings.canary_share
-        rest = around(use_case, serving, self.metrics, token, self.description, canary_share=share)
+        rest = Around(use_case, serving, self.metrics, token, self.description, canary_share=share).application
         self.application = Application(self.prepared, serving, self.recorder, self.metrics, token, rest, canary_share=share)
 
     def description(self) -> dict[str, Any]:
@@ -79,9 +81,13 @@ class Server:
         """Begin to follow the registry and to write receipts."""
         self.recorder.start()
         self.follower.start()
+        if self.listener is not None:
+            self.listener.start()
 
     def stop(self) -> None:
         """End in order: what was answered has its receipt on the disk when this returns."""
+        if self.listener is not None:
+            self.listener.stop()
         self.follower.stop()
         self.application.close()
         self.recorder.stop()

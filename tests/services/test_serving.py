@@ -14,10 +14,10 @@ import pytest
 
 from schemas.refs import DataRef
 from schemas.usecases.flights import FLIGHTS
-from tasks import batch, receipts
+from tasks import batch, publishing, receipts, shadow
 from tasks.registry import open_registry
 from tasks.versions import open_store
-from tests.serving_kit import TOKEN, Home, Running, as_json, example
+from tests.serving_kit import ROOT, TOKEN, Home, Running, as_json, example
 
 MIB = 1 << 20
 FIVE = {"hour": 17, "minute": 0, "sched_dep_time": 1700}
@@ -96,6 +96,13 @@ def test_contributions_add_up_to_the_margin(server: Running, home: Home) -> None
     assert 1 / (1 + np.exp(-margin)) == pytest.approx(answer["probability"], abs=1e-5)
     assert list(told["contributions"]) == list(FLIGHTS.features)
     assert answer["category"] in told["sentence"]
+
+
+def test_the_documented_request_is_answered(server: Running) -> None:
+    document = (ROOT / "docs" / "serving.md").read_text()
+    body = document.partition("-d '")[2].partition("'\n")[0]
+    assert json.loads(body)["dest"] == "ORD"
+    assert server.predict(body.encode()).status_code == 200
 
 
 # Bad input
@@ -266,6 +273,25 @@ def test_the_challenger_scores_the_same_rows_in_shadow(server: Running, home: Ho
     assert rows["model_version"].to_list() == [1, 3]
     assert rows["probability"].n_unique() == 2
     assert rows["row_key"].n_unique() == 1
+
+
+def test_champion_and_challenger_are_compared_on_what_both_scored(server: Running, home: Home) -> None:
+    server.until(lambda: server.client.get("/model").json()["challenger"] == 3)
+    rows = [example(home.settings, at) for at in range(100, 400)]
+    names = {each["prediction_id"] for each in server.predict({"rows": rows}).json()["predictions"]}
+    log, store = open_store(home.settings.store_url("flights-log")), open_store(home.settings.store_url("flights"))
+    server.until(lambda: log.exists() and all(receipts.find(log, name) for name in (min(names), max(names))))
+    labels = publishing.inputs_at(store, "main", FLIGHTS)["labels"]
+    server.until(lambda: (found := shadow.compare(FLIGHTS, log, labels)) and found[0].rows >= 300)
+    [found] = shadow.compare(FLIGHTS, log, labels)
+    assert (found.champion, found.challenger) == (1, 3)
+    assert 250 < found.labelled <= found.rows
+    assert found.same_category is not None
+    assert 0.5 < found.same_category <= 1
+    assert 0 < found.mean_difference < 0.5
+    assert found.metric == "log_loss"
+    assert found.challenger_metric < found.champion_metric  # type: ignore[operator]  # 30 rounds against 10, on rows both saw
+    assert shadow.compare(FLIGHTS, open_store(home.settings.store_url("nothing-log"))) == []
 
 
 def test_a_prediction_is_traced_to_the_files_its_model_was_trained_on(server: Running, home: Home) -> None:
