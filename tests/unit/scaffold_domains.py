@@ -163,7 +163,7 @@ def types() -> pl.DataFrame:
 
 
 # By name of a use case: rows, file, target, and the kind of problem that they are.
-DOMAINS: dict[str, tuple[Callable[[], pl.DataFrame], str, str, str]] = {
+DOMAINS: dict[str, tuple[Callable[..., pl.DataFrame], str, str, str]] = {
     "gym-churn": (members, "members.csv", "churned", "binary"),
     "routing": (tickets, "tickets.csv", "queue", "multiclass"),
     "houses": (houses, "houses.csv", "price", "regression"),
