@@ -111,7 +111,9 @@ class GatePolicy:
     `metric` is compared within blocks; of log_loss, rmse and mae less is better. A slice with `min_slice_rows` may lose at
     most `slice_margin`. Calibration passes at `max_calibration_error`, or at most `calibration_slack` above the reference's
     error on the same rows: a week unlike the past miscalibrates everyone. `refit` needs event times: without them the
-    holdout is a fixed share of the keys, which a refit model has seen.
+    holdout is a fixed share of the keys, which a refit model has seen. `baseline` is the simple model that each challenger
+    must beat: the better of a linear model and the base rate (or mean), or the base rate alone, for problems so close to
+    linear that no tree model beats the linear one.
     """
 
     metric: Literal["log_loss", "auc", "rmse", "mae"] = "log_loss"
@@ -124,6 +126,7 @@ class GatePolicy:
     min_slice_rows: int = 200
     max_calibration_error: float = 0.10
     calibration_slack: float = 0.02
+    baseline: Literal["linear", "constant"] = "linear"
     refit: bool = True
     approval: bool = False
 

@@ -200,7 +200,9 @@ def _judges_rows(expression: pl.Expr, types: Mapping[str, pl.DataType], what: st
     """
     if not expression.meta.root_names():
         return False
-    plan = pl.LazyFrame(schema=types).select(expression.alias("passes"))
+    plan = pl.LazyFrame(schema={root: types[root] for root in expression.meta.root_names()}).select(
+        expression.alias("passes")
+    )
     try:
         dtype = plan.collect_schema()["passes"]
     except pl.exceptions.PolarsError as error:

@@ -122,7 +122,7 @@ def window(use_case: UseCase, rows: pl.DataFrame) -> tuple[datetime, datetime] |
 def baseline_scores(
     use_case: UseCase, train: pl.DataFrame, holdout: pl.DataFrame, stopping: pl.DataFrame | None = None
 ) -> np.ndarray:
-    """Scores on `holdout` of the better of two simple models, shaped as a booster's.
+    """Scores on `holdout` of the better of two simple models, shaped as a booster's; of the first where the gate says so.
 
     One knows only the base rate (or mean), the other is a logistic (or ridge) regression on at most 25,000 of the training
     rows. `stopping` chooses between them by log loss (or RMSE); without it, the newest fifth of `train` does.
@@ -132,6 +132,8 @@ def baseline_scores(
         train, stopping = train[:cut], train[cut:]
     metric = "rmse" if use_case.target.kind == "regression" else "log_loss"
     judged, asked = [_constant(use_case, train, part) for part in (stopping, holdout)]
+    if use_case.gate.baseline == "constant":
+        return asked
     if use_case.target.kind != "regression" and train[TARGET].n_unique() < len(use_case.target.classes):
         return asked  # a class that is not there cannot be fitted
     linear = _linear(use_case, train, [stopping, holdout])

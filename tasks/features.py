@@ -86,7 +86,7 @@ def labelled(use_case: UseCase, designed: pl.LazyFrame, labels: pl.LazyFrame, as
         labels = labels.filter(pl.col(known_at) <= as_of)
     if known_at:
         labels = labels.sort(known_at).unique(list(use_case.key), keep="last", maintain_order=True)
-    outcome = labels.select(*use_case.key, use_case.target.value.cast(_target_dtype(use_case)).alias(TARGET))
+    outcome = labels.select(*use_case.key, use_case.target.value.cast(target_dtype(use_case)).alias(TARGET))
     return designed.join(outcome, on=list(use_case.key), how="left", maintain_order="left", validate="m:1")
 
 
@@ -138,7 +138,8 @@ def _hash(keys: pl.Series) -> pl.Series:
     return pl.Series(np.frombuffer(digests, dtype="<u8"))
 
 
-def _target_dtype(use_case: UseCase) -> pl.DataType:
+def target_dtype(use_case: UseCase) -> pl.DataType:
+    """Type of `_target`: Boolean (binary), Enum of the classes (multiclass) or Float64 (regression)."""
     dtypes = {"binary": pl.Boolean(), "multiclass": pl.Enum(use_case.target.classes), "regression": pl.Float64()}
     return dtypes[use_case.target.kind]
 

@@ -10,6 +10,7 @@ from schemas.errors import NotEnoughEvidence, UsageError
 from schemas.usecase import UseCase
 from schemas.verdicts import Evaluation, Performance, Realized
 from tasks.evaluation import evaluate
+from tasks.features import target_dtype
 from tasks.references import SCORE, TARGET
 
 WINDOW = "_window"
@@ -52,7 +53,7 @@ def newest_labels(use_case: UseCase, labels: pl.DataFrame | pl.LazyFrame, as_of:
     rows = labels.lazy()
     if as_of is not None and spec.known_at:
         rows = rows.filter(pl.col(spec.known_at) <= as_of)
-    told = rows.select(*keys, *when, use_case.target.value.alias(TARGET))
+    told = rows.select(*keys, *when, use_case.target.value.cast(target_dtype(use_case)).alias(TARGET))
     newest = told.sort([*keys, *when, TARGET]).unique(keys, keep="last", maintain_order=True)
     return newest.select(*keys, TARGET, pl.lit(True).alias(KNOWN)).collect()
 

@@ -69,6 +69,7 @@ def _gate(outcome: Outcome, holdout_rows: int, blocks: int) -> dict[str, str]:
     needed = _round(max(20, min(1000, rows // 2)))
     slice_rows = max(20, min(200, needed // 2))
     counts = {"min_rows": str(needed), "min_blocks": str(min(BLOCKS, blocks)), "min_slice_rows": str(slice_rows)}
+    counts["baseline"] = '"constant"'
     if spread:
         margin = spread * _clamp(0.15 / rows**0.5, 0.005, 0.015)
         return {"metric": '"rmse"', "margin": _short(margin), "slice_margin": _short(0.05 * spread), **counts}

@@ -14,6 +14,10 @@ ALIASES = {
     "Moment": 'Moment = Annotated[pl.Datetime, "us", None]',
 }
 INDENT = "    "
+GATE_NOTE = (
+    "guess: the margin is the loss you would still accept; each model must beat the base rate, and a linear model too "
+    'where you write baseline="linear"'
+)
 
 
 def module(draft: Draft) -> str:
@@ -102,7 +106,7 @@ def _use_case(draft: Draft) -> list[str]:
         *_arguments({"slices": code.strings(policies.slices)} if policies.slices else {}),
         *_policy("split", "Split", policies.split, _split_note(draft)),
         *_training(policies.training),
-        *_policy("gate", "GatePolicy", policies.gate, "guess: the margin is the loss you would still accept"),
+        *_policy("gate", "GatePolicy", policies.gate, GATE_NOTE),
         *_policy("monitor", "MonitorPolicy", policies.monitor),
     ]
     return [f"{draft.constant} = UseCase(", *body, ")"]

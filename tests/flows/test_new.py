@@ -75,6 +75,11 @@ def test_use_cases_are_added_to_a_project_with_entry_point_and_test(tmp_path: Pa
     for command in (PYTEST, (RUFF, "format", "--no-cache", "--check", "."), (RUFF, "check", "--no-cache", ".")):
         result_of = run(gym, *command)
         assert result_of.returncode == 0, result_of.stdout
+    built = run(gym, sys.executable, "-m", "hatchling", "build", "-t", "wheel")
+    assert built.returncode == 0, built.stderr
+    with zipfile.ZipFile(next(gym.glob("dist/*.whl"))) as wheel:
+        entry_points = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
+        assert "renewal = gym.renewal:RENEWAL" in wheel.read(entry_points).decode()
 
 
 def test_the_wheel_holds_the_templates_and_can_use_them(tmp_path: Path) -> None:

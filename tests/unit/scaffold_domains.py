@@ -1,6 +1,8 @@
 """Invented files, small and the same every time: one per kind of problem, each with something that bites."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -161,7 +163,7 @@ def types() -> pl.DataFrame:
 
 
 # By name of a use case: rows, file, target, and the kind of problem that they are.
-DOMAINS: dict[str, tuple[Callable[[], pl.DataFrame], str, str, str]] = {
+DOMAINS: dict[str, tuple[Callable[..., pl.DataFrame], str, str, str]] = {
     "gym-churn": (members, "members.csv", "churned", "binary"),
     "routing": (tickets, "tickets.csv", "queue", "multiclass"),
     "houses": (houses, "houses.csv", "price", "regression"),
@@ -170,3 +172,17 @@ DOMAINS: dict[str, tuple[Callable[[], pl.DataFrame], str, str, str]] = {
     "odd": (oddities, "odd.csv", "y", "binary"),
     "all-types": (types, "types.parquet", "y", "binary"),
 }
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Forget, at the end, what was imported from folders that were put on Python's path within the block."""
+    path, modules = list(sys.path), set(sys.modules)
+    try:
+        yield
+    finally:
+        added = tuple(set(sys.path) - set(path))
+        sys.path[:] = path
+        for name in set(sys.modules) - modules:
+            if str(getattr(sys.modules[name], "__file__", None)).startswith(added):
+                del sys.modules[name]

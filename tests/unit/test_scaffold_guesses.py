@@ -279,15 +279,30 @@ def test_a_target_that_is_not_there(target: str, says: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("drop", "role"), [((), "outcome"), (("snapshot_date",), "outcome")], ids=["later than the event", "tells the class"]
+    ("frame", "target", "column", "why"),
+    [
+        (tickets(), "queue", "resolved_at", "later than Opened At"),
+        (members().drop("snapshot_date", "joined_on"), "churned", "cancelled_on", "filled exactly where churned"),
+    ],
 )
-def test_what_is_known_only_afterwards_is_no_feature(drop: tuple[str, ...], role: str) -> None:
-    frame = as_csv(members().drop(drop))
-    found = profiles(frame)
-    clock = None if drop else find_clock(found, "churned", None)
-    columns = columns_of(found, find_outcome(found, "churned", None), find_key(frame, found, "churned", None, ()), clock)
-    cancelled = next(column for column in columns if column.name == "cancelled_on")
-    assert (cancelled.role, cancelled.features) == (role, ())
-    roles = {c.name: c.role for c in columns if c.role != "feature"}
-    expected = {"member_id": "key", "email": "id", "comment": "free text", "churned": "target", "cancelled_on": role}
-    assert roles == (expected if drop else expected | {"snapshot_date": "time"})
+def test_what_is_known_only_afterwards_is_no_feature(frame: pl.DataFrame, target: str, column: str, why: str) -> None:
+    found = profiles(as_csv(frame))
+    key = find_key(frame, found, target, None, ())
+    columns = columns_of(found, find_outcome(found, target, None), key, find_clock(found, target, None))
+    late = next(each for each in columns if each.name == column)
+    assert (late.role, late.features) == ("outcome", ())
+    assert late.note.startswith(why)
+
+
+def test_roles() -> None:
+    found = profiles(as_csv(members()))
+    key = find_key(members(), found, "churned", None, ())
+    columns = columns_of(found, find_outcome(found, "churned", None), key, find_clock(found, "churned", None))
+    assert {column.name: column.role for column in columns if column.role != "feature"} == {
+        "member_id": "key",
+        "snapshot_date": "time",
+        "email": "id",
+        "comment": "free text",
+        "cancelled_on": "outcome",
+        "churned": "target",
+    }

@@ -38,6 +38,8 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     for name, (frame, file, target, _) in domains.DOMAINS.items():
         made = draft(name, file, read(domains.save(frame(), folder / file)), Wishes(target))
         texts[name] = module(made) + source(made, "")
+        with loaded(module(made), made.constant, folder) as case:
+            assert list(case.inputs[0].contract.dtypes()) == [column.name for column in made.columns]
     return texts
 
 

@@ -148,17 +148,18 @@ def test_a_broken_manifest_is_one_line(tmp_path: Path) -> None:
         find_project(tmp_path)
 
 
-def test_use_cases_at_hand_are_found_by_their_short_names(gym: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "path", list(sys.path))
+def test_use_cases_at_hand_are_found_by_their_short_names(gym: Path) -> None:
     source = domains.save(domains.plain(), gym.parent / "plain.csv")
     new_use_case("in-project", source, Wishes("y"), gym, LIMITS)
     new_use_case("in-folder", source, Wishes("y"), gym.parent, LIMITS)
-    assert nearby("in-project", gym) == "gym.in_project:IN_PROJECT"
-    assert nearby("in-folder", gym.parent) == "in_folder:IN_FOLDER"
-    assert [resolve(nearby(name, gym)).name for name in ("in-project", "flights")] == ["in-project", "flights"]
-    assert resolve(nearby("in-folder", gym.parent)).name == "in-folder"
-    assert [nearby(name, gym.parent) for name in ("nowhere", "a:B", "../x")] == ["nowhere", "a:B", "../x"]
-    assert sys.path[-2:] == [str(gym), str(gym.parent)]  # last, so that they hide nothing
+    with domains.importing():
+        assert nearby("in-project", gym) == "gym.in_project:IN_PROJECT"
+        assert nearby("in-folder", gym.parent) == "in_folder:IN_FOLDER"
+        assert sys.path[-2:] == [str(gym), str(gym.parent)]  # last, so that they hide nothing
+        assert [resolve(nearby(name, gym)).name for name in ("in-project", "flights")] == ["in-project", "flights"]
+        assert resolve(nearby("in-folder", gym.parent)).name == "in-folder"
+        assert [nearby(name, gym.parent) for name in ("nowhere", "a:B", "../x")] == ["nowhere", "a:B", "../x"]
+    assert not {"gym", "gym.in_project", "in_folder"} & set(sys.modules)
 
 
 def test_a_package_beside_the_new_module_would_hide_it(tmp_path: Path) -> None:

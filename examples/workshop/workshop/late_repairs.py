@@ -84,7 +84,8 @@ LATE_REPAIRS = UseCase(
         rounds=1000,
         stopping_rounds=50,
     ),
-    # guess: the margin is the loss you would still accept
+    # guess: the margin is the loss you would still accept; each model must beat the base rate, and a linear model too where
+    # you write baseline="linear"
     gate=GatePolicy(
         metric="log_loss",
         margin=0.019,
@@ -93,6 +94,7 @@ LATE_REPAIRS = UseCase(
         min_rows=200,
         min_blocks=5,
         min_slice_rows=100,
+        baseline="constant",
     ),
     monitor=MonitorPolicy(min_rows=100, max_age_days=75),
 )
