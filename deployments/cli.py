@@ -12,6 +12,7 @@ COMMANDS = (
     "init",
     "new",
     "ingest",
+    "retract",
     "train",
     "score",
     "monitor",
@@ -20,6 +21,7 @@ COMMANDS = (
     "trace",
     "models",
     "lake",
+    "sweep",
     "doctor",
 )
 

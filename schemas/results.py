@@ -59,6 +59,43 @@ class IngestResult(Value):
         return any(d.status == "rejected" for d in self.deliveries)
 
 
+class Retraction(Value):
+    """What became of the wish to take a published source back."""
+
+    use_case: str
+    status: Literal["retracted", "already done"]
+    why: str = Field(description="one sentence")
+    source: str
+    sha256: Sha256
+    input: str
+    commit: CommitId = Field(description="of main, that took the source back")
+    trained_on: tuple[int, ...] = Field(
+        default=(), description="model versions that were fitted on a commit with the source"
+    )
+
+
+class SweptBranch(Value):
+    """A branch that a sweep looked at."""
+
+    store: str
+    branch: str
+    what: Literal["finished", "stale", "kept"]
+    why: str = Field(description="one sentence")
+
+
+class Sweep(Value):
+    """What a sweep removed and what it left."""
+
+    older_than_days: float
+    dry_run: bool
+    branches: tuple[SweptBranch, ...]
+
+    @property
+    def removed(self) -> tuple[SweptBranch, ...]:
+        """Branches that are gone, or with `dry_run` would be."""
+        return tuple(found for found in self.branches if found.what != "kept")
+
+
 class Challenge(Value):
     """A challenger fitted on one commit, recorded, with what the gate needs to compare it."""
 

@@ -17,10 +17,10 @@ from prefect.events import emit_event
 from prefect.tasks import exponential_backoff
 
 from schemas.errors import PenstockError, StaleCheck
-from schemas.results import Delivery, Monitoring, Scores, Training
+from schemas.results import Delivery, Monitoring, Retraction, Scores, Sweep, Training
 from schemas.usecase import UseCase, resolve
 from schemas.verdicts import Alert, Decision
-from tasks import alerts, batch, delivery, ingestion, pages, watch
+from tasks import alerts, batch, delivery, ingestion, pages, retraction, sweeping, watch
 from tasks import challenge as training
 from tasks.installation import refuse_shadows
 
@@ -54,6 +54,8 @@ fingerprint = step(ingestion.fingerprint, tags={"ingest"})
 already_published = step(delivery.already_published, tags={"ingest", "lake"})
 audit_on_branch = step(delivery.audit_on_branch, tags={"ingest", "lake"})
 publish = step(delivery.publish, tags={"ingest", "lake"})
+retract = step(retraction.retract, tags={"lake"})
+sweep = step(sweeping.sweep, tags={"lake"})
 
 data_at = step(batch.head, tags={"lake"})
 champion = step(training.champion, tags={"registry"})
@@ -105,6 +107,19 @@ def tell(case: UseCase, done: Delivery) -> None:
     elif done.status == "rejected":
         announce("data.rejected", case.name, {**told, "branch": done.branch})
     raise_alerts(alerts.of_delivery(case, done))
+
+
+def tell_retraction(case: UseCase, result: Retraction) -> None:
+    """Page and event of one retraction."""
+    show("retraction", case.name, pages.retraction_page(result), f"retraction of {result.source}")
+    if result.status == "retracted":
+        told = {"source": result.source, "source_sha256": result.sha256, "input": result.input, "why": result.why}
+        announce("data.retracted", case.name, {**told, "commit": result.commit})
+
+
+def tell_sweep(result: Sweep) -> None:
+    """Page of one sweep."""
+    create_markdown_artifact(pages.sweep_page(result), key="sweep", description=f"{len(result.removed)} branches removed")
 
 
 def tell_training(case: UseCase, result: Training) -> None:

@@ -19,6 +19,7 @@ from tasks import evaluation, features, frames, gating, references, scoring, tra
 from tasks import trial as trials
 from tasks.moments import moment
 from tasks.registry import CHALLENGER, CHAMPION, Candidate, ModelRegistry, open_registry
+from tasks.versions import open_store
 
 FORMAT = 1
 STATE, WHY = "penstock.state", "penstock.why"
@@ -46,7 +47,7 @@ def challenge(use_case: str, data: DataRef, registry_url: str, device: training.
     scores = scoring.predict(case, scoring.booster(fitted.model), parts.holdout)
     evaluated = evaluation.evaluate(case, sha256(fitted.model), data.commit, parts.holdout, scores)
     seen = pl.concat([parts.train, parts.stopping])
-    model = registry.record(candidate(case, data, fitted, seen, evaluated))
+    model = record(registry, data, candidate(case, data, fitted, seen, evaluated))
     verdict = gating.gate(
         case,
         parts.holdout,
@@ -68,7 +69,15 @@ def refit(use_case: str, challenged: Challenge, registry_url: str, device: train
     rounds = registry.document(challenged.model, "manifest")["rounds"]
     fitted = training.refit(case, rows, rounds, device=device)
     evaluated = challenged.evaluation.model_copy(update={"model_sha256": sha256(fitted.model)})
-    return registry.record(candidate(case, challenged.data, fitted, rows, evaluated, recipe_of=challenged.model))
+    made = candidate(case, challenged.data, fitted, rows, evaluated, recipe_of=challenged.model)
+    return record(registry, challenged.data, made)
+
+
+def record(registry: ModelRegistry, data: DataRef, made: Candidate) -> ModelRef:
+    """Register a candidate, and tag the commit it was fitted on: what a model was made from is not garbage."""
+    model = registry.record(made)
+    open_store(data.store).tag(f"model/{model.name}/v{model.version}-{data.commit[:12]}", data.commit)
+    return model
 
 
 def try_out(use_case: str, model: ModelRef, registry_url: str) -> None:

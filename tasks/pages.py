@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from schemas.results import Delivery, Monitoring, Scores, Training
+from schemas.results import Delivery, Monitoring, Retraction, Scores, Sweep, Training
 
 
 def audit_page(delivery: Delivery) -> str:
@@ -19,6 +19,23 @@ def audit_page(delivery: Delivery) -> str:
     if delivery.branch:
         lines += ["", f"Left for inspection on branch `{delivery.branch}`."]
     return "\n".join(lines)
+
+
+def retraction_page(result: Retraction) -> str:
+    """What was taken back, and which models have seen it."""
+    lines = [f"**{result.source}** of {result.input}: **{result.status}**. {result.why}"]
+    if result.trained_on:
+        lines += ["", f"Fitted on a commit with its rows: {', '.join(f'v{version}' for version in result.trained_on)}."]
+    return "\n".join(lines)
+
+
+def sweep_page(result: Sweep) -> str:
+    """Branches that went and branches that stay."""
+    lines = [f"Branches older than {result.older_than_days:g} days{' (dry run: none removed)' if result.dry_run else ''}."]
+    rows = [(found.branch, found.what, found.why, found.store) for found in result.branches]
+    return "\n".join(
+        [*lines, "", table(("branch", "", "why", "repository"), rows)] if rows else [*lines, "", "There are none."]
+    )
 
 
 def training_page(result: Training) -> str:

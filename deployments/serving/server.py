@@ -30,7 +30,7 @@ from tasks.versions import open_store
 
 SWITCH_SECONDS = 0.0005  # threads behind the answers hand the interpreter over ten times as fast as by default
 MOST_CONNECTIONS = 1000
-IDLE_SECONDS = 30
+IDLE_SECONDS = 75  # longer than the proxies in front keep a connection: they close first
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from schemas.refs import ModelRef
 from tasks.registry import mlflow_store, open_registry
 from tasks.registry.registry import MlflowRegistry
 from tests.faults.children import completed, said, together
-from tests.faults.proxy import FaultProxy, answer, drop_reply, reset, slow
+from tests.faults.proxy import Exchange, FaultProxy, answer, drop_reply, reset, slow
 from tests.faults.recorder import RACE, proven, trained, whole
 from tests.registry_kit import candidate, server, unique, verdict
 
@@ -131,16 +130,22 @@ def test_a_fault_that_stays_ends_in_one_line(proxy: FaultProxy, fault: Callable[
 
 
 def test_a_registration_that_comes_through_late_leaves_one_version(proxy: FaultProxy) -> None:
-    name = unique()
-    rule = proxy.on(slow(20), path="model-versions/create")
+    name, through = unique(), threading.Semaphore(0)
+
+    def late(exchange: Exchange) -> None:
+        try:
+            slow(20)(exchange)
+        finally:
+            through.release()
+
+    rule = proxy.on(late, path="model-versions/create")
     with pytest.raises(ServiceUnavailable, match="no answer in time"):
         MlflowRegistry(proxy.url, timeout=10, attempts=2).record(candidate(name))
     assert rule.hits == 2
+    assert through.acquire(timeout=120)
+    assert through.acquire(timeout=120)
     registry = open_registry(server().url)
-    deadline = time.monotonic() + 120
-    while len(registry.versions(name)) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    assert registry.versions(name)
     trained(registry, name)
     whole(registry, name, 1)
 

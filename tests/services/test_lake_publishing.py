@@ -13,7 +13,7 @@ from deployments.lake import init
 from schemas.errors import Refused
 from schemas.refs import Commit
 from schemas.usecases.flights import FLIGHTS
-from tasks import delivery, publishing
+from tasks import delivery, publishing, retraction, sweeping
 from tasks.ingestion import Limits, fingerprint
 from tasks.versions import open_store
 from tests.faults.children import killed, run, said, together
@@ -43,6 +43,17 @@ for attempt in range(100):
         break
     except StaleCheck:
         pass
+"""
+RETRACT = """
+import sys
+from schemas.usecases.flights import FLIGHTS
+from tasks import retraction
+from tasks.versions import open_store
+store = open_store(sys.argv[1])
+newest = retraction.found(store, FLIGHTS, sys.argv[2], None)
+if newest.metadata["kind"] == "ingest":
+    retraction.take_back(store, newest, "wrong month", "")
+print(newest.metadata["kind"])
 """
 POINTS = [
     "store.after_upload", "publishing.after_upload", "store.before_commit", "store.after_commit", "store.before_merge",
@@ -130,12 +141,35 @@ def test_what_was_retracted_meanwhile_is_not_published(url: Callable[[], str], t
     delivery.already_published(url(), "labels", source.sha256)
     staged = delivery.audit_on_branch("flights", "labels", source, url(), "", Limits())
     merged = delivery.publish("flights", "labels", source, staged, url())
-    store = open_store(url())
-    retraction = {"kind": "retract", "input": "labels", "source_sha256": source.sha256}
-    store.revert("main", merged.id, "retract", retraction)
+    retraction.take_back(open_store(url()), merged, "wrong month", "")
     assert flights(url()) == []
     with pytest.raises(Refused, match="retracted"):
         delivery.publish("flights", "labels", source, staged, url())
     again = delivery.audit_on_branch("flights", "labels", source, url(), "", Limits())
     delivery.publish("flights", "labels", source, again, url())
     assert flights(url()) == list(range(1, 21))
+    newest = retraction.found(open_store(url()), FLIGHTS, source.sha256[:10], None)
+    assert newest.metadata["kind"] == "ingest"
+
+
+@pytest.mark.parametrize("point", ["store.before_revert", "store.after_revert", "retraction.after_revert"])
+def test_a_retraction_killed_and_repeated_is_one(url: Callable[[], str], tmp_path: Path, point: str) -> None:
+    file = written(tmp_path, "labels", labels())
+    run(INGEST, url(), file)
+    assert killed(run(RETRACT, url(), file, kill_point=point))
+    assert said(run(RETRACT, url(), file)) in ("ingest", "retract")
+    assert said(run(RETRACT, url(), file)) == "retract"
+    assert flights(url()) == []
+    assert [c.metadata["kind"] for c in open_store(url()).log(first_parent=True) if "kind" in c.metadata] == [
+        "retract",
+        "ingest",
+    ]
+    assert said(run(INGEST, url(), file)) == "published"
+    assert flights(url()) == list(range(1, 21))
+
+
+def test_a_sweep_removes_what_is_stale(url: Callable[[], str], tmp_path: Path) -> None:
+    run(INGEST, url(), written(tmp_path, "labels", labels(1, 9), labels(100, 9).with_columns(outcome=pl.lit("lost"))))
+    assert [found.what for found in sweeping.sweep(url(), 1, dry_run=False)] == ["kept"]
+    assert [found.what for found in sweeping.sweep(url(), 0, dry_run=False)] == ["stale"]
+    assert open_store(url()).branches() == ["main"]

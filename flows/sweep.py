@@ -1,0 +1,45 @@
+"""Sweep: branches that are finished, and those that nobody has come back to, are removed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from prefect import flow
+from pydantic import Field
+
+from schemas.results import Sweep
+from schemas.settings import in_force
+from schemas.usecase import registered
+from tasks import catalog
+
+DAYS = 14.0
+
+
+@flow(name="sweep", flow_run_name="sweep")
+def sweep(
+    use_case: str | None = None,
+    older_than_days: Annotated[float, Field(ge=0)] = DAYS,
+    dry_run: bool = False,
+) -> Sweep:
+    """Remove finished and stale branches of a use case's repositories. A refused source's evidence lies on such a branch.
+
+    Args:
+        use_case: Short name of a registered use case; all of them where it is left out.
+        older_than_days: A branch whose last commit is older is stale.
+        dry_run: Only tell what would go.
+    """
+    names = [use_case] if use_case else sorted(registered())
+    seen = [
+        found
+        for name in names
+        for store in _stores(catalog.begin(name).name)
+        for found in catalog.sweep(store, older_than_days, dry_run)
+    ]
+    result = Sweep(older_than_days=older_than_days, dry_run=dry_run, branches=tuple(seen))
+    catalog.tell_sweep(result)
+    return result
+
+
+def _stores(name: str) -> tuple[str, str]:
+    settings = in_force()
+    return settings.store_url(name), settings.store_url(f"{name}-log")
