@@ -27,6 +27,7 @@ QUIET = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "100",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
 }
+LOUD = ("mlflow", "alembic", "prefect", "EventsWorker", "APILogWorker", "httpx", "evidently", "distributed", "stamina")
 OURS = ("PREFECT_", "MLFLOW_", "PENSTOCK_")
 
 
@@ -61,7 +62,17 @@ def has_prefect_of_their_own() -> bool:
 def hush() -> None:
     """Third-party warnings and log lines are not for the person at the terminal."""
     warnings.simplefilter("ignore")
-    for name in ("mlflow", "alembic", "prefect", "EventsWorker", "APILogWorker", "httpx", "evidently", "distributed"):
+    for name in (
+        "mlflow",
+        "alembic",
+        "prefect",
+        "EventsWorker",
+        "APILogWorker",
+        "httpx",
+        "evidently",
+        "distributed",
+        "stamina",
+    ):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 

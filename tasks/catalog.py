@@ -23,6 +23,7 @@ from schemas.verdicts import Alert, Decision
 from tasks import alerts, batch, delivery, ingestion, pages, retraction, sweeping, watch
 from tasks import challenge as training
 from tasks.installation import refuse_shadows
+from tasks.versions.trouble import reported
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,7 +38,7 @@ def only_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> boo
 def step(function: Callable[P, R], *, tags: set[str], timeout: float = 3600, retries: int = 3) -> Task[P, R]:
     """A step with the habits of the house."""
     return Task(
-        fn=function,
+        fn=reported(function),
         name=function.__name__.replace("_", " "),
         tags=tags,
         cache_policy=NO_CACHE,

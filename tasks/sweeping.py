@@ -10,9 +10,11 @@ from schemas.refs import Commit
 from schemas.results import SweptBranch
 from tasks.versions import MAIN, VersionStore, open_store
 
+OURS = ("ingest/", "score/", "receipts/", "monitor/", "history/")
+
 
 def sweep(store_url: str, older_than_days: float, dry_run: bool) -> tuple[SweptBranch, ...]:
-    """Remove a repository's finished branches and those whose last commit is older than a number of days.
+    """Remove the finished branches of our flows and those whose last commit is older than a number of days.
 
     A branch is finished when a commit of main says that it was merged from it. One that is at work may go, too, where `main`
     itself is older than the limit: its run notices and stages again.
@@ -31,7 +33,7 @@ def sweep(store_url: str, older_than_days: float, dry_run: bool) -> tuple[SweptB
 def _judged(store: VersionStore, limit: datetime) -> Iterator[SweptBranch]:
     published = {c.metadata["branch"]: c for c in store.log(MAIN, first_parent=True) if "branch" in c.metadata}
     for name in store.branches():
-        if name == MAIN:
+        if not name.startswith(OURS):  # somebody else's
             continue
         try:
             head = store.get(store.head(name))

@@ -62,6 +62,10 @@ def explain(error: BaseException) -> tuple[str, int]:
 
     if isinstance(error, PenstockError):
         return one_line(error), error.exit_code
+    from tasks.versions.trouble import is_lake_gone
+
+    if is_lake_gone(error):
+        return f"the lake stopped answering ({str(error).splitlines()[0][:200]}); is it up?", 3
     if is_unreachable(error):
         where = os.environ.get("PREFECT_API_URL", "the local server")
         return f"Prefect's API at {where} does not answer ({one_line(error)}); start the server or unset PREFECT_API_URL", 3

@@ -55,5 +55,9 @@ def test_from_nothing_to_an_audited_publish(tmp_path: Path) -> None:
         "left for inspection on branch ingest/",
         "pre-merge hook aborted",
         "shape: (3, 2)",
+        "retracted (",
+        "the gauge was broken",
+        "would remove ingest/",
+        "removed ingest/",
     ):
         assert expected in said, f"{expected!r} is not in:\n{said}"

@@ -71,11 +71,12 @@ def test_a_sweep_leaves_young_evidence(settings: Settings, weather: list[Path], 
     refused = ingest("flights", bad, input="weather").deliveries[0]
     assert refused.status == "rejected"
     store = open_store(settings.store_url("flights"))
+    store.branch("somebody-else")
     assert [found.what for found in sweep("flights").branches] == ["kept"]
     assert [found.what for found in sweep("flights", older_than_days=0, dry_run=True).removed] == ["stale"]
-    assert store.branches() == [refused.branch, "main"]
+    assert store.branches() == [refused.branch, "main", "somebody-else"]
     assert sweep("flights", older_than_days=0).removed
-    assert store.branches() == ["main"]
+    assert store.branches() == ["main", "somebody-else"]
     assert ingest("flights", bad, input="weather").deliveries[0].status == "rejected"
 
 
