@@ -15,6 +15,15 @@ from tasks.online.vocabulary import INTEGERS, is_int
 Schema = dict[str, Any]
 
 
+# JSON Schema bounds numbers only; these names for the bounds of dates and times are Ajv's, and others leave them alone.
+OF_TEXT = {
+    "minimum": "formatMinimum",
+    "maximum": "formatMaximum",
+    "exclusiveMinimum": "formatExclusiveMinimum",
+    "exclusiveMaximum": "formatExclusiveMaximum",
+}
+
+
 def properties(contract: type[Contract]) -> dict[str, Schema]:
     """A schema for each column that a caller may send."""
     specs = contract.to_schema().columns
@@ -34,6 +43,8 @@ def column_schema(spec: Any) -> Schema:
     for check in spec.checks:
         if describe := _CHECKS.get(check.name):
             schema |= describe({key: value for key, value in (check.statistics or {}).items() if value is not None})
+    if schema["type"] == "string":
+        schema = {OF_TEXT.get(key, key): value for key, value in schema.items()}
     if isinstance(dtype, pl.Enum):
         schema["enum"] = dtype.categories.to_list()
     if spec.description:
@@ -103,7 +114,7 @@ def in_words(schema: Schema) -> str:
     if "enum" in schema:
         return "one of " + ", ".join("null" if value is None else str(value) for value in schema["enum"])
     words = " or ".join(kinds)
-    low, high = schema.get("minimum"), schema.get("maximum")
+    low, high = (schema.get(name, schema.get(OF_TEXT[name])) for name in ("minimum", "maximum"))
     if low is not None and high is not None:
         words += f" from {low} to {high}"
     elif low is not None:
@@ -111,8 +122,8 @@ def in_words(schema: Schema) -> str:
     elif high is not None:
         words += f" of at most {high}"
     for key, text in (("exclusiveMinimum", "above"), ("exclusiveMaximum", "below"), ("pattern", "matching")):
-        if key in schema:
-            words += f" {text} {schema[key]}"
+        for name in {key, OF_TEXT.get(key, key)} & schema.keys():
+            words += f" {text} {schema[name]}"
     if "minLength" in schema or "maxLength" in schema:
         words += f" of {schema.get('minLength', 0)} to {schema.get('maxLength', 'any number of')} characters"
     return words + (f" ({schema['description']})" if schema.get("format") == "date-time" else "")
