@@ -14,10 +14,16 @@ from tasks.versions import MAIN, VersionStore, open_store
 
 
 def already_published(store_url: str, input: str, sha256: str) -> Commit | None:
-    """The commit of main that published this source, unless it was retracted since. Makes the repository if need be."""
+    """The commit of main that published this source, unless it was retracted since. Makes the repository if need be.
+
+    The branch it came from is removed: a run that was killed right after its merge has left it.
+    """
     store = open_store(store_url)
     store.create()
-    return publishing.published(store, sha256, input)
+    done = publishing.published(store, sha256, input)
+    if done and (left := done.metadata.get("branch")):
+        store.delete_branch(left)
+    return done
 
 
 def audit_on_branch(

@@ -53,6 +53,7 @@ def test_a_delivery_killed_anywhere_is_finished_by_a_rerun(store: LocalStore, tm
     assert publishes(store.url) == ["a.csv"]
     whole = LocalStore((tmp_path / "unfaulted").as_uri())
     deliver(whole.url, str(path))
+    assert store.branches() == whole.branches() == ["main"]
     assert [(o.path, o.sha256) for o in store.objects("main")] == [(o.path, o.sha256) for o in whole.objects("main")]
 
 

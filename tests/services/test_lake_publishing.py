@@ -105,6 +105,7 @@ def test_killed_at_a_named_point_a_rerun_ends_as_if_nothing_had_been(
     assert first == ("already done" if point in ("store.after_merge", "publishing.after_publish") else "published")
     assert said(run(INGEST, url(), file)) == "already done"
     assert flights(url()) == expected
+    assert open_store(url()).branches() == ["main"]
     (commit,) = publishes(url())
     assert (commit.metadata["rows"], commit.metadata["accepted"], commit.metadata["rejected"]) == ("41", "40", "1")
 
