@@ -5,8 +5,10 @@ BIN := $(VENV)/bin
 LOCK ?= requirements.lock
 WORKERS ?= 2
 READY := $(VENV)/.ready-$(notdir $(LOCK))
-COMPILE := $(BIN)/uv pip compile pyproject.toml --all-extras --group dev --group bench --universal --python-version 3.11 \
-	--generate-hashes --no-annotate --quiet --custom-compile-command "make lock"
+RESOLVE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
+	--custom-compile-command "make lock"
+COMPILE := $(RESOLVE) pyproject.toml --all-extras --group dev --group bench
+IMAGES := deployments/images
 
 .PHONY: help setup demo test lint unit bench lock clean
 
@@ -43,10 +45,15 @@ lint: $(READY)
 bench: $(READY)
 	@$(BIN)/python -m tests.benches $(ARGS)
 
-# The CPU lock leaves out the CUDA collectives that xgboost's Linux wheel asks for; the GPU lock keeps them.
+# The CPU lock leaves out the CUDA collectives that xgboost's Linux wheel asks for; the GPU lock keeps them. The images' lock
+# holds what runs in a worker or a server, and nothing of what builds or tests it.
 lock:
 	@printf 'nvidia-nccl-cu%s ; sys_platform == "never"\n' 12 13 | $(COMPILE) --override /dev/stdin --output-file requirements.lock
 	@$(COMPILE) --output-file requirements-gpu.lock
+	@printf 'nvidia-nccl-cu%s ; sys_platform == "never"\n' 12 13 | $(RESOLVE) pyproject.toml --extra demo --extra search \
+		--extra dask --extra serve --extra postgres --constraint requirements.lock --override /dev/stdin \
+		--output-file $(IMAGES)/requirements.lock
+	@$(RESOLVE) $(IMAGES)/build.in --output-file $(IMAGES)/build.lock
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
