@@ -13,6 +13,7 @@ COMMANDS = (
     "new",
     "ingest",
     "retract",
+    "contract",
     "train",
     "score",
     "monitor",

@@ -14,13 +14,24 @@ from schemas.refs import CommitId, Sha256, Value
 Kind = Literal["binary", "multiclass", "regression"]
 
 
+class Example(Value):
+    """A row that failed a check, numbered from 1 in its source (or in `file`), and the value that made it fail."""
+
+    row: int = Field(ge=1)
+    value: str
+    file: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.file} row {self.row}: {self.value}" if self.file else f"row {self.row}: {self.value}"
+
+
 class Reason(Value):
     """Why rows were rejected: one check of one column, how many rows failed it, and examples."""
 
     check: str
     column: str | None = None
     rows: int = Field(ge=0)
-    examples: tuple[str, ...] = ()
+    examples: tuple[Example, ...] = ()
 
 
 class AuditVerdict(Value):

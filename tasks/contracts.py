@@ -57,7 +57,7 @@ class _Whole:
 
     def piece(self, first: int, rows: int) -> _Whole:
         """The same for some of the rows."""
-        return _Whole(tuple(_part(f, first, rows) for f in self.failures), self.known.slice(first, rows))
+        return _Whole(tuple(piece_of(f, first, rows) for f in self.failures), self.known.slice(first, rows))
 
 
 def audit(parsed: Parsed, spec: Input, folder: Path, known_keys: pl.LazyFrame | None = None) -> Audited:
@@ -100,6 +100,23 @@ def split(frame: pl.DataFrame, contract: type[Contract]) -> Split:
     )
 
 
+def failing_rows(rows: pl.DataFrame, compiled: Compiled, failures: Sequence[Failure], tally: Tally) -> int:
+    """How many parsed rows fail, by `failures` found over more than these rows or by a rule; why is counted in `tally`."""
+    data = rows.select(*compiled.types)
+    found = [*failures, *_opaque(data, compiled, by_row=True)]
+    bad = ~(_passing(data, compiled, found) & (rows[UNTYPED].list.len() == 0))
+    rejected, among = rows.filter(bad), _among(found, bad)
+    for first in range(0, rejected.height, AT_ONCE):
+        piece = rejected.slice(first, AT_ONCE)
+        _explained(piece, compiled, [piece_of(failure, first, piece.height) for failure in among], tally)
+    return rejected.height
+
+
+def judged_together(data: pl.DataFrame, compiled: Compiled) -> list[Failure]:
+    """What fails of the checks that are judged over a whole delivery at once, such as a mean."""
+    return _opaque(data, compiled, by_row=False)
+
+
 def touched(parsed: Parsed, spec: Input) -> list[str]:
     """The partitions that the rows of a parsed source lie in, as far as they can be named, sorted."""
     found: set[str] = set()
@@ -121,15 +138,19 @@ def _judge_whole(parsed: Parsed, compiled: Compiled, known_keys: pl.LazyFrame | 
             known = pl.Series(found.known)
     if any(not check.by_row for check in compiled.opaque):
         everything = pl.concat([pl.read_parquet(path, columns=list(compiled.types)) for path in parsed.parts])
-        failures += _opaque(everything, compiled, by_row=False)
+        failures += judged_together(everything, compiled)
     return _Whole(tuple(f for f in failures if f.failed.any()), known)
 
 
 def _keys(path: Path, key: Sequence[str]) -> pl.DataFrame:
-    """The key columns of a part, and which rows have a key at all: one that could be typed."""
+    return comparable_keys(pl.read_parquet(path, columns=[*key, UNTYPED]), key)
+
+
+def comparable_keys(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
+    """The key columns of parsed rows, and which rows have a key at all: one that could be typed."""
     column = pl.element().struct.field("column")
     blind = pl.col(UNTYPED).list.eval(column.is_null() | column.is_in(key)).list.any()
-    return pl.read_parquet(path, columns=[*key, UNTYPED]).select(*key, (~blind).alias("_comparable"))
+    return rows.select(*key, (~blind).alias("_comparable"))
 
 
 def _audit_piece(
@@ -181,7 +202,7 @@ def _explained(bad: pl.DataFrame, compiled: Compiled, failures: Sequence[Failure
         piece = bad.slice(first, AT_ONCE)
         failing = compiled.failing(piece.select(*compiled.types))
         found = [Failure(rule.column, rule.check, failed, rule.shows) for rule, failed in failing]
-        found += [_part(failure, first, piece.height) for failure in failures]
+        found += [piece_of(failure, first, piece.height) for failure in failures]
         explained.append(explain(piece, found, compiled.types, tally))
     return pl.concat(explained)
 
@@ -190,7 +211,8 @@ def _failure(column: str | None, check: str, failed: Flags, shows: Sequence[str]
     return Failure(column, check, pl.Series(failed), tuple(shows))
 
 
-def _part(failure: Failure, first: int, rows: int) -> Failure:
+def piece_of(failure: Failure, first: int, rows: int) -> Failure:
+    """What was found over more rows, for some of them."""
     return replace(failure, failed=failure.failed.slice(first, rows))
 
 

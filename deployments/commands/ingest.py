@@ -8,6 +8,7 @@ import click
 
 from deployments.commands.common import command as make
 from deployments.commands.common import ready, show
+from deployments.commands.reasons import print_reasons
 
 if TYPE_CHECKING:
     from schemas.results import Delivery, IngestResult
@@ -47,6 +48,4 @@ def _print_audit(delivery: Delivery) -> None:
     audit = delivery.audit
     gone = f", {audit.redelivered:,} redelivered" if audit.redelivered else ""
     click.echo(f"  {audit.rows:,} rows = {audit.accepted:,} accepted + {audit.rejected:,} rejected{gone}")
-    for reason in audit.reasons[:10]:
-        where = f"{reason.column} " if reason.column else ""
-        click.echo(f"  {reason.rows:>8,} x {where}{reason.check}   e.g. {'; '.join(reason.examples[:3])}")
+    print_reasons(audit.reasons, audit.rows)
