@@ -47,10 +47,8 @@ class Tally:
         told = examples.head(LOOKED_AT)
         telling = told.filter(told.to_series(1).is_first_distinct()).head(EXAMPLES)
         several = pl.concat([telling, told.join(telling, on=ROW, how="anti", maintain_order="left")])
-        found = (
-            Example(row=row, value=value[:LONGEST], file=self.file) for row, value in several.head(EXAMPLES).iter_rows()
-        )
-        kept += list(found)[: EXAMPLES - len(kept)]
+        left = several.head(EXAMPLES - len(kept)).iter_rows()
+        kept += [Example(row=row, value=value[:LONGEST], file=self.file) for row, value in left]
 
     def reasons(self) -> tuple[Reason, ...]:
         """The checks that failed, the most frequent first."""

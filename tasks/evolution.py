@@ -11,6 +11,7 @@ import json
 import re
 from ast import literal_eval
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from schemas.contract import describe, version_of
@@ -51,19 +52,16 @@ def evolution(store: VersionStore, spec: Input, ref: str = MAIN, to: str | None 
     commit, old = recorded(store, spec.name, ref) if store.exists() else (None, None)
     if commit is None or old is None:
         why = "nothing was published yet" if commit is None else f"{commit.id[:12]} recorded no contract to compare with"
-        told = commit.metadata.get("contract_version") if commit else None
-        return Evolution(input=spec.name, status="unknown", why=why, old=told, new=version_of(new))
+        version = commit.metadata.get("contract_version") if commit else None
+        return Evolution(input=spec.name, status="unknown", why=why, old=version, new=version_of(new))
     changes = tuple(compare(old, new))
     narrows = sum(change.effect in ("narrows", "unclear") for change in changes)
-    status = "same" if not changes else "narrower" if narrows else "compatible"
-    why = {
-        "same": "it accepts the same rows",
-        "compatible": "every row that was accepted still is",
-        "narrower": f"{narrows} of {len(changes)} changes may reject what was accepted",
-    }[status]
-    return Evolution(
-        input=spec.name, status=status, why=why, old=version_of(old), new=version_of(new), commit=commit.id, changes=changes
-    )
+    made = partial(Evolution, input=spec.name, old=version_of(old), new=version_of(new), commit=commit.id, changes=changes)
+    if narrows:
+        return made(status="narrower", why=f"{narrows} of {len(changes)} changes may reject what was accepted")
+    if changes:
+        return made(status="compatible", why="every row that was accepted still is")
+    return made(status="same", why="it accepts the same rows")
 
 
 def recorded(store: VersionStore, input: str, ref: str = MAIN) -> tuple[Commit | None, Described | None]:
@@ -126,7 +124,7 @@ def _when(column: Described) -> str:
 def _retyped(name: str, old: str, new: str) -> Change:
     before, after = ENUM.fullmatch(old), ENUM.fullmatch(new)
     if before and after:
-        effect, what = _sets(*(literal_eval(found["categories"]) for found in (before, after)), "category")
+        effect, what = _sets(literal_eval(before["categories"]), literal_eval(after["categories"]), "category")
         return Change(effect=effect, column=name, what=what or "its categories have another order")
     effect = "widens" if new in WIDER_TYPES.get(old, ()) else "narrows"
     return Change(effect=effect, column=name, what=f"is {new}, was {old}")

@@ -9,7 +9,7 @@ from schemas.results import Delivery, Monitoring, Retraction, Scores, Sweep, Tra
 =======
 from schemas.results import Delivery, Monitoring, Scores, Training
 from schemas.verdicts import Reason
-
+from tasks.wording import in_words
 
 MOST, SHOWN = 10, 3  # reasons of an audit, and example rows of each
 
@@ -19,8 +19,9 @@ def reasons(found: Sequence[Reason], rows: int) -> list[tuple[str, str, str, str
     told = []
     for reason in found[:MOST]:
         share = f"{reason.rows / rows:.1%}" if rows else ""
-        examples = "\n".join(str(example).replace("\n", "\\n") for example in reason.examples[:SHOWN])
-        told.append((f"{reason.rows:,}", share, reason.column or "(row)", reason.check, examples))
+        chosen = sorted(reason.examples[:SHOWN], key=lambda example: (example.file or "", example.row))
+        examples = "\n".join(str(example).replace("\n", "\\n") for example in chosen)
+        told.append((f"{reason.rows:,}", share, reason.column or "(row)", in_words(reason.check), examples))
     return told
 >>>>>>> 82759be (Contracts evolve in the open: diff and check commands, examples with row numbers, a table of reasons)
 

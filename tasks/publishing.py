@@ -7,7 +7,6 @@ Every step looks before it acts: a source that is published is found by its hash
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path

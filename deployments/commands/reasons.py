@@ -33,7 +33,9 @@ def print_reasons(reasons: Sequence[Reason], rows: int) -> None:
     for reason in pages.reasons(reasons, rows):
         table.add_row(*(Text(_printable(cell)) for cell in reason))
     console = Console()
-    console.print(table, width=None if console.is_terminal else PIPED)
+    if not console.is_terminal:
+        console = Console(width=PIPED)
+    console.print(table)
     if (left := len(reasons) - pages.MOST) > 0:
         click.echo(f"  and {left} more checks; every rejected row is kept with all checks that it fails")
 

@@ -178,7 +178,7 @@ def test_every_failed_check_is_told_with_its_value(tmp_path: Path) -> None:
         "side: isin(('buy', 'sell')) fails for gift"
     )
     reason = done.verdict.reasons[0]
-    assert (reason.column, reason.rows, str(reason.examples[0])) == ("id", 1, "row 4: -7")
+    assert (reason.column, reason.rows, str(reason.examples[0])) == ("id", 1, "row 7: -7")
     assert done.verdict.why == "6 of 7 rows accepted, 1 rejected"
 
 
