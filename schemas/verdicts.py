@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import PurePath
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -22,7 +23,11 @@ class Example(Value):
     file: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.file} row {self.row}: {self.value}" if self.file else f"row {self.row}: {self.value}"
+        told = f"row {self.row}: {self.value}"
+        if self.file is None:
+            return told
+        path = PurePath(self.file)  # named by a hash: its beginning tells it apart
+        return f"{path.parent.name}/{path.name[:12]} {told}"
 
 
 class Reason(Value):

@@ -24,6 +24,7 @@ from tasks.audit_reasons import Failure, Tally, explain
 from tasks.compilation import Compiled, check_types, compile_contract, guarded, run_opaque
 from tasks.ingestion import Parsed
 from tasks.parsing.conversion import ROW, UNTYPED, UNTYPED_DTYPE
+from tasks.wording import in_words
 
 PARTITION_NAME = r"^[A-Za-z0-9][A-Za-z0-9._=+-]{0,100}$"
 ELSEWHERE = "unknown"
@@ -232,7 +233,7 @@ def _verdict(spec: Input, rows: int, accepted: int, rejected: int, dropped: int,
         counted = "the source holds no rows"
     elif not publishable:
         most = reasons[0]
-        most_often = f"{most.column}: {most.check}" if most.column else most.check
+        most_often = f"{most.column}: {in_words(most.check)}" if most.column else in_words(most.check)
         counted += f": more than the share of {spec.max_rejected_share:.2%} that may be; most often {most_often}"
     return AuditVerdict(
         input=spec.name,

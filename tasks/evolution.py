@@ -114,7 +114,8 @@ def _column(name: str, old: Described, new: Described) -> Iterator[Change]:
             yield Change(effect=effect, column=name, what=on if new[word] else off)
     if old["known"] != new["known"]:
         yield Change(effect="neutral", column=name, what=f"is known {_when(new)}, not {_when(old)}")
-    yield from _checks(name, old["checks"], new["checks"])
+    implied = () if "Float" in old["dtype"] else ("finite", "no_nan")  # a number that became a float
+    yield from _checks(name, old["checks"], [demand for demand in new["checks"] if demand["name"] not in implied])
 
 
 def _when(column: Described) -> str:
