@@ -32,7 +32,7 @@ def lifecycle(
 
     Args:
         use_case: Short name of a registered use case, e.g. flights.
-        source: A path or a glob; Parquet, CSV or JSON Lines, plain or compressed.
+        source: A path or a glob; Parquet, CSV or JSON Lines, plain or compressed; or a query <name>.sql.
         input: Which input the source delivers; told by the file's folder or name where it is left out.
         train_by: call trains in this process; event asks for it by penstock.retrain.requested.
     """
