@@ -166,7 +166,8 @@ def _audit_piece(
     good = _passing(data, compiled, failures) & (rows[UNTYPED].list.len() == 0)
     again = whole.known & good
     good &= ~again
-    accepted.add(data.filter(good).with_columns(names.filter(good).alias(PARTITION)))
+    parted = data.with_columns(names.alias(PARTITION))
+    accepted.add(parted if good.all() else parted.filter(good))
     if spec.on_redelivery == "keep_first":
         bad, dropped = ~(good | again), int(again.sum())
     else:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-<<<<<<< HEAD
 from schemas.results import Delivery, Monitoring, Retraction, Scores, Sweep, Training
-=======
-from schemas.results import Delivery, Monitoring, Scores, Training
 from schemas.verdicts import Reason
 from tasks.wording import in_words
 
@@ -23,7 +20,6 @@ def reasons(found: Sequence[Reason], rows: int) -> list[tuple[str, str, str, str
         examples = "\n".join(str(example).replace("\n", "\\n") for example in chosen)
         told.append((f"{reason.rows:,}", share, reason.column or "(row)", in_words(reason.check), examples))
     return told
->>>>>>> 82759be (Contracts evolve in the open: diff and check commands, examples with row numbers, a table of reasons)
 
 
 def audit_page(delivery: Delivery) -> str:
