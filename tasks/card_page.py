@@ -20,8 +20,8 @@ body { margin: 0 auto; padding: 2rem 1rem 4rem; max-width: 56rem; color: var(--i
 h1 { margin: 0; font-size: 1.9rem } h2 { margin: 2.2rem 0 .4rem; font-size: 1.15rem; border-bottom: 2px solid var(--blue) }
 .lead { color: var(--dim); font-size: 1.05rem } p { margin: .4rem 0 }
 .scroll { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-th, td { padding: .25rem 1rem .25rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line);
-  overflow-wrap: anywhere } th { color: var(--dim); font-weight: 600 }
+th, td { padding: .25rem 1rem .25rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line) }
+th { color: var(--dim); font-weight: 600; white-space: nowrap } td:last-child { overflow-wrap: anywhere }
 .bar { width: 14rem } .bar i { display: block; height: .8rem; background: var(--blue); border-radius: 2px }
 .passed { color: var(--green) } .failed { color: var(--red); font-weight: 600 }
 svg text { fill: var(--dim); font-size: 12px } svg { background: var(--wash); border-radius: 4px }

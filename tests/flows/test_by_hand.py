@@ -203,26 +203,6 @@ def test_the_commands_and_their_exit_codes(lived: Lived) -> None:
     assert all(word in listed for word in ("v4 champion", "History:", "rollback", "override", "it is better", "freeze"))
 
 
-WRONG = [
-    ("promote", NAME),
-    ("promote", NAME, "0"),
-    ("promote", NAME, "1", "--override", " "),
-    ("rollback", NAME),
-    ("freeze", NAME),
-    ("freeze", NAME, "--reason", " "),
-    ("models", NAME, "--at", "soon"),
-    ("models", NAME, "--html", "x.html"),
-    ("models", NAME, "--verify", "--card", "1"),
-]
-
-
-@pytest.mark.parametrize("arguments", WRONG)
-def test_wrong_usage_is_code_2(lived: Lived, arguments: tuple[str, ...]) -> None:
-    done = run(lived, *arguments)
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-
-
 def test_who_was_champion_when(lived: Lived) -> None:
     first, second = [link.entry.when for link in history.chain(lived.log)][:2]
     told = [
