@@ -9,7 +9,7 @@ import pytest
 from tasks import history, moves
 from tasks.registry import By, open_registry
 from tasks.versions import open_store
-from tests.faults.children import killed, run, said
+from tests.faults.children import killed, run, said, together
 from tests.registry_kit import candidate, verdict
 
 NAME = "flights"
@@ -93,3 +93,34 @@ def test_a_freeze_that_is_killed_holds_once(tmp_path: Path, point: str) -> None:
     said(run(MOVE, *urls, "freeze"))
     said(run(MOVE, *urls, "promote"))
     agreed(urls, ["promoted", "freeze"], champion=1)
+
+
+RACE = """
+import sys
+from schemas.errors import StaleCheck
+from tasks import moves
+from tasks.registry import By, open_registry
+from tasks.versions import open_store
+from tests.registry_kit import candidate, verdict
+registry, log = open_registry(sys.argv[1]), open_store(sys.argv[2])
+expected, until = registry.champion("flights"), f"2013-0{sys.argv[3]}-01T00:00:00+00:00"
+ref = registry.record(candidate("flights", int(sys.argv[3]), until=until))
+print("ready", flush=True)
+input()
+try:
+    print(moves.promoted(registry, log, ref, verdict(), expected=expected, by=By(sys.argv[3])).status)
+except StaleCheck:  # gate again, against the one that was faster
+    print(moves.promoted(registry, log, ref, verdict(), expected=registry.champion("flights"), by=By(sys.argv[3])).status)
+"""
+
+
+def test_two_trainings_race_and_the_older_data_lose(tmp_path: Path) -> None:
+    urls = urls_at(tmp_path)
+    older, newer = [said(done).splitlines()[-1] for done in together(RACE, [[*urls, "4"], [*urls, "5"]])]
+    assert newer == "promoted"
+    registry, log = open_registry(urls[0]), open_store(urls[1])
+    champion = registry.champion(NAME)
+    assert champion
+    assert registry.document(champion, "manifest")["fitted_until"].startswith("2013-05")
+    moved = [entry.who for entry, _ in history.chain(log)]
+    assert moved == ["the first", *(["4"] if older == "promoted" else []), "5"]
