@@ -47,6 +47,11 @@ def train(
     """
     case = catalog.begin(use_case)
     settings = in_force()
+    held = catalog.held_back(use_case, settings.registry_url, settings.store_url(f"{case.name}-log"))
+    if held:
+        result = TrainResult(use_case=use_case, status="skipped", why=held)
+        catalog.tell_training(case, result)
+        return result
     data = catalog.data_at(settings.store_url(case.name), commit)
     try:
         result = _train(use_case, case, data, settings, device or settings.device)
@@ -74,7 +79,9 @@ def _conclude(use_case: str, case: UseCase, challenged: Challenge, settings: Set
         if case.gate.refit and case.time is not None:
             shipped = catalog.refit(use_case, challenged, registry, device)
         catalog.try_out(use_case, shipped, registry)
-    outcome = catalog.promote(shipped, challenged, registry)
+    challenged, person = catalog.approved(case, challenged, shipped)
+    log = settings.store_url(f"{case.name}-log")
+    outcome = catalog.promote(use_case, shipped, challenged, registry, log, catalog.who(person))
     return TrainResult(
         use_case=use_case,
         status=outcome.status,

@@ -12,13 +12,13 @@ import polars as pl
 
 from schemas.errors import NotEnoughEvidence
 from schemas.refs import DataRef, ModelRef
-from schemas.results import Challenge, Outcome, TrainingStatus
+from schemas.results import Challenge, Outcome
 from schemas.usecase import UseCase, resolve
 from schemas.verdicts import Evaluation
-from tasks import evaluation, features, frames, gating, references, scoring, training
+from tasks import cards, evaluation, features, frames, gating, moves, references, scoring, training
 from tasks import trial as trials
 from tasks.moments import moment
-from tasks.registry import CHALLENGER, CHAMPION, Candidate, ModelRegistry, open_registry
+from tasks.registry import CHALLENGER, By, Candidate, ModelRegistry, open_registry
 from tasks.versions import open_store
 
 FORMAT = 1
@@ -47,7 +47,8 @@ def challenge(use_case: str, data: DataRef, registry_url: str, device: training.
     scores = scoring.predict(case, scoring.booster(fitted.model), parts.holdout)
     evaluated = evaluation.evaluate(case, sha256(fitted.model), data.commit, parts.holdout, scores)
     seen = pl.concat([parts.train, parts.stopping])
-    model = record(registry, data, candidate(case, data, fitted, seen, evaluated))
+    shown = cards.evidence(case, parts.holdout, scores)
+    model = record(registry, data, candidate(case, data, fitted, seen, evaluated, shown))
     verdict = gating.gate(
         case,
         parts.holdout,
@@ -69,7 +70,8 @@ def refit(use_case: str, challenged: Challenge, registry_url: str, device: train
     rounds = registry.document(challenged.model, "manifest")["rounds"]
     fitted = training.refit(case, rows, rounds, device=device)
     evaluated = challenged.evaluation.model_copy(update={"model_sha256": sha256(fitted.model)})
-    made = candidate(case, challenged.data, fitted, rows, evaluated, recipe_of=challenged.model)
+    shown = registry.document(challenged.model, "evidence")
+    made = candidate(case, challenged.data, fitted, rows, evaluated, shown, recipe_of=challenged.model)
     return record(registry, challenged.data, made)
 
 
@@ -98,20 +100,21 @@ def settled(use_case: str, data: DataRef, registry_url: str) -> Outcome | None:
     return None
 
 
-def promote(model: ModelRef, challenged: Challenge, registry_url: str) -> Outcome:
-    """Move the champion's alias if the verdict says so, and keep the verdict with the version either way.
+def promote(use_case: str, model: ModelRef, challenged: Challenge, registry_url: str, log_url: str, who: str) -> Outcome:
+    """Move the champion's alias if the verdict says so, write that down, and keep verdict and card with the version.
 
     Raises StaleCheck where another champion came in between.
     """
-    registry = open_registry(registry_url)
-    moved = registry.promote(model, challenged.verdict, expected=challenged.champion)
+    case, registry = resolve(use_case), open_registry(registry_url)
+    outcome = moves.promoted(
+        registry, open_store(log_url), model, challenged.verdict, expected=challenged.champion, by=By(who)
+    )
+    if outcome.status == "skipped":
+        return outcome
     if model != challenged.model:
         registry.stand_in(challenged.model, challenged.verdict, by=model)
-    if moved:
-        return Outcome(status="promoted", why=challenged.verdict.why, model=model)
-    tags = registry.tags(model)
-    status: TrainingStatus = "already done" if tags.get(STATE) == CHAMPION else "refused"
-    return Outcome(status=status, why=tags.get(WHY, challenged.verdict.why), model=model)
+    cards.attached(case, registry, model)
+    return outcome
 
 
 def newest(case: UseCase, rows: pl.DataFrame, after: datetime | None) -> datetime | None:
@@ -138,6 +141,7 @@ def candidate(
     fitted: training.Fitted,
     rows: pl.DataFrame,
     evaluated: Evaluation,
+    evidence: Mapping[str, Any] | None = None,
     recipe_of: ModelRef | None = None,
 ) -> Candidate:
     """A fitted model with its manifest, golden rows, reference and tags, ready to be recorded."""
@@ -156,6 +160,7 @@ def candidate(
         documents={
             "reference": references.reference(case, rows, rows["_target"], scores),
             "importances": {"format_version": FORMAT, "gain": fitted.importances},
+            **({"evidence": evidence} if evidence else {}),
         },
         input_dtypes={name: str(dtype.base_type()) for name, dtype in dtypes.items()},
         categories={name: list(dtype.categories) for name, dtype in dtypes.items() if isinstance(dtype, pl.Enum)},

@@ -115,6 +115,34 @@ class MlflowStore:
         """Remove an alias."""
         self.tried(f"drop the {alias} of {name}", lambda client: client.delete_registered_model_alias(name, alias))
 
+    def kept(self, name: str, key: str) -> str:
+        """A tag of the model itself, whatever its versions; '' where there is none."""
+        if not self.at.there:
+            return ""
+        try:
+            return str(self.tried(f"look up {name}", lambda client: client.get_registered_model(name)).tags.get(key, ""))
+        except NotFound:
+            return ""
+
+    def keep(self, name: str, key: str, value: str) -> None:
+        """Set a tag of the model itself. Raises NotFound where no version was ever registered."""
+        self.tried(f"tag {name}", lambda client: client.set_registered_model_tag(name, key, value))
+
+    def describe(self, name: str, version: int, text: str) -> None:
+        """Set a version's description, Markdown that MLflow's pages show."""
+        self.tried(f"describe {name} {version}", lambda client: client.update_model_version(name, str(version), text))
+
+    def page(self, run_id: str, path: str) -> str:
+        """Where MLflow's pages show an artifact of a run's model, relative to the server's root."""
+
+        def effect(client: MlflowClient) -> str:
+            run = client.get_run(run_id)
+            outputs = run.outputs.model_outputs if run.outputs else []
+            model = f"models/{outputs[0].model_id}" if outputs else f"runs/{run_id}"
+            return f"#/experiments/{run.info.experiment_id}/{model}/artifacts/{path}"
+
+        return self.tried(f"look up run {run_id}", effect)
+
     def tag(self, name: str, version: int, tags: Mapping[str, str]) -> None:
         """Set tags of a version."""
 
