@@ -18,7 +18,7 @@ from schemas.usecase import UseCase
 from schemas.verdicts import Evaluation
 from tasks.features import BLOCK, TARGET, feature_names
 from tasks.moments import moment
-from tasks.training import numeric_target
+from tasks.matrices import numeric_target
 
 HIGHER_IS_BETTER = frozenset({"auc", "accuracy", "r2"})
 BINS = 10

@@ -14,7 +14,7 @@ from schemas.errors import IntegrityError, UsageError
 from schemas.refs import DataRef, ModelRef
 from schemas.usecase import UseCase
 from tasks.features import feature_names, identity, key_text
-from tasks.training import load_xgboost
+from tasks.matrices import load_xgboost
 
 if TYPE_CHECKING:
     import xgboost

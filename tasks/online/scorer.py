@@ -23,7 +23,7 @@ from tasks.online.lookups import Tables
 from tasks.online.predicting import Predictor
 from tasks.online.reading import Reader, Values, predictable
 from tasks.online.vocabulary import Declined, NotInVocabulary, bits, physical, restored
-from tasks.training import load_xgboost
+from tasks.matrices import load_xgboost
 
 
 @dataclass(frozen=True)

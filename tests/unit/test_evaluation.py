@@ -7,7 +7,8 @@ from sklearn import metrics as sk
 
 from tasks.evaluation import baseline_scores, block_metric, calibration_error, evaluate, with_scores
 from tasks.features import TARGET
-from tasks.training import numeric_target, split_by_time
+from tasks.matrices import numeric_target
+from tasks.splitting import split_by_time
 from tests.modelling_kit import case, frame, turned
 
 KINDS = ("binary", "multiclass", "regression")

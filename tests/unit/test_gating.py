@@ -12,7 +12,9 @@ from tasks.evaluation import baseline_scores
 from tasks.features import BLOCK, TARGET
 from tasks.gating import block_interval, gate
 from tasks.scoring import booster, predict
-from tasks.training import fit, numeric_target, split_by_time
+from tasks.matrices import numeric_target
+from tasks.splitting import split_by_time
+from tasks.training import fit
 from tests.modelling_kit import case, frame, turned
 
 KINDS = ("binary", "multiclass", "regression")
