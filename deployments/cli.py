@@ -20,6 +20,7 @@ COMMANDS = (
     "serve",
     "trace",
     "models",
+    "reproduce",
     "lake",
     "sweep",
     "doctor",

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from schemas.usecase import UseCase
+from schemas.verdicts import Kind
 from tasks.features import TARGET, canonical, even, feature_names
 from tasks.spilling import Rows, Spilled
 
@@ -52,9 +53,9 @@ def matrix(use_case: UseCase, rows: Rows, *, ref: Any = None) -> xgboost.Quantil
     return made
 
 
-def numeric_target(use_case: UseCase, target: pl.Series) -> np.ndarray:
+def numeric_target(kind: Kind, target: pl.Series) -> np.ndarray:
     """The outcomes as float64, shape (n,): 0 or 1, the class's position, or the value. Null becomes NaN."""
-    physical = target.to_physical() if use_case.target.kind == "multiclass" else target
+    physical = target.to_physical() if kind == "multiclass" else target
     return physical.cast(pl.Float64).to_numpy()
 
 
@@ -69,7 +70,7 @@ def _iterator(use_case: UseCase, frames: Callable[[], Iterator[pl.DataFrame]], c
             batch = next(self.batches, None)
             if batch is None:
                 return False
-            input_data(data=batch.select(names), label=numeric_target(use_case, batch[TARGET]))
+            input_data(data=batch.select(names), label=numeric_target(use_case.target.kind, batch[TARGET]))
             return True
 
         def reset(self) -> None:

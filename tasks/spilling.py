@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def spill(case: UseCase, data: DataRef, folder: Path, *, after: datetime | None 
     files = tuple(_write(case, data, folder))
     if not files:
         return None
-    known = pl.scan_parquet(files)
+    known = pl.scan_parquet(list(files))
     stopping, holdout = cuts(case, known, after)
     frames = [features.canonical(case, known.filter(condition)) for condition in (stopping, holdout)]
     return SpilledParts(
@@ -91,9 +92,10 @@ def spill(case: UseCase, data: DataRef, folder: Path, *, after: datetime | None 
 
 
 def _spilled(name: str, files: tuple[Path, ...], keep: pl.Expr) -> Spilled:
-    kept = pl.scan_parquet(files).filter(keep)
-    height, outcomes = kept.select(pl.len(), pl.col(TARGET).n_unique().alias("outcomes")).collect().row(0)
-    return Spilled(name, files, keep, height, outcomes, pl.read_parquet_schema(files[0]))
+    counts = [pl.scan_parquet(file).filter(keep).select(pl.len()).collect().item() for file in files]
+    kept = tuple(file for file, count in zip(files, counts, strict=True) if count)
+    outcomes = pl.scan_parquet(list(files)).filter(keep).select(pl.col(TARGET).unique().len()).collect().item()
+    return Spilled(name, kept, keep, sum(counts), outcomes, pl.read_parquet_schema(files[0]))
 
 
 def _write(case: UseCase, data: DataRef, folder: Path) -> Iterator[Path]:
@@ -134,6 +136,6 @@ def _bounds(case: UseCase, store: VersionStore, data: DataRef, column: str) -> l
 def _ranges(column: str, bounds: Iterable[Any]) -> Iterator[pl.Expr]:
     """Conditions on the column, each range from its bound on up to the next."""
     edges = [None, *bounds, None]
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         above = pl.lit(True) if low is None else pl.col(column) >= low
         yield above if high is None else above & (pl.col(column) < high)

@@ -1,4 +1,4 @@
-"""Cutting labelled rows by time into [ train | stopping | holdout ]: rules that hold for a frame and for a commit's files."""
+"""Cutting labelled rows by time into [ train | stopping | holdout ]: the same for a frame and for a commit's files."""
 
 from __future__ import annotations
 

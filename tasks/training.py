@@ -10,12 +10,13 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from schemas.errors import NotEnoughEvidence, UsageError
+from schemas.fitting import Device
 from schemas.usecase import UseCase
 from tasks.calibration import Sigmoid, calibrated, sigmoid
 from tasks.features import TARGET, feature_names
@@ -25,7 +26,6 @@ from tasks.spilling import Rows
 if TYPE_CHECKING:
     import xgboost
 
-Device = Literal["cpu", "cuda"]
 SMALL = 1_000_000  # values: below, threads cost more than they bring
 OBJECTIVES = {
     "binary": {"objective": "binary:logistic", "eval_metric": "logloss"},
@@ -82,7 +82,7 @@ def concluded(use_case: UseCase, booster: xgboost.Booster, stopping: pl.DataFram
     """What early stopping found: the best rounds alone, calibrated on the rows that stopped it, where the use case asks."""
     best = booster.best_iteration + 1
     plain = _cut(booster, best)
-    return _fitted(use_case, plain, best, _coefficients(use_case, plain, stopping))
+    return finished(use_case, plain, best, _coefficients(use_case, plain, stopping))
 
 
 def refit(
@@ -100,7 +100,7 @@ def refit(
     check_rows(use_case, train=known)
     with params_refused(use_case):
         booster = xgb.train(parameters(use_case, device, threads, known.height), matrix(use_case, known), rounds)
-    return _fitted(use_case, booster, rounds, calibration)
+    return finished(use_case, booster, rounds, calibration)
 
 
 def _coefficients(use_case: UseCase, booster: xgboost.Booster, stopping: pl.DataFrame) -> Sigmoid | None:
@@ -110,7 +110,7 @@ def _coefficients(use_case: UseCase, booster: xgboost.Booster, stopping: pl.Data
         raise UsageError(f"cannot fit {use_case.name!r}: calibration is for classes; set it to 'none' for a regression")
     booster.set_param({"nthread": 1})
     margins = booster.inplace_predict(stopping.select(feature_names(use_case)), predict_type="margin")
-    return sigmoid(use_case, margins.astype(np.float64), numeric_target(use_case, stopping[TARGET]))
+    return sigmoid(use_case, margins.astype(np.float64), numeric_target(use_case.target.kind, stopping[TARGET]))
 
 
 def check_rows(use_case: UseCase, **parts: Rows) -> None:
@@ -170,7 +170,8 @@ def _cut(booster: xgboost.Booster, rounds: int) -> xgboost.Booster:
     return cut
 
 
-def _fitted(use_case: UseCase, booster: xgboost.Booster, rounds: int, coefficients: Sigmoid | None) -> Fitted:
+def finished(use_case: UseCase, booster: xgboost.Booster, rounds: int, coefficients: Sigmoid | None) -> Fitted:
+    """The booster's bytes, calibrated where there are coefficients, and what its features gained."""
     gains: Any = booster.get_score(importance_type="total_gain")
     total = sum(gains.values()) or 1.0
     shares = {name: float(gains.get(name, 0.0)) / total for name in feature_names(use_case)}

@@ -106,6 +106,20 @@ class ModelRegistry(Protocol):
         """
         ...
 
+    def begin_study(self, name: str, study: str, params: Mapping[str, Any]) -> str:
+        """The id of the run that a search's trials lie under; a study is one run, however often it is begun."""
+        ...
+
+    def record_trial(
+        self, parent: str, number: int, params: Mapping[str, Any], metrics: Mapping[str, float], *, pruned: bool
+    ) -> str:
+        """The id of a trial's run, a child of the study's; a trial is recorded once. Called from any thread."""
+        ...
+
+    def end_study(self, parent: str, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        """Keep the best trial's parameters and metrics with the study's run, and finish it."""
+        ...
+
     def stand_in(self, ref: ModelRef, verdict: GateVerdict, *, by: ModelRef) -> None:
         """Keep the verdict with a gated challenger whose refit ships in its place; the challenger alias goes."""
         ...

@@ -11,8 +11,8 @@ import pytest
 from tasks.evaluation import baseline_scores
 from tasks.features import BLOCK, TARGET
 from tasks.gating import block_interval, gate
-from tasks.scoring import booster, predict
 from tasks.matrices import numeric_target
+from tasks.scoring import booster, predict
 from tasks.splitting import split_by_time
 from tasks.training import fit
 from tests.modelling_kit import case, frame, turned
@@ -197,7 +197,7 @@ def test_many_blocks_take_no_bootstrap():
 
 def test_of_swapped_models_at_most_one_is_superior():
     made = case(rule="superiority")
-    y = numeric_target(case(), parts().holdout[TARGET])
+    y = numeric_target(case().target.kind, parts().holdout[TARGET])
     rng = np.random.default_rng(2)
     for _ in range(20):
         one, two = [np.clip(0.25 + 0.4 * y + rng.normal(scale=s, size=y.size), 0.02, 0.98) for s in rng.uniform(0.1, 0.3, 2)]
