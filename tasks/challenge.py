@@ -15,7 +15,8 @@ from schemas.refs import DataRef, ModelRef
 from schemas.results import Challenge, Outcome, TrainingStatus
 from schemas.usecase import UseCase, resolve
 from schemas.verdicts import Evaluation
-from tasks import engines, evaluation, explaining, features, gating, manifests, references, scoring, search, training
+from tasks import engines, evaluation, explaining, features, gating, manifests, references, scoring, training
+from tasks import search as searching
 from tasks import trial as trials
 from tasks.registry import CHALLENGER, CHAMPION, Candidate, ModelRegistry, open_registry
 from tasks.versions import open_store
@@ -32,8 +33,8 @@ def champion(name: str, registry_url: str) -> ModelRef | None:
 def challenge(use_case: str, data: DataRef, registry_url: str, plan: Plan) -> Challenge:
     """Fit a challenger on a commit, evaluate and gate it on the newest labelled window, and record it.
 
-    Where the plan has trials, a search for parameters comes first. Raises NotEnoughEvidence where there are too few labelled rows, or
-    rows of one class only.
+    Where the plan has trials, a search for parameters comes first. Raises NotEnoughEvidence where there are too few
+    labelled rows, or rows of one class only.
     """
     case = resolve(use_case)
     registry = open_registry(registry_url)
@@ -43,7 +44,7 @@ def challenge(use_case: str, data: DataRef, registry_url: str, plan: Plan) -> Ch
         if parts.holdout.is_empty():
             newer = f"newer than {after:%Y-%m-%d %H:%M}, up to when the champion was fitted" if after else "at all"
             raise NotEnoughEvidence(f"{case.name}: there are no labelled rows {newer}; publish rows and labels first")
-        tuned, found = search.tune(case, parts, data, registry, plan) if plan.trials else (case, None)
+        tuned, found = searching.tune(case, parts, data, registry, plan) if plan.trials else (case, None)
         fitted = engines.fit(tuned, parts, plan.engine, plan.device)
         scores = scoring.predict(case, scoring.booster(fitted.model), parts.holdout)
         evaluated = evaluation.evaluate(case, sha256(fitted.model), data.commit, parts.holdout, scores)

@@ -43,13 +43,13 @@ def matrix(use_case: UseCase, rows: Rows, *, ref: Any = None) -> xgboost.Quantil
     """The features and outcomes of rows that have one, in canonical order; `ref` lends its bins."""
     xgb = load_xgboost()
     options = {"enable_categorical": True, "max_bin": use_case.training.params.get("max_bin"), "ref": ref}
+    made: xgboost.QuantileDMatrix
     if isinstance(rows, Spilled):
-        made: xgboost.QuantileDMatrix = xgb.ExtMemQuantileDMatrix(
-            _iterator(use_case, rows.frames, cache=str(rows.folder / f"cache-{rows.name}")), **options
-        )
-        return made
-    ordered = canonical(use_case, rows)
-    made = xgb.QuantileDMatrix(_iterator(use_case, lambda: iter([ordered])), **options)
+        cache = str(rows.folder / f"cache-{rows.name}")
+        made = xgb.ExtMemQuantileDMatrix(_iterator(use_case, rows.frames, cache), **options)
+    else:
+        ordered = canonical(use_case, rows)
+        made = xgb.QuantileDMatrix(_iterator(use_case, lambda: iter([ordered])), **options)
     return made
 
 
