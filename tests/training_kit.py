@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -36,13 +37,17 @@ def publish(settings: Settings, span: str, folder: Path, name: str = NAME, order
     use_case = resolve(name)
     url = settings.store_url(use_case.name)
     deliveries = [(i.name, part) for i, table in zip(use_case.inputs, tables(), strict=True) for part in _files(table, span)]
-    for input, rows in deliveries if order is None else reversed(deliveries):
+    for name_of_input, rows in deliveries if order is None else reversed(deliveries):
+        if rows.is_empty():
+            continue
         frame = rows if order is None else shuffled(rows, order)
-        source = ingestion.fingerprint(ingestion.frame_source(frame, folder, f"{input}-{len(list(folder.glob('*')))}"))
-        delivery.already_published(url, input, source.sha256)
-        staged = delivery.audit_on_branch(name, input, source, url, "", LIMITS)
+        source = ingestion.fingerprint(
+            ingestion.frame_source(frame, folder, f"{name_of_input}-{len(list(folder.glob('*')))}")
+        )
+        delivery.already_published(url, name_of_input, source.sha256)
+        staged = delivery.audit_on_branch(name, name_of_input, source, url, "", LIMITS)
         assert staged.verdict.publishable, staged.verdict
-        delivery.publish(name, input, source, staged, url)
+        delivery.publish(name, name_of_input, source, staged, url)
     return DataRef(store=url, commit=open_store(url).head())
 
 
@@ -51,7 +56,7 @@ def _files(table: pl.DataFrame, span: str) -> list[pl.DataFrame]:
     time = pl.col("at" if "at" in table.columns else "day")
     bounds = [first, first + (last - first) / 2, last]
     bounds = bounds if "at" in table.columns else [moment.date() for moment in bounds]  # type: ignore[misc]
-    return [table.filter((time >= low) & (time < high)) for low, high in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [table.filter((time >= low) & (time < high)) for low, high in pairwise(bounds)]
 
 
 def train(settings: Settings, data: DataRef, name: str = NAME, **plan: object) -> tuple[Challenge, ModelRef]:

@@ -176,9 +176,7 @@ def _false_promotions(case: UseCase, bar: float, blocks: int, rng: np.random.Gen
     print(f"  families whose lower bound is above alpha: {len(above)} of {len(families)} {above or ''}")
 
 
-def _rule_alone(
-    at: World, scores: np.ndarray, bar: float, blocks: int, alpha: float, rng: np.random.Generator
-) -> int:
+def _rule_alone(at: World, scores: np.ndarray, bar: float, blocks: int, alpha: float, rng: np.random.Generator) -> int:
     weights, gains = at.gains(scores)
     drawn = rng.integers(0, gains.size, (PER_FAMILY, blocks))
     return sum(block_interval(weights[d], gains[d], alpha, seed)[0] > bar for seed, d in enumerate(drawn))
@@ -194,24 +192,27 @@ def _power(rng: np.random.Generator) -> None:
             at, bend = next(sources)
             scores = planted(at, bend, step) if step <= at.truth(at.challenger) else None
         found[step].append(decide(case, at, scores, rng.integers(0, len(at.days), 14), seed).promoted)
-    print(f"power, {PLANTED} planted challengers, 14 days, non-inferiority with margin {MARGIN}: true gain and share promoted")
+    print(
+        f"power, {PLANTED} planted challengers, 14 days, non-inferiority with margin {MARGIN}: true gain and share promoted"
+    )
     print("  " + ", ".join(f"{step:+.3f} {np.mean(each):.2f} of {len(each)}" for step, each in found.items()))
     worse = sum(sum(each) for step, each in found.items() if step < -3 * MARGIN - 1e-9)
     print(f"  worse by more than three margins and promoted: {worse}")
 
 
-def _flipped_and_swapped(rng: np.random.Generator) -> None:
+def _flipped_and_swapped(rng: np.random.Generator, runs: int = 60) -> None:
     superior = replace(FLIGHTS, gate=replace(FLIGHTS.gate, rule="superiority"))
     flipped, both = 0, 0
-    for seed in range(60):
-        at = world(*CHAMPIONS[seed % len(CHAMPIONS)], old_challenges=False)
-        kept = _labelled().select(~_until(m := CHAMPIONS[seed % len(CHAMPIONS)][0]) & _until(m + 3)).to_series().to_numpy()
+    for seed, (month, apart) in enumerate(islice(cycle(CHAMPIONS), runs)):
+        at = world(month, apart, old_challenges=False)
+        kept = _labelled().select(~_until(month) & _until(month + 3)).to_series().to_numpy()
         days = rng.integers(0, len(at.days), 14)
-        wrong = _scores(m, flipped=True)[kept]
+        wrong = _scores(month, flipped=True)[kept]
         flipped += any(decide(case, at, wrong, days, seed).promoted for case in (FLIGHTS, superior))
         back = replace(at, champion=at.challenger, challenger=at.champion)
-        both += decide(superior, at, at.challenger, days, seed).promoted and decide(superior, back, at.champion, days, seed).promoted
-    print(f"trained on flipped labels and promoted: {flipped} of 60; swapped pairs with both directions promoted: {both} of 60")
+        both += all(decide(superior, each, each.challenger, days, seed).promoted for each in (at, back))
+    print(f"trained on flipped labels and promoted: {flipped} of {runs}")
+    print(f"swapped pairs of which both directions were promoted under superiority: {both} of {runs}")
 
 
 def _rare(rng: np.random.Generator) -> None:

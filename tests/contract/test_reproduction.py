@@ -52,7 +52,12 @@ def test_gated_and_refitted_versions_are_identical_in_a_new_process_whatever_its
         told = ["reproduce", NAME, "all", "--json", "--threads", str(threads)]
         command = [sys.executable, "-c", "from deployments.cli import main; main()", *told]
         run = subprocess.run(
-            command, cwd=ROOT, env={**environment, "POLARS_MAX_THREADS": str(polars)}, capture_output=True, text=True, timeout=280
+            command,
+            cwd=ROOT,
+            env={**environment, "POLARS_MAX_THREADS": str(polars)},
+            capture_output=True,
+            text=True,
+            timeout=280,
         )
         assert run.returncode == 0, run.stderr
         told = json.loads(run.stdout)

@@ -135,7 +135,7 @@ def test_a_metric_of_another_kind_refuses():
     ],
 )
 def test_each_condition_can_refuse_alone(policy, check):
-    verdict = judge(scores(), 0.5 * scores() + 0.1, made=case(**policy))
+    verdict = judge(scores(), 0.5 * scores() + 0.1, made=case(**{"margin": 0.05, **policy}))
     assert failed(verdict) == [check]
     assert not verdict.promoted
     assert verdict.why.endswith(next(c.detail for c in verdict.checks if c.name == check))
