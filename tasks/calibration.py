@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,6 @@ import numpy as np
 from schemas.usecase import UseCase
 from tasks.matrices import load_xgboost
 
-STEPS = 100
 DIGITS = 6
 
 Sigmoid = tuple[float, float]
@@ -58,35 +58,38 @@ def _scale(tree: dict[str, Any], slope: float) -> None:
 
 
 def _platt(margins: np.ndarray, y: np.ndarray) -> Sigmoid:
-    """Newton's method on the log loss, with Platt's smoothed outcomes, which keep one-sided evidence finite."""
+    """The least log loss, with Platt's smoothed outcomes, which keep one-sided evidence finite."""
+    from scipy.special import expit  # type: ignore[import-untyped]
+
     positive = float(y.sum())
     wanted = np.where(y > 0, (positive + 1) / (positive + 2), 1 / (y.size - positive + 2))
-    slope, intercept = 1.0, 0.0
-    for _ in range(STEPS):
-        p = 1 / (1 + np.exp(-(slope * margins + intercept)))
-        error, weight = p - wanted, p * (1 - p) + 1e-12
-        gradient = np.array([(error * margins).sum(), error.sum()])
-        cross = (weight * margins).sum()
-        curvature = np.array([[(weight * margins**2).sum(), cross], [cross, weight.sum()]])
-        step = np.linalg.solve(curvature + 1e-9 * np.eye(2), gradient)
-        slope, intercept = slope - float(step[0]), intercept - float(step[1])
-        if np.abs(step).max() < 1e-10:
-            break
-    return slope, intercept
+
+    def loss(at: np.ndarray) -> tuple[float, np.ndarray]:
+        curve = at[0] * margins + at[1]
+        error = expit(curve) - wanted
+        return float((np.logaddexp(0, curve) - wanted * curve).mean()), np.array([(error * margins).mean(), error.mean()])
+
+    return _least(loss, [1.0, 0.0])
 
 
 def _temperature(margins: np.ndarray, y: np.ndarray) -> Sigmoid:
-    slope, own = 1.0, margins[np.arange(y.size), y.astype(int)]
-    for _ in range(STEPS):
-        p = np.exp(slope * (margins - margins.max(axis=1, keepdims=True)))
-        p /= p.sum(axis=1, keepdims=True)
-        mean = (p * margins).sum(axis=1)
-        curvature = ((p * margins**2).sum(axis=1) - mean**2).sum()
-        step = float((mean - own).sum() / (curvature + 1e-9))
-        slope -= step
-        if abs(step) < 1e-10:
-            break
-    return slope, 0.0
+    from scipy.special import logsumexp, softmax
+
+    own = margins[np.arange(y.size), y.astype(int)]
+
+    def loss(at: np.ndarray) -> tuple[float, np.ndarray]:
+        curve = at[0] * margins
+        gradient = (softmax(curve, axis=1) * margins).sum(axis=1) - own
+        return float((logsumexp(curve, axis=1) - at[0] * own).mean()), np.array([gradient.mean(), 0.0])
+
+    return _least(loss, [1.0, 0.0])
+
+
+def _least(loss: Callable[[np.ndarray], tuple[float, np.ndarray]], start: list[float]) -> Sigmoid:
+    from scipy.optimize import minimize  # type: ignore[import-untyped]
+
+    found = minimize(loss, start, jac=True, method="BFGS", options={"gtol": 1e-8}).x
+    return float(found[0]), float(found[1])
 
 
 def _log_odds(p: float) -> float:

@@ -1,15 +1,17 @@
-"""Fitting on a Dask cluster: each worker reads files of the commit's rows and boosts its share, all agree on each tree.
+"""Fitting on a Dask cluster: each worker reads its share of the rows' files, and all agree on every tree.
 
 The workers are those of `dask_address`, which must see the folder that the rows are spilled to, or of a local cluster
-that lives as long as the fit. How rows fall on workers moves the bins a little: another number of workers gives other bytes.
+that lives as long as the fit. Files are dealt out in turn, so that the same number of workers gives the same model again;
+another number moves the bins a little. Within XGBoost the workers speak to each other directly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
 
 import polars as pl
 
@@ -20,78 +22,108 @@ from schemas.usecase import UseCase
 from schemas.verdicts import Kind
 from tasks import training
 from tasks.calibration import Sigmoid
-from tasks.features import TARGET, feature_names
-from tasks.matrices import load_xgboost, numeric_target
+from tasks.features import feature_names
+from tasks.matrices import load_xgboost, quantile
 from tasks.spilling import Spilled
 
-if TYPE_CHECKING:
-    import pandas as pd  # type: ignore[import-untyped]
 
-LABEL = "_y"
+@dataclass(frozen=True)
+class Share:
+    """What one worker is told: its number, its files, its part of the early-stopping rows, and what all have in common."""
+
+    number: int
+    files: tuple[str, ...]
+    keep: pl.Expr
+    stopping: pl.DataFrame | None
+    names: tuple[str, ...]
+    kind: Kind
+    params: dict[str, Any]
+    rounds: int
+    stopping_rounds: int
 
 
 def fit(case: UseCase, train: Spilled, stopping: pl.DataFrame, *, device: Device) -> training.Fitted:
     """As `training.fit`, on the workers. Raises as it does, and UsageError, ServiceUnavailable for the cluster."""
     training.check_rows(case, train=train, stopping=stopping)
-    file = train.folder / "stopping.parquet"
-    stopping.write_parquet(file)
-    with _cluster(in_force()) as client, training.params_refused(case):
-        dask_xgb = _dask_xgboost()
-        bins = _matrix(case, client, train.files, train.keep)
-        watched = _matrix(case, client, [file], pl.lit(True), ref=bins)
-        booster = dask_xgb.train(
-            client,
-            _parameters(case, device, train.height),
-            bins,
-            case.training.rounds,
-            evals=[(watched, "stopping")],
-            early_stopping_rounds=case.training.stopping_rounds,
-            verbose_eval=False,
-        )["booster"]
-    return training.concluded(case, booster, stopping)
+    model, best = _boosted(case, train, stopping, case.training.rounds, device)
+    return training.concluded(case, load_xgboost().Booster(model_file=bytearray(model)), best, stopping)
 
 
 def refit(case: UseCase, rows: Spilled, rounds: int, *, calibration: Sigmoid | None, device: Device) -> training.Fitted:
     """As `training.refit`, on the workers. Raises as `fit` does."""
     training.check_rows(case, train=rows)
+    model, _ = _boosted(case, rows, None, rounds, device)
+    return training.finished(case, load_xgboost().Booster(model_file=bytearray(model)), rounds, calibration)
+
+
+def _boosted(case: UseCase, rows: Spilled, stopping: pl.DataFrame | None, rounds: int, device: Device) -> tuple[bytes, int]:
+    """A model as UBJSON, and its best number of rounds."""
+    params = training.parameters(case, device, None, rows.height)
+    params.pop("nthread", None)
     with _cluster(in_force()) as client, training.params_refused(case):
-        bins = _matrix(case, client, rows.files, rows.keep)
-        booster = _dask_xgboost().train(client, _parameters(case, device, rows.height), bins, rounds)["booster"]
-    return training.finished(case, booster, rounds, calibration)
+        addresses = sorted(client.scheduler_info(n_workers=-1)["workers"])[: len(rows.files)]
+        shares = _shares(case, rows, stopping, len(addresses), params, rounds)
+        with _tracker(addresses) as told:
+            futures = [
+                client.submit(boost, share, told, workers=[address], allow_other_workers=False, pure=False, retries=0)
+                for share, address in zip(shares, addresses, strict=True)
+            ]
+            made: tuple[bytes, int] = client.gather(futures)[0]
+    return made
 
 
-def _parameters(case: UseCase, device: Device, rows: int) -> dict[str, Any]:
-    told = training.parameters(case, device, None, rows)
-    told.pop("nthread", None)  # a worker's own threads
-    return told
+def _shares(
+    case: UseCase, rows: Spilled, stopping: pl.DataFrame | None, workers: int, params: dict[str, Any], rounds: int
+) -> Iterator[Share]:
+    size = 0 if stopping is None else -(-stopping.height // workers)
+    for number in range(workers):
+        yield Share(
+            number=number,
+            files=tuple(str(file) for file in rows.files[number::workers]),
+            keep=rows.keep,
+            stopping=None if stopping is None else stopping[number * size : (number + 1) * size],
+            names=tuple(feature_names(case)),
+            kind=case.target.kind,
+            params=params,
+            rounds=rounds,
+            stopping_rounds=case.training.stopping_rounds,
+        )
 
 
-def _dask_xgboost() -> Any:
+def boost(share: Share, tracker: dict[str, Any]) -> tuple[bytes, int]:
+    """One worker's part in a training; all end with the same model."""
+    xgb = load_xgboost()
+    bins = share.params.get("max_bin")
+
+    def frames() -> Iterator[pl.DataFrame]:
+        return (pl.read_parquet(file).filter(share.keep) for file in share.files)
+
+    with xgb.collective.CommunicatorContext(dmlc_task_id=f"{share.number:06d}", **tracker):
+        matrix = quantile(share.names, share.kind, frames, bins)
+        watched: dict[str, Any] = {}
+        if (stopping := share.stopping) is not None:
+            against = quantile(share.names, share.kind, lambda: iter([stopping]), bins, ref=matrix)
+            watched = {"evals": [(against, "stopping")], "early_stopping_rounds": share.stopping_rounds}
+        booster = xgb.train({**share.params, "nthread": 1}, matrix, share.rounds, verbose_eval=False, **watched)
+    best = booster.best_iteration + 1 if watched else share.rounds
+    booster.set_attr(best_iteration=None, best_score=None)
+    return bytes(booster.save_raw("ubj")), best
+
+
+@contextmanager
+def _tracker(addresses: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Where XGBoost's workers find each other: in this process, at an address that they can reach."""
     load_xgboost()
-    import xgboost.dask
+    from distributed.utils import get_ip
+    from xgboost.tracker import RabitTracker
 
-    return xgboost.dask
-
-
-def _matrix(case: UseCase, client: Any, files: Sequence[Path], keep: pl.Expr, ref: Any = None) -> Any:
-    import dask.dataframe
-
-    from_map: Any = dask.dataframe.from_map
-    names, kind = feature_names(case), case.target.kind
-    like = _table(pl.read_parquet(files[0], n_rows=1), names, kind)
-    rows = from_map(load, [str(file) for file in files], names=names, kind=kind, keep=keep, meta=like)
-    bins = case.training.params.get("max_bin")
-    options = {"enable_categorical": True, "max_bin": bins, "ref": ref}
-    return _dask_xgboost().DaskQuantileDMatrix(client, rows[names], rows[LABEL], **options)
-
-
-def load(file: str, names: Sequence[str], kind: Kind, keep: pl.Expr) -> pd.DataFrame:
-    """Features and outcome of one file's rows, on a worker."""
-    return _table(pl.read_parquet(file).filter(keep), names, kind)
-
-
-def _table(rows: pl.DataFrame, names: Sequence[str], kind: Kind) -> pd.DataFrame:
-    return rows.select(names).to_pandas().assign(**{LABEL: numeric_target(kind, rows[TARGET])})
+    here = {urlsplit(address).hostname for address in addresses} <= {"127.0.0.1", "localhost"}
+    tracker = RabitTracker(n_workers=len(addresses), host_ip="127.0.0.1" if here else get_ip(), sortby="task")
+    tracker.start()
+    try:
+        yield dict(tracker.worker_args())
+    finally:
+        tracker.free()
 
 
 @contextmanager

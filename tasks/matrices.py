@@ -9,7 +9,7 @@ The batches are of one size, whichever it is: the same rows give the same bins, 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -41,15 +41,28 @@ def load_xgboost() -> ModuleType:
 
 def matrix(use_case: UseCase, rows: Rows, *, ref: Any = None) -> xgboost.QuantileDMatrix:
     """The features and outcomes of rows that have one, in canonical order; `ref` lends its bins."""
-    xgb = load_xgboost()
-    options = {"enable_categorical": True, "max_bin": use_case.training.params.get("max_bin"), "ref": ref}
-    made: xgboost.QuantileDMatrix
+    names, kind, bins = feature_names(use_case), use_case.target.kind, use_case.training.params.get("max_bin")
     if isinstance(rows, Spilled):
-        cache = str(rows.folder / f"cache-{rows.name}")
-        made = xgb.ExtMemQuantileDMatrix(_iterator(use_case, rows.frames, cache), **options)
-    else:
-        ordered = canonical(use_case, rows)
-        made = xgb.QuantileDMatrix(_iterator(use_case, lambda: iter([ordered])), **options)
+        return quantile(names, kind, rows.frames, bins, ref=ref, cache=str(rows.folder / f"cache-{rows.name}"))
+    ordered = canonical(use_case, rows)
+    return quantile(names, kind, lambda: iter([ordered]), bins, ref=ref)
+
+
+def quantile(
+    names: Sequence[str],
+    kind: Kind,
+    frames: Callable[[], Iterator[pl.DataFrame]],
+    bins: int | None,
+    *,
+    ref: Any = None,
+    cache: str | None = None,
+) -> xgboost.QuantileDMatrix:
+    """The binned features of frames that are read several times; with `cache`, a path, they lie on disk."""
+    xgb = load_xgboost()
+    make = xgb.ExtMemQuantileDMatrix if cache else xgb.QuantileDMatrix
+    made: xgboost.QuantileDMatrix = make(
+        _iterator(names, kind, frames, cache), enable_categorical=True, max_bin=bins, ref=ref
+    )
     return made
 
 
@@ -59,9 +72,8 @@ def numeric_target(kind: Kind, target: pl.Series) -> np.ndarray:
     return physical.cast(pl.Float64).to_numpy()
 
 
-def _iterator(use_case: UseCase, frames: Callable[[], Iterator[pl.DataFrame]], cache: str | None = None) -> Any:
+def _iterator(names: Sequence[str], kind: Kind, frames: Callable[[], Iterator[pl.DataFrame]], cache: str | None) -> Any:
     xgb = load_xgboost()
-    names = feature_names(use_case)
 
     class Batches(xgb.DataIter):  # type: ignore[misc, name-defined]
         """XGBoost reads all batches several times."""
@@ -70,7 +82,7 @@ def _iterator(use_case: UseCase, frames: Callable[[], Iterator[pl.DataFrame]], c
             batch = next(self.batches, None)
             if batch is None:
                 return False
-            input_data(data=batch.select(names), label=numeric_target(use_case.target.kind, batch[TARGET]))
+            input_data(data=batch.select(names), label=numeric_target(kind, batch[TARGET]))
             return True
 
         def reset(self) -> None:

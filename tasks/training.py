@@ -75,12 +75,11 @@ def fit(
             verbose_eval=False,
             callbacks=list(callbacks),
         )
-    return concluded(use_case, booster, stopping)
+    return concluded(use_case, booster, booster.best_iteration + 1, stopping)
 
 
-def concluded(use_case: UseCase, booster: xgboost.Booster, stopping: pl.DataFrame) -> Fitted:
+def concluded(use_case: UseCase, booster: xgboost.Booster, best: int, stopping: pl.DataFrame) -> Fitted:
     """What early stopping found: the best rounds alone, calibrated on the rows that stopped it, where the use case asks."""
-    best = booster.best_iteration + 1
     plain = _cut(booster, best)
     return finished(use_case, plain, best, _coefficients(use_case, plain, stopping))
 

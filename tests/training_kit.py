@@ -36,7 +36,8 @@ def publish(settings: Settings, span: str, folder: Path, name: str = NAME, order
     """Publish the rows of some days, each input as two files; with `order`, files and rows come in another order."""
     use_case = resolve(name)
     url = settings.store_url(use_case.name)
-    deliveries = [(i.name, part) for i, table in zip(use_case.inputs, tables(), strict=True) for part in _files(table, span)]
+    inputs = zip(use_case.inputs, tables(), strict=True)
+    deliveries = [(i.name, part) for i, table in inputs for part in _files(table, span)]
     for name_of_input, rows in deliveries if order is None else reversed(deliveries):
         if rows.is_empty():
             continue
