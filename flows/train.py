@@ -39,6 +39,7 @@ def train(
     device: Device | None = None,
     engine: Engine | None = None,
     search: Annotated[int, Field(ge=0, le=10_000)] = 0,
+    jobs: Annotated[int, Field(ge=1, le=64)] = 1,
 ) -> TrainResult:
     """Train a challenger, compare it with the champion on labelled rows that neither has seen, promote or refuse.
 
@@ -48,12 +49,13 @@ def train(
         device: Where XGBoost computes, cpu or cuda; the setting where it is left out.
         engine: Where the rows lie meanwhile, memory, external or dask; the setting where it is left out.
         search: How many trials a search for parameters takes before the challenger is fitted; 0 for none.
+        jobs: How many of these trials run at once, in threads.
     """
     case = catalog.begin(use_case)
     settings = in_force()
     data = catalog.data_at(settings.store_url(case.name), commit)
     try:
-        plan = Plan(device=device or settings.device, engine=engine or settings.engine, trials=search)
+        plan = Plan(device=device or settings.device, engine=engine or settings.engine, trials=search, jobs=jobs)
         result = _train(use_case, case, data, settings, plan)
     except NotEnoughEvidence as refusal:
         result = TrainResult(use_case=use_case, status="skipped", why=str(refusal), data=data)

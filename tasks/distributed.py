@@ -144,9 +144,8 @@ def _cluster(settings: Settings) -> Iterator[Any]:
         with client:
             yield client
         return
-    local = cluster(
-        n_workers=settings.dask_workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs=50
-    )
+    quiet = {"dashboard_address": "127.0.0.1:0", "silence_logs": 50}
+    local = cluster(n_workers=settings.dask_workers, threads_per_worker=1, host="127.0.0.1", **quiet)
     with local, connect(local) as client:
         client.wait_for_workers(settings.dask_workers, timeout=120)
         yield client

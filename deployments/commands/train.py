@@ -22,8 +22,15 @@ COLOURS = {"promoted": "green", "already done": "cyan", "skipped": "yellow", "re
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Where XGBoost computes.")
 @click.option("--engine", type=click.Choice(["memory", "external", "dask"]), help="Where the rows lie meanwhile.")
 @click.option("--search", type=click.IntRange(min=0), default=0, metavar="N", help="Search parameters in N trials first.")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Trials that run at once.")
 def command(
-    use_case: str, commit: str | None, device: Device | None, engine: Engine | None, search: int, as_json: bool
+    use_case: str,
+    commit: str | None,
+    device: Device | None,
+    engine: Engine | None,
+    search: int,
+    jobs: int,
+    as_json: bool,
 ) -> int:
     """Train a challenger and put it through the gate."""
     settings = ready()
@@ -31,7 +38,7 @@ def command(
     from flows.train import train
 
     with settings.active(), in_process():
-        result = train(use_case, commit=commit, device=device, engine=engine, search=search)
+        result = train(use_case, commit=commit, device=device, engine=engine, search=search, jobs=jobs)
     show(result, as_json, print_training)
     return 0 if result.status in ("promoted", "already done") else 1
 
