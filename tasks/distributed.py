@@ -114,11 +114,12 @@ def boost(share: Share, tracker: dict[str, Any]) -> tuple[bytes, int]:
 def _tracker(addresses: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Where XGBoost's workers find each other: in this process, at an address that they can reach."""
     load_xgboost()
-    from distributed.utils import get_ip
+    from distributed import utils
     from xgboost.tracker import RabitTracker
 
     here = {urlsplit(address).hostname for address in addresses} <= {"127.0.0.1", "localhost"}
-    tracker = RabitTracker(n_workers=len(addresses), host_ip="127.0.0.1" if here else get_ip(), sortby="task")
+    ours: Any = utils.get_ip
+    tracker = RabitTracker(n_workers=len(addresses), host_ip="127.0.0.1" if here else ours(), sortby="task")
     tracker.start()
     try:
         yield dict(tracker.worker_args())

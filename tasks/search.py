@@ -58,25 +58,24 @@ def tune(
     """The use case with the best parameters of so many trials, and what the manifest keeps of the search.
 
     `plan.jobs` trials run at once, in threads. One at a time the same rows and seed give the same search; several at once
-    are told to the study as they end. Raises UsageError where the extra `search` is not installed.
+    are told to the study as they end. A search that has ended before is not repeated: its result is read. Raises
+    UsageError where the extra `search` is not installed.
     """
-    study = hashlib.sha256(json.dumps([data.commit, case.version(), plan.model_dump()], sort_keys=True).encode()).hexdigest()
-    parent = registry.begin_study(case.name, study, {"trials": plan.trials, "seed": case.training.seed})
+    sizes = [part.height for part in (parts.train, parts.stopping, parts.holdout)]  # they follow from the champion, too
+    asked = [data.commit, case.version(), plan.model_dump(), sizes]
+    study = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    parent, result = registry.begin_study(case.name, study, {"trials": plan.trials, "seed": case.training.seed})
 
     def record(found: Found) -> None:
         metrics = {"stopping_loss": found.loss, "rounds": float(found.rounds)}
         registry.record_trial(parent, found.number, found.params, metrics, pruned=found.pruned)
 
-    best = search(case, parts, plan, record)
-    told = {
-        "trials": plan.trials,
-        "study": study,
-        "seed": case.training.seed,
-        "best": best.number,
-        "stopping_loss": best.loss,
-    }
-    registry.end_study(parent, best.params, {"stopping_loss": best.loss, "best_trial": float(best.number)})
-    params = {**case.training.params, **best.params}
+    if result is None:
+        best = search(case, parts, plan, record)
+        result = {"params": best.params, "best": best.number, "stopping_loss": best.loss}
+        registry.end_study(parent, result, {"stopping_loss": best.loss, "best_trial": float(best.number)})
+    params = {**case.training.params, **result["params"]}
+    told = {"trials": plan.trials, "study": study, "best": result["best"], "stopping_loss": result["stopping_loss"]}
     return replace(case, training=replace(case.training, params=params)), told
 
 

@@ -7,6 +7,7 @@ a reply that was lost on the way makes no second one.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -41,6 +42,7 @@ T = TypeVar("T")
 MANIFEST = "penstock.manifest_sha256"
 STUDY = "penstock.study_sha256"
 TRIAL = "penstock.trial"
+RESULT = "penstock.result"
 PARENT = "mlflow.parentRunId"
 PAUSE = 0.25  # s before the second attempt is twice that, then doubled
 
@@ -169,16 +171,17 @@ class MlflowStore:
 
     # Searches: a run with its trials as child runs
 
-    def study(self, name: str, study: str, params: Mapping[str, Any]) -> str:
-        """The run of a search, found or made."""
+    def study(self, name: str, study: str, params: Mapping[str, Any]) -> tuple[str, Any]:
+        """The run of a search, found or made, and its result where it has ended."""
 
-        def effect(client: MlflowClient) -> str:
+        def effect(client: MlflowClient) -> tuple[str, Any]:
             experiment = self._experiment(client, name)
             if known := client.search_runs([experiment], f"tags.`{STUDY}` = '{study}'", order_by=["start_time ASC"]):
-                return str(known[0].info.run_id)
+                result = known[0].data.tags.get(RESULT)
+                return str(known[0].info.run_id), json.loads(result) if result else None
             run = client.create_run(experiment, tags={STUDY: study}, run_name=f"{name}-search-{study[:8]}")
             client.log_batch(run.info.run_id, params=_params(params))
-            return str(run.info.run_id)
+            return str(run.info.run_id), None
 
         return self.tried(f"start a search of {name}", effect)
 
@@ -200,12 +203,12 @@ class MlflowStore:
 
         return self.tried(f"record trial {number}", effect)
 
-    def end_study(self, parent: str, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-        """Log the best trial with the search's run and finish it."""
+    def end_study(self, parent: str, result: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        """Keep a search's result with its run and finish it."""
 
         def effect(client: MlflowClient) -> None:
-            started = client.get_run(parent).info.start_time
-            client.log_batch(parent, _metrics(metrics, started), _params({f"best.{k}": v for k, v in params.items()}))
+            kept = RunTag(RESULT, contents.canonical(result).decode())
+            client.log_batch(parent, _metrics(metrics, client.get_run(parent).info.start_time), tags=[kept])
             client.set_terminated(parent, "FINISHED")
 
         self.tried("finish a search", effect)

@@ -106,8 +106,8 @@ class ModelRegistry(Protocol):
         """
         ...
 
-    def begin_study(self, name: str, study: str, params: Mapping[str, Any]) -> str:
-        """The id of the run that a search's trials lie under; a study is one run, however often it is begun."""
+    def begin_study(self, name: str, study: str, params: Mapping[str, Any]) -> tuple[str, Any]:
+        """The id of the run that a search's trials lie under, one a study, and the result where it has ended before."""
         ...
 
     def record_trial(
@@ -116,8 +116,8 @@ class ModelRegistry(Protocol):
         """The id of a trial's run, a child of the study's; a trial is recorded once. Called from any thread."""
         ...
 
-    def end_study(self, parent: str, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-        """Keep the best trial's parameters and metrics with the study's run, and finish it."""
+    def end_study(self, parent: str, result: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        """Keep a search's result and metrics with its run, and finish it."""
         ...
 
     def stand_in(self, ref: ModelRef, verdict: GateVerdict, *, by: ModelRef) -> None:

@@ -56,7 +56,8 @@ def test_a_searched_challenger_is_gated_recorded_and_made_again(tmp_path):
         least = min(run.data.metrics["stopping_loss"] for run in whole)
         assert parent.data.metrics["stopping_loss"] == made[0]["search"]["stopping_loss"] == least
         with engines.split(PLAIN, data, "memory") as rows:  # the same search again: recorded once
-            search.tune(PLAIN, rows, data, registry, Plan(trials=6, jobs=2))
+            tuned, told_again = search.tune(PLAIN, rows, data, registry, Plan(trials=6, jobs=2))
+        assert (tuned.training.params, told_again) == (made[0]["params"], made[0]["search"])
         assert len(tree(made[0]["search"]["study"], settings)[1]) == 6
         assert challenge.settled(NAME, data, settings.registry_url, trials=6)
         assert challenge.settled(NAME, data, settings.registry_url, trials=7) is None
