@@ -183,7 +183,7 @@ def _rule_alone(at: World, scores: np.ndarray, bar: float, blocks: int, alpha: f
 
 
 def _power(rng: np.random.Generator) -> None:
-    case, steps = replace(FLIGHTS, slices=()), np.linspace(-4, 2, 13) * MARGIN
+    case, steps = replace(FLIGHTS, slices=()), np.linspace(-4, 1.5, 12) * MARGIN
     found: dict[float, list[bool]] = {float(step): [] for step in steps}
     sources = cycle([(at, bend) for _, at in worlds() for bend in BENDS])
     for seed, step in enumerate(islice(cycle(found), PLANTED)):
