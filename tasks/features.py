@@ -90,6 +90,12 @@ def labelled(use_case: UseCase, designed: pl.LazyFrame, labels: pl.LazyFrame, as
     return designed.join(outcome, on=list(use_case.key), how="left", maintain_order="left", validate="m:1")
 
 
+def with_own_outcome(use_case: UseCase, designed: pl.LazyFrame, rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Designed rows with `_target` where the rows hold their outcome themselves: side by side, no key is looked up."""
+    outcome = rows.select(use_case.target.value.cast(target_dtype(use_case)).alias(TARGET))
+    return pl.concat([designed, outcome], how="horizontal")
+
+
 def canonical(use_case: UseCase, frame: pl.LazyFrame | pl.DataFrame) -> pl.DataFrame:
     """The frame in the order models are fitted in: by event time, then key. A model depends on the order of its rows.
 

@@ -35,7 +35,11 @@ def training_rows(case: UseCase, data: DataRef, as_of: datetime | None = None) -
     inputs = publishing.inputs_at(open_store(data.store), data.commit, case)
     if not features.in_order(inputs[case.rows].select(features.order(case)).collect(), features.order(case)):
         inputs[case.rows] = inputs[case.rows].sort(features.order(case))
-    told = features.labelled(case, features.design(case, inputs[case.rows], inputs), inputs[case.labels or case.rows], as_of)
+    designed = features.design(case, inputs[case.rows], inputs)
+    if case.labels:
+        told = features.labelled(case, designed, inputs[case.labels], as_of)
+    else:
+        told = features.with_own_outcome(case, designed, inputs[case.rows])
     return features.canonical(case, told.filter(pl.col("_target").is_not_null()))
 
 

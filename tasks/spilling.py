@@ -112,11 +112,14 @@ def _write(case: UseCase, data: DataRef, folder: Path) -> Iterator[Path]:
 
 def _range(case: UseCase, inputs: Mapping[str, pl.LazyFrame], column: str, within: pl.Expr) -> pl.DataFrame:
     rows = inputs[case.rows].filter(within).collect().lazy()
-    labels = inputs[case.labels] if case.labels else rows
-    if column in case.label_input.key:
-        labels = labels.filter(within)
-    labels = labels.join(rows.select(case.key), on=list(case.key), how="semi")
-    told = features.labelled(case, features.design(case, rows, inputs), labels)
+    designed = features.design(case, rows, inputs)
+    if case.labels:
+        labels = inputs[case.labels]
+        if column in case.label_input.key:
+            labels = labels.filter(within)
+        told = features.labelled(case, designed, labels.join(rows.select(case.key), on=list(case.key), how="semi"))
+    else:
+        told = features.with_own_outcome(case, designed, rows)
     return features.canonical(case, told.filter(pl.col(TARGET).is_not_null()))
 
 

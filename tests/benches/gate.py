@@ -32,20 +32,21 @@ DECISIONS = 2000
 PER_FAMILY = 2000
 PLANTED = 200
 ROUNDS = 80
-CHAMPIONS = ((3, 1), (3, 2), (6, 1), (6, 3), (9, 1), (9, 3))  # month of the newer model, months between the two
+CHAMPIONS = ((3, 1), (3, 2), (6, 1), (6, 3), (8, 1), (9, 1), (9, 3))  # month of the newer model, months between the two
 DAYS = (7, 14)
 MARGIN = FLIGHTS.gate.margin
 
 
 @dataclass(frozen=True)
 class World:
-    """Days after both models were fitted: the rows, where each day's lie, and what a champion says of them."""
+    """Days after both models were fitted: the rows, where each day's lie, what both models say, and the share before."""
 
     rows: pl.DataFrame
     days: tuple[np.ndarray, ...]
     y: np.ndarray
     champion: np.ndarray
     challenger: np.ndarray
+    base_rate: float
 
     def gains(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows and gain in log loss of each day."""
@@ -93,7 +94,8 @@ def world(newer: int, apart: int, *, old_challenges: bool) -> World:
     days = tuple(np.flatnonzero(number == day) for day in range(int(number.max()) + 1))
     pair = [_scores(newer)[kept], _scores(newer - apart)[kept]]
     champion, challenger = pair if old_challenges else pair[::-1]
-    return World(rows, days, rows[TARGET].cast(pl.Float64).to_numpy(), champion, challenger)
+    before = float(_labelled().filter(_until(newer))[TARGET].mean())  # type: ignore[arg-type]
+    return World(rows, days, rows[TARGET].cast(pl.Float64).to_numpy(), champion, challenger, before)
 
 
 Bend = Callable[[World, float], np.ndarray]
@@ -145,7 +147,7 @@ def decide(case: UseCase, at: World, scores: np.ndarray, days: np.ndarray, seed:
     rows = np.concatenate([at.days[day] for day in days])
     blocks = np.repeat(np.arange(days.size), [at.days[day].size for day in days])
     holdout = at.rows[rows].with_columns(pl.Series(BLOCK, blocks))
-    base = np.full(rows.size, at.y.mean())
+    base = np.full(rows.size, at.base_rate)
     return gate(case, holdout, scores[rows], at.champion[rows], base, data_commit="-", seed=seed)
 
 
