@@ -25,6 +25,7 @@ COMMANDS = (
     "rollback",
     "freeze",
     "thaw",
+    "reproduce",
     "lake",
     "sweep",
     "doctor",

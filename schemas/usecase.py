@@ -95,12 +95,16 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """XGBoost's parameters and how long to boost."""
+    """XGBoost's parameters and how long to boost.
+
+    `calibration`: `sigmoid` fits a logistic curve to the margins of the early-stopping rows and ships it in the leaves.
+    """
 
     params: Mapping[str, Any] = field(default_factory=dict)
     rounds: int = 400
     stopping_rounds: int = 20
     seed: int = 2013
+    calibration: Literal["none", "sigmoid"] = "none"
 
 
 @dataclass(frozen=True, kw_only=True)

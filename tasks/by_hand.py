@@ -12,7 +12,7 @@ from schemas.refs import DataRef, ModelRef
 from schemas.results import Challenge, Outcome
 from schemas.usecase import UseCase, resolve
 from schemas.verdicts import Evaluation, GateVerdict
-from tasks import cards, challenge, evaluation, frames, gating, moves, scoring, training, trial
+from tasks import cards, challenge, evaluation, frames, gating, moves, scoring, splitting, trial
 from tasks.registry import By, ModelRegistry, open_registry
 from tasks.versions import open_store
 
@@ -38,7 +38,7 @@ def gate_version(use_case: str, version: int, data: DataRef, registry_url: str) 
     model, champion = registry.version(case.name, version), registry.champion(case.name)
     seen = [challenge.fitted_until(registry, each) for each in (model, champion) if each]
     after = max((moment for moment in seen if moment), default=None)
-    parts = training.split_by_time(case, frames.training_rows(case, data), after=after)
+    parts = splitting.split_by_time(case, frames.training_rows(case, data), after=after)
     older = pl.concat([parts.train, parts.stopping])
     if parts.holdout.is_empty() or older.is_empty():
         newer = f" newer than {after:%Y-%m-%d %H:%M}, up to when either was fitted" if after else ""

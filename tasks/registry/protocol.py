@@ -156,6 +156,20 @@ class ModelRegistry(Protocol):
         """A version's card, hash-checked; None where there is none."""
         ...
 
+    def begin_study(self, name: str, study: str, params: Mapping[str, Any]) -> tuple[str, Any]:
+        """The id of the run that a search's trials lie under, one a study, and the result where it has ended before."""
+        ...
+
+    def record_trial(
+        self, parent: str, number: int, params: Mapping[str, Any], metrics: Mapping[str, float], *, pruned: bool
+    ) -> str:
+        """The id of a trial's run, a child of the study's; a trial is recorded once. Called from any thread."""
+        ...
+
+    def end_study(self, parent: str, result: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        """Keep a search's result and metrics with its run, and finish it."""
+        ...
+
     def stand_in(self, ref: ModelRef, verdict: GateVerdict, *, by: ModelRef) -> None:
         """Keep the verdict with a gated challenger whose refit ships in its place; the challenger alias goes."""
         ...

@@ -95,6 +95,21 @@ class MlflowRegistry(Reader):
         reach("registry.after_register")
         return entry
 
+    def begin_study(self, name: str, study: str, params: Mapping[str, Any]) -> tuple[str, Any]:
+        """The id of the run that a search's trials lie under, one a study, and the result where it has ended before."""
+        with self._lock(name):
+            return self._store.study(name, study, params)
+
+    def record_trial(
+        self, parent: str, number: int, params: Mapping[str, Any], metrics: Mapping[str, float], *, pruned: bool
+    ) -> str:
+        """The id of a trial's run, a child of the study's; a trial is recorded once. Called from any thread."""
+        return self._store.trial(parent, number, params, metrics, pruned=pruned)
+
+    def end_study(self, parent: str, result: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        """Keep a search's result and metrics with its run, and finish it."""
+        self._store.end_study(parent, result, metrics)
+
     def promote(
         self,
         ref: ModelRef,
