@@ -15,7 +15,7 @@ from schemas.refs import DataRef, ModelRef
 from schemas.results import Challenge, Outcome, TrainingStatus
 from schemas.usecase import UseCase, resolve
 from schemas.verdicts import Evaluation
-from tasks import evaluation, features, frames, gating, references, scoring, training
+from tasks import estimates, evaluation, features, frames, gating, references, scoring, training
 from tasks import trial as trials
 from tasks.moments import moment
 from tasks.registry import CHALLENGER, CHAMPION, Candidate, ModelRegistry, open_registry
@@ -47,7 +47,8 @@ def challenge(use_case: str, data: DataRef, registry_url: str, device: training.
     scores = scoring.predict(case, scoring.booster(fitted.model), parts.holdout)
     evaluated = evaluation.evaluate(case, sha256(fitted.model), data.commit, parts.holdout, scores)
     seen = pl.concat([parts.train, parts.stopping])
-    model = record(registry, data, candidate(case, data, fitted, seen, evaluated))
+    estimator = estimates.estimator(case, parts.holdout, scores)
+    model = record(registry, data, candidate(case, data, fitted, seen, evaluated, estimator))
     verdict = gating.gate(
         case,
         parts.holdout,
@@ -69,7 +70,8 @@ def refit(use_case: str, challenged: Challenge, registry_url: str, device: train
     rounds = registry.document(challenged.model, "manifest")["rounds"]
     fitted = training.refit(case, rows, rounds, device=device)
     evaluated = challenged.evaluation.model_copy(update={"model_sha256": sha256(fitted.model)})
-    made = candidate(case, challenged.data, fitted, rows, evaluated, recipe_of=challenged.model)
+    estimator = registry.document(challenged.model, "estimator")  # the refit model has seen all rows
+    made = candidate(case, challenged.data, fitted, rows, evaluated, estimator, recipe_of=challenged.model)
     return record(registry, challenged.data, made)
 
 
@@ -138,6 +140,7 @@ def candidate(
     fitted: training.Fitted,
     rows: pl.DataFrame,
     evaluated: Evaluation,
+    estimator: Mapping[str, Any] | None = None,
     recipe_of: ModelRef | None = None,
 ) -> Candidate:
     """A fitted model with its manifest, golden rows, reference and tags, ready to be recorded."""
@@ -156,6 +159,7 @@ def candidate(
         documents={
             "reference": references.reference(case, rows, rows["_target"], scores),
             "importances": {"format_version": FORMAT, "gain": fitted.importances},
+            **({"estimator": estimator} if estimator else {}),
         },
         input_dtypes={name: str(dtype.base_type()) for name, dtype in dtypes.items()},
         categories={name: list(dtype.categories) for name, dtype in dtypes.items() if isinstance(dtype, pl.Enum)},
