@@ -42,11 +42,12 @@ def decide(
     """Whether to retrain, with the reason in a sentence. Losses as loss_of gives them; what is not finite is not known.
 
     Asks where there is no champion; where the realized or the estimated loss exceeds its level at promotion by more than
-    the tolerance and lies above `promotion_bound` (bound_of: that level is of one holdout, and uncertain); where the model is
-    over its age. Where labels have come for half of the rows (`coverage`), they decide and the estimate does not; nor does it
-    where the data is in trouble: too many rejected rows, or a feature lost. `refused`: the gate refused what the last request
-    brought, so that the limit is wider (hysteresis). `days_since_request` (None: never asked) holds requests back during the
-    cool-down, but for the first model. The cause is "drift" where only the estimate is too high and drift has impact.
+    the tolerance and lies above `promotion_bound` (bound_of: that level is of one holdout, and uncertain); where the model
+    is over its age. Where labels have come for half of the rows (`coverage`), they decide and the estimate does not; nor
+    does it where the data is in trouble: too many rejected rows, or a feature lost. `refused`: the gate refused what the
+    last request brought, so that the limit is wider (hysteresis). `days_since_request` (None: never asked) holds requests
+    back during the cool-down, but for the first model. The cause is "drift" where only the estimate is too high and drift
+    has impact.
     """
     if not champion_exists:
         return Decision(retrain=True, cause="first model", why="there is no champion yet")

@@ -115,7 +115,7 @@ def half_width(errors: Floats, level: float = LEVEL) -> float:
 
 
 def calibrated(scores: Floats, calibration: Sequence[Sequence[float]] | None) -> Floats:
-    """Probabilities of shape (n, classes), rows sum to 1: by slope and intercept on each class's logit; None: as they are."""
+    """Probabilities of shape (n, classes), rows sum to 1: slope and intercept on each class's logit; None: as they are."""
     if not calibration:
         return scores
     logits = _logit(scores)
@@ -195,6 +195,8 @@ def _loss_models(use_case: UseCase, holdout: pl.DataFrame, scores: Floats) -> di
 
 
 def _direct_losses(use_case: UseCase, models: Mapping[str, str], rows: pl.DataFrame, scores: Floats) -> dict[str, float]:
+    if not models:
+        return {}
     case, seen = _loss_case(use_case), rows.with_columns(pl.Series(SCORE, scores))
     found = {}
     for name, model in models.items():

@@ -170,9 +170,7 @@ def _decide(case: UseCase, registry: ModelRegistry, model: ModelRef, seen: Monit
         realized_loss=decision.loss_of(case, seen.realized.metrics) if seen.realized else None,
         estimated_loss=decision.loss_of(case, seen.estimate.metrics) if seen.estimate else None,
         model_age_days=_days((_document(registry, model, "manifest") or {}).get("fitted_until"), seen.window),
-        days_since_request=_days(
-            ((_document(registry, newest, "evaluation") or {}).get("window") or (0, None))[1], seen.window
-        ),
+        days_since_request=_days(asked[1], seen.window),
         champion_exists=champion is not None,
         refused=registry.tags(newest).get("penstock.state") == "refused",
         rejected_share=rejected_share,
