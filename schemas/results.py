@@ -170,6 +170,7 @@ class Monitoring(Value):
     estimate: Estimate | None = Field(default=None, description="of the same metrics, without labels")
     realized: Evaluation | None = Field(default=None, description="where labels have come")
     coverage: float = Field(default=0.0, ge=0, le=1, description="share of the predictions that have a label")
+    current: bool = Field(default=True, description="whether the model that scored the window is still the champion")
     decision: Decision
 
     @property

@@ -53,6 +53,10 @@ class Settings(BaseSettings):
     parse_memory_mb: int = Field(default=4096, ge=512, description="memory limit of the parsing child, MiB")
     parse_seconds: int = Field(default=600, ge=5, description="time limit of the parsing child, s")
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="where XGBoost computes")
+    alert_urls: SecretStr | None = Field(
+        default=None, description="where alerts go: apprise URLs or prefect://<block type>/<name>, separated by spaces"
+    )
+    runbook_url: str = Field(default="docs/runbook.md", description="where alerts say that the runbook lies")
     api_token: SecretStr | None = Field(default=None, description="bearer token of the prediction server")
     shadow: bool = Field(default=True, description="whether the challenger scores served rows in shadow")
     canary_share: float = Field(default=0.0, ge=0, le=1, description="share of callers that the challenger answers")

@@ -187,3 +187,10 @@ class Alert(Value):
     severity: Literal["info", "warning", "critical"]
     summary: str = Field(description="one sentence")
     runbook: str = Field(description="anchor in docs/runbook.md")
+
+
+class AlertChanges(Value):
+    """Causes that are new, and causes that are over."""
+
+    raised: tuple[Alert, ...] = ()
+    resolved: tuple[Alert, ...] = ()

@@ -69,8 +69,11 @@ def look(use_case: str, data: DataRef, arrival: str | None, registry_url: str, l
         coverage=coverage,
         decision=Decision(retrain=False, why=""),
     )
-    decided = _decide(case, registry, model, seen, trouble_of(open_store(data.store), entry.metadata["arrival"]))
-    told = seen.model_copy(update={"decision": decided, "why": decided.why})
+    champion = registry.champion(case.name)
+    rejected = rejected_share(open_store(data.store), entry.metadata["arrival"])
+    decided = _decide(case, registry, champion, seen, rejected)
+    current = champion is None or champion.version == model.version
+    told = seen.model_copy(update={"decision": decided, "why": decided.why, "current": current})
     records.remember(case, log, told)
     return told
 
@@ -83,7 +86,7 @@ def past_errors(seen: list[Monitoring], window: tuple[datetime, datetime] | None
     return [m.error for m in earlier if m.error]
 
 
-def trouble_of(store: VersionStore, arrival: CommitId) -> float:
+def rejected_share(store: VersionStore, arrival: CommitId) -> float:
     """Share of the rows of a publish that its contract rejected."""
     told = store.get(arrival).metadata
     rows = int(told.get("rows", 0))
@@ -154,10 +157,13 @@ def _realized(case: UseCase, data: DataRef, model: ModelRef, rows: pl.DataFrame)
     return evaluation.evaluate(case, model.sha256, data.commit, known.drop(names), _scores(known, names)), coverage
 
 
-def _decide(case: UseCase, registry: ModelRegistry, model: ModelRef, seen: Monitoring, rejected_share: float) -> Decision:
-    champion = registry.champion(case.name)
-    if champion is not None and champion.version != model.version:
-        why = f"v{model.version} scored this window, and the champion is v{champion.version} by now"
+def _decide(
+    case: UseCase, registry: ModelRegistry, champion: ModelRef | None, seen: Monitoring, rejected: float
+) -> Decision:
+    model = seen.model
+    if model is None or (champion is not None and champion.version != model.version):
+        told = f"v{champion.version}" if champion else "none"
+        why = f"v{model.version if model else '?'} scored this window, and the champion is {told} by now"
         return Decision(retrain=False, why=why)
     newest = registry.versions(case.name)[-1]
     promised = _document(registry, model, "evaluation") or {}
@@ -173,7 +179,7 @@ def _decide(case: UseCase, registry: ModelRegistry, model: ModelRef, seen: Monit
         days_since_request=_days(asked[1], seen.window),
         champion_exists=champion is not None,
         refused=registry.tags(newest).get("penstock.state") == "refused",
-        rejected_share=rejected_share,
+        rejected_share=rejected,
         coverage=seen.coverage,
     )
 
