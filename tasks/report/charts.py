@@ -7,11 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from schemas.results import Monitoring
+from schemas.verdicts import ColumnDrift
 from tasks.decision import HIGHER_IS_BETTER
 from tasks.report.story import Story, Trained
 
 Figure = dict[str, Any]
 FEATURES = 30  # most rows of the matrix
+WORDS = {"_score": "the model's score", "_target": "the outcome"}
+TITLES = {"auc": "AUC", "rmse": "RMSE", "mae": "MAE"}
 WHOLE = "%Y-%m-%d %H:%M"
 
 
@@ -22,7 +25,7 @@ def performance(story: Story, metric: str) -> Figure:
     traces = [*_band(windows, x, metric), *_lines(windows, x, metric), *_limit(story, windows, x, metric), *_strip(story)]
     return _figure(
         traces,
-        yaxis={"title": {"text": metric}, "domain": [0, 0.82]},
+        yaxis={"title": {"text": title(metric)}, "domain": [0, 0.82]},
         yaxis2={"domain": [0.88, 1], "range": [0, 2], "visible": False, "fixedrange": True},
         shapes=[_line(t) for t in story.trained if t.at],
     )
@@ -36,14 +39,11 @@ def drift(story: Story) -> Figure:
     cells = [[each.get(name) for each in scored] for name in names]
     trace = {
         "type": "heatmap",
-        "x": [_span(m) for m in windows],
-        "y": names,
+        "x": _starts(windows),
+        "y": [WORDS.get(name, name) for name in names],
         "z": [[c.score / c.threshold if c else None for c in row] for row in cells],
-        "text": [
-            [f"{c.score:.3f}, threshold {c.threshold:g}, {c.importance:.1%} of the gain" if c else "not judged" for c in row]
-            for row in cells
-        ],
-        "hovertemplate": "%{y}<br>%{x}<br>%{text}<extra></extra>",
+        "text": [[f"{_span(m)}<br>{_cell(c)}" for m, c in zip(windows, row, strict=True)] for row in cells],
+        "hovertemplate": "%{y}<br>%{text}<extra></extra>",
         "zmin": 0,
         "zmax": 3,
         "xgap": 2,
@@ -61,7 +61,6 @@ def drift(story: Story) -> Figure:
     return _figure(
         [trace],
         height=140 + 24 * len(names),
-        hovermode="closest",
         xaxis={"type": "category"},
         yaxis={"autorange": "reversed", "type": "category", "ticks": ""},
     )
@@ -82,8 +81,8 @@ def volume(story: Story) -> Figure:
     return _figure(
         traces,
         barmode="stack",
-        hovermode="closest",
-        xaxis={"type": "category", "anchor": "y2"},
+        legend={"orientation": "h", "y": 1.02, "x": 0, "yanchor": "bottom"},
+        xaxis={"type": "category", "categoryorder": "category ascending", "anchor": "y2"},
         yaxis={"title": {"text": "accepted"}, "domain": [0.42, 1]},
         yaxis2={"title": {"text": "rejected"}, "domain": [0, 0.3], "rangemode": "tozero"},
     )
@@ -100,9 +99,7 @@ def importances(shares: Mapping[str, float]) -> Figure:
         "marker": {"color": "--series1"},
         "hovertemplate": "%{y}: %{x:.1%}<extra></extra>",
     }
-    return _figure(
-        [trace], height=80 + 20 * len(ordered), showlegend=False, hovermode="closest", xaxis={"tickformat": ".0%"}
-    )
+    return _figure([trace], height=80 + 20 * len(ordered), showlegend=False, xaxis={"tickformat": ".0%"})
 
 
 def _band(windows: Sequence[Monitoring], x: Sequence[str], metric: str) -> list[Figure]:
@@ -194,7 +191,7 @@ def _figure(traces: list[Figure], *, height: int = 360, **layout: Any) -> Figure
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"color": "--text", "family": "system-ui, sans-serif", "size": 12},
         "hoverlabel": {"bgcolor": "--panel", "bordercolor": "--rule", "font": {"color": "--text"}, "align": "left"},
-        "legend": {"orientation": "h", "y": -0.12, "x": 0, "yanchor": "top"},
+        "legend": {"orientation": "h", "y": -0.12, "x": 0, "yanchor": "top", "traceorder": "normal"},
         "hovermode": "closest",
         "dragmode": False,
     }
@@ -225,6 +222,23 @@ def _middle(seen: Monitoring) -> str:
 def _span(seen: Monitoring) -> str:
     first, last = seen.window or (None, None)
     return f"{first:%d %b} to {last:%d %b %y}" if first and last else ""
+
+
+def _cell(column: ColumnDrift | None) -> str:
+    if column is None:
+        return "not judged"
+    return f"{column.score:.3f}, threshold {column.threshold:g}, {column.importance:.1%} of the gain"
+
+
+def _starts(windows: Sequence[Monitoring]) -> list[str]:
+    """The windows' first days, told apart where two begin on one day."""
+    days = [f"{m.window[0]:%Y-%m-%d}" if m.window else "" for m in windows]
+    return [day if days.count(day) == 1 else f"{day} ({days[: i + 1].count(day)})" for i, day in enumerate(days)]
+
+
+def title(metric: str) -> str:
+    """A metric's name for people."""
+    return TITLES.get(metric, metric.replace("_", " "))
 
 
 def _told(seen: Monitoring) -> str:

@@ -51,7 +51,7 @@ def _sections(story: Story, figures: dict[str, Figure]) -> Iterator[str]:
             if not number
             else ""
         )
-        yield _section(f"Performance: {metric.replace('_', ' ')}", note, f"performance-{metric}")
+        yield _section(f"Performance: {charts.title(metric)}", note, f"performance-{metric}")
     if any(m.drift and m.drift.columns for m in story.windows):
         figures["drift"] = charts.drift(story)
         note = "Distance of each column from what the model was trained on; above 1 it drifted. Strongest features on top."

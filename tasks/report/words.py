@@ -99,7 +99,7 @@ def _metrics(story: Story, made: Card) -> str:
 
 
 def _delivered(delivery: Delivery) -> Moment:
-    text = f"{delivery.name} ({delivery.input}): {delivery.rejected:,} rows rejected, {delivery.accepted:,} accepted"
+    text = f"{delivery.name} ({delivery.input}): {delivery.rejected:,} of {delivery.rejected + delivery.accepted:,} rows"
     return Moment(delivery.at or LONG_AGO, 0, "rejected rows", "warn", text)
 
 
@@ -133,7 +133,9 @@ def _worth(story: Story, seen: Monitoring) -> str:
 def _moved(seen: Monitoring) -> str:
     if seen.drift is None:
         return "Drift was not judged."
-    return f"Drift: {seen.drift.why}." if seen.drift.status != "no drift" else "No drift."
+    if seen.drift.status == "no drift":
+        return "No drift."
+    return f"{seen.drift.status.capitalize()}: {seen.drift.why.rstrip('.')}."
 
 
 def _gated(trained: Trained) -> Moment:
