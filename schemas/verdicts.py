@@ -123,6 +123,7 @@ class DriftVerdict(Value):
     columns: tuple[ColumnDrift, ...] = ()
     unscored: Mapping[str, str] = Field(default={}, description="columns that could not be judged, and why")
     report: str | None = Field(default=None, description="where the Evidently HTML lies")
+    rank_error: float = Field(default=0.0, ge=0, description="most that a quantile is off, as a share of the rows; 0: exact")
 
     @property
     def share(self) -> float:
