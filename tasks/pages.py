@@ -91,9 +91,9 @@ def monitoring_page(result: Monitoring) -> str:
         lines += ["", f"Report: `{result.drift.report}`"] if result.drift.report else []
     if result.estimate:
         known = result.realized.metrics if result.realized else {}
-        rows = [_estimated(name, result.estimate, known.get(name)) for name in sorted(result.estimate.metrics)]
+        told = [_estimated(name, result.estimate, known.get(name)) for name in sorted(result.estimate.metrics)]
         lines += ["", f"Told by the scores alone, corrected by {result.estimate.record} earlier windows:"]
-        lines += ["", table(("metric", "estimated", f"{result.estimate.level:.0%} interval", "realized"), rows)]
+        lines += ["", table(("metric", "estimated", f"{result.estimate.level:.0%} interval", "realized"), told)]
     if result.realized:
         lines += ["", f"Labels have come for {result.coverage:.1%} of the predictions."]
         lines += ["", table(("metric", "realized"), [(n, f"{v:.4f}") for n, v in sorted(result.realized.metrics.items())])]
