@@ -17,6 +17,7 @@ COMMANDS = (
     "train",
     "score",
     "monitor",
+    "report",
     "lifecycle",
     "serve",
     "trace",

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from schemas.refs import CommitId, DataRef, ModelRef, Sha256, Value
-from schemas.verdicts import AuditVerdict, Decision, DriftVerdict, Evaluation, GateVerdict
+from schemas.verdicts import AuditVerdict, Decision, DriftVerdict, Estimate, Evaluation, GateVerdict
 
 DeliveryStatus = Literal["published", "already done", "rejected", "skipped"]
 
@@ -175,11 +175,23 @@ class Monitoring(Value):
     use_case: str
     why: str = Field(description="one sentence")
     window: tuple[datetime, datetime] | None = None
+    arrival: CommitId | None = Field(default=None, description="the publish whose scored rows are the window")
+    rows: int = Field(default=0, ge=0, description="predictions in the window")
     model: ModelRef | None = None
     drift: DriftVerdict | None = None
+    estimate: Estimate | None = Field(default=None, description="of the same metrics, without labels")
     realized: Evaluation | None = Field(default=None, description="where labels have come")
     coverage: float = Field(default=0.0, ge=0, le=1, description="share of the predictions that have a label")
+    current: bool = Field(default=True, description="whether the model that scored the window is still the champion")
     decision: Decision
+
+    @property
+    def error(self) -> Mapping[str, float]:
+        """Realized minus estimated value of each metric that has both: what the scores alone got wrong."""
+        if self.realized is None or self.estimate is None:
+            return {}
+        known = self.realized.metrics
+        return {name: known[name] - value for name, value in self.estimate.raw.items() if name in known}
 
 
 class Loop(Value):

@@ -59,6 +59,10 @@ class Settings(BaseSettings):
     )
     dask_address: str | None = Field(default=None, description="scheduler, e.g. tcp://host:8786; default: a local cluster")
     dask_workers: int = Field(default=2, ge=1, description="workers of the local cluster, of one thread each")
+    alert_urls: SecretStr | None = Field(
+        default=None, description="where alerts go: apprise URLs or prefect://<block type>/<name>, separated by spaces"
+    )
+    runbook_url: str = Field(default="docs/runbook.md", description="where alerts say that the runbook lies")
     api_token: SecretStr | None = Field(default=None, description="bearer token of the prediction server")
     shadow: bool = Field(default=True, description="whether the challenger scores served rows in shadow")
     canary_share: float = Field(default=0.0, ge=0, le=1, description="share of callers that the challenger answers")

@@ -143,8 +143,10 @@ class MonitorPolicy:
 
     `method` and `threshold` say when a column drifted (Wasserstein is for numbers; categories then take Jensen-Shannon).
     `impact` is the share of the model's gain that lies in drifted features from which drift is worth a warning.
-    Loss is in the unit of the gate's metric: `loss_tolerance` above its level at promotion asks for retraining. A request
-    that the gate refused raises that tolerance by the share `hysteresis`; none follows another within `cooldown_days`.
+    Loss is in the unit of the gate's metric: `loss_tolerance` above its level at promotion, or the level's own uncertainty
+    where that is larger, asks for retraining. A request that the gate refused raises that tolerance by the share
+    `hysteresis`; none follows another within `cooldown_days`. A window of whose rows more than `rejected_share` broke the
+    contract is not judged by estimates.
     """
 
     method: Literal["wasserstein", "psi", "jensenshannon"] = "wasserstein"
@@ -155,6 +157,7 @@ class MonitorPolicy:
     hysteresis: float = 0.5
     max_age_days: int = 28
     cooldown_days: int = 6
+    rejected_share: float = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -123,6 +123,7 @@ class DriftVerdict(Value):
     columns: tuple[ColumnDrift, ...] = ()
     unscored: Mapping[str, str] = Field(default={}, description="columns that could not be judged, and why")
     report: str | None = Field(default=None, description="where the Evidently HTML lies")
+    rank_error: float = Field(default=0.0, ge=0, description="most that a quantile is off, as a share of the rows; 0: exact")
 
     @property
     def share(self) -> float:
@@ -157,6 +158,18 @@ class Performance(Value):
     unknown_labels: int = Field(default=0, ge=0, description="keys with a label but no prediction: ignored")
 
 
+class Estimate(Value):
+    """What a model is worth in one window, told from its scores before labels come. See tasks/estimates.py."""
+
+    method: Literal["cbpe", "direct loss"]
+    rows: int = Field(ge=0)
+    raw: Mapping[str, float] = Field(description="by metric, as scores and calibration alone say")
+    metrics: Mapping[str, float] = Field(description="by metric, corrected by the record of earlier errors")
+    intervals: Mapping[str, tuple[float, float]] = Field(default={}, description="by metric; none before there is a record")
+    level: float = Field(default=0.9, gt=0, lt=1, description="share of the intervals meant to hold the realized value")
+    record: int = Field(default=0, ge=0, description="earlier windows whose errors were learned from")
+
+
 class Decision(Value):
     """Whether to retrain, and why."""
 
@@ -175,3 +188,10 @@ class Alert(Value):
     severity: Literal["info", "warning", "critical"]
     summary: str = Field(description="one sentence")
     runbook: str = Field(description="anchor in docs/runbook.md")
+
+
+class AlertChanges(Value):
+    """Causes that are new, and causes that are over."""
+
+    raised: tuple[Alert, ...] = ()
+    resolved: tuple[Alert, ...] = ()

@@ -1,24 +1,31 @@
-"""Alerts: what a person should look at, from verdicts. Records only; sending them is somebody else's work."""
+"""Alerts: what a person should look at, from verdicts. Records only; tasks/alarm.py keeps and sends them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
 
 from schemas.results import Delivery
 from schemas.usecase import UseCase
-from schemas.verdicts import Alert, AuditVerdict, Decision, DriftVerdict, GateVerdict
+from schemas.verdicts import Alert, AlertChanges, AuditVerdict, Decision, DriftVerdict, GateVerdict
 
 Verdict = AuditVerdict | DriftVerdict | GateVerdict | Decision
 
 
-@dataclass(frozen=True)
-class Changes:
-    """Causes that are new, and causes that are over."""
+Severity = Literal["info", "warning", "critical"]
 
-    raised: tuple[Alert, ...]
-    resolved: tuple[Alert, ...]
+# Kinds of causes; each has a section of the same name, with dashes, in docs/runbook.md.
+KINDS = (
+    "source.unreadable",
+    "audit.unpublished",
+    "audit.rejected",
+    "drift.features",
+    "drift.undecided",
+    "model.loss",
+    "model.age",
+    "gate.refused",
+    "lake.unaudited",
+)
 
 
 def alerts(use_case: UseCase, verdict: Verdict) -> tuple[Alert, ...]:
@@ -43,10 +50,10 @@ def of_delivery(use_case: UseCase, done: Delivery) -> tuple[Alert, ...]:
     return (_alert(use_case, f"source.unreadable.{done.input}", "critical", done.why),)
 
 
-def changes(before: Iterable[Alert], now: Iterable[Alert]) -> Changes:
+def changes(before: Iterable[Alert], now: Iterable[Alert]) -> AlertChanges:
     """What is new and what is over between two states, told apart by use case and cause."""
     old, new = ({(a.use_case, a.cause): a for a in state} for state in (before, now))
-    return Changes(
+    return AlertChanges(
         raised=tuple(alert for key, alert in new.items() if key not in old),
         resolved=tuple(alert for key, alert in old.items() if key not in new),
     )
@@ -76,9 +83,6 @@ def _of_decision(use_case: UseCase, verdict: Decision) -> tuple[Alert, ...]:
     if verdict.cause == "age":
         return (_alert(use_case, "model.age", "info", verdict.why),)
     return ()
-
-
-Severity = Literal["info", "warning", "critical"]
 
 
 def _alert(use_case: UseCase, cause: str, severity: Severity, summary: str) -> Alert:

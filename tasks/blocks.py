@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
@@ -50,3 +51,9 @@ class LakeFSCredentials(Block):
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
+
+
+def notify(reference: str, title: str, body: str) -> None:
+    """Send through a notification block, named as <block type>/<name>. Raises ValueError where there is none."""
+    block: Any = Block.load(reference)
+    block.notify(body, subject=title)

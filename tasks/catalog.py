@@ -28,9 +28,10 @@ from pydantic import Field
 from schemas.errors import PenstockError, ServiceUnavailable, StaleCheck, UsageError
 from schemas.refs import ModelRef
 from schemas.results import Challenge, Delivery, Monitoring, Outcome, Retraction, Scores, Sweep, Training
+from schemas.settings import in_force
 from schemas.usecase import UseCase, resolve
 from schemas.verdicts import Alert, Check, Decision
-from tasks import alerts, batch, by_hand, delivery, ingestion, pages, retraction, sweeping, watch
+from tasks import alarm, alerts, batch, by_hand, delivery, ingestion, pages, retraction, sweeping, watch
 from tasks import challenge as training
 from tasks.installation import refuse_shadows
 from tasks.versions.trouble import reported
@@ -82,6 +83,8 @@ try_out_again = step(by_hand.try_out, tags={"registry"})
 score = step(batch.score, tags={"score", "lake", "registry"})
 windows_of = step(watch.windows_of, tags={"monitor", "lake"})
 look = step(watch.look, tags={"monitor", "lake", "registry"})
+settle_alerts = step(alarm.settle, tags={"alert", "lake"})
+deliver_alerts = step(alarm.deliver, tags={"alert", "lake"})
 
 
 LEASE = 60.0  # s that a dead process holds a promotion back, on a server
@@ -200,10 +203,20 @@ def announce(event: str, use_case: str, payload: Mapping[str, Any]) -> None:
     emit_event(f"penstock.{event}", resource=resource, payload=dict(payload))
 
 
-def raise_alerts(found: Iterable[Alert]) -> None:
-    """Emit `penstock.alert.raised` for each."""
-    for alert in found:
-        announce("alert.raised", alert.use_case, alert.model_dump(mode="json"))
+def raise_alerts(use_case: str, scope: Iterable[str], now: Iterable[Alert]) -> None:
+    """Make `now` the open alerts among the causes of `scope`: events and messages for what is new and for what is over.
+
+    Messages that no sink takes wait in the log repository: the next flow of the use case tries again.
+    """
+    log = in_force().store_url(f"{use_case}-log")
+    changed = settle_alerts(use_case, log, tuple(scope), tuple(now))
+    for alert in changed.raised:
+        announce("alert.raised", use_case, alert.model_dump(mode="json"))
+    for alert in changed.resolved:
+        announce("alert.resolved", use_case, alert.model_dump(mode="json"))
+    if alarm.targets():
+        with suppress(ServiceUnavailable, UsageError):  # the task's failure says it; the work of the flow stands
+            deliver_alerts(use_case, log)
 
 
 def show(kind: str, use_case: str, page: str, description: str) -> None:
@@ -219,7 +232,9 @@ def tell(case: UseCase, done: Delivery) -> None:
         announce("data.published", case.name, {**told, "commit": done.commit, "origin": "flow"})
     elif done.status == "rejected":
         announce("data.rejected", case.name, {**told, "branch": done.branch})
-    raise_alerts(alerts.of_delivery(case, done))
+    if done.status in ("published", "rejected"):
+        causes = (f"{kind}.{done.input}" for kind in ("audit.rejected", "audit.unpublished", "source.unreadable"))
+        raise_alerts(case.name, causes, alerts.of_delivery(case, done))
 
 
 def tell_retraction(case: UseCase, result: Retraction) -> None:
@@ -241,7 +256,9 @@ def tell_training(case: UseCase, result: Training) -> None:
     if result.status in ("promoted", "refused") and result.model:
         announce(f"model.{result.status}", case.name, {"version": result.model.version, "why": result.why})
     if result.status == "refused" and result.verdict:
-        raise_alerts(alerts.alerts(case, result.verdict))
+        raise_alerts(case.name, ("gate.",), alerts.alerts(case, result.verdict))
+    elif result.status == "promoted":  # what was said of its predecessor is over
+        raise_alerts(case.name, ("gate.", "drift.", "model."), ())
 
 
 def tell_scores(case: UseCase, result: Scores) -> None:
@@ -255,11 +272,10 @@ def tell_scores(case: UseCase, result: Scores) -> None:
 def tell_monitoring(case: UseCase, result: Monitoring) -> None:
     """Page, event and alerts of one window."""
     show("monitoring", case.name, pages.monitoring_page(result), result.decision.why)
-    raise_alerts(alerts.alerts(case, result.decision))
-    if result.drift is None:
-        return
-    raise_alerts(alerts.alerts(case, result.drift))
-    if result.drift.status == "drift":
+    if result.current:
+        found = [*alerts.alerts(case, result.decision), *(alerts.alerts(case, result.drift) if result.drift else ())]
+        raise_alerts(case.name, ("drift.", "model."), found)
+    if result.drift and result.drift.status == "drift":
         told = {"share": result.drift.share, "why": result.drift.why, "report": result.drift.report}
         announce("drift.detected", case.name, told)
 

@@ -15,13 +15,27 @@ from schemas.refs import DataRef, ModelRef
 from schemas.results import Challenge, Outcome
 from schemas.usecase import UseCase, resolve
 from schemas.verdicts import Evaluation
-from tasks import cards, engines, evaluation, explaining, features, gating, manifests, moves, references, scoring, training
+from tasks import (
+    cards,
+    engines,
+    estimates,
+    evaluation,
+    explaining,
+    features,
+    gating,
+    manifests,
+    moves,
+    references,
+    scoring,
+    training,
+)
 from tasks import search as searching
 from tasks import trial as trials
 from tasks.registry import CHALLENGER, By, Candidate, ModelRegistry, open_registry
 from tasks.versions import open_store
 
 FORMAT = 1
+OF_HOLDOUT = ("evidence", "estimator")
 STATE, WHY, SEARCH = "penstock.state", "penstock.why", "penstock.search"
 
 
@@ -62,8 +76,11 @@ def challenge(use_case: str, data: DataRef, registry_url: str, plan: Plan) -> Ch
             device=plan.device,
             search=found,
         )
-        shown = cards.evidence(case, parts.holdout, scores)
-        model = record(registry, data, _candidate(tuned, made_from, fitted, seen, evaluated, shown))
+        told = {
+            "evidence": cards.evidence(case, parts.holdout, scores),
+            "estimator": estimates.estimator(case, parts.holdout, scores),
+        }
+        model = record(registry, data, _candidate(tuned, made_from, fitted, seen, evaluated, told))
         baseline = evaluation.baseline_scores(case, seen, parts.holdout)
         holdout = parts.holdout
     verdict = gating.gate(
@@ -83,10 +100,10 @@ def refit(use_case: str, challenged: Challenge, registry_url: str, device: Devic
     """Fit the challenger's recipe on all labelled rows of its commit, the gate's window included, and record it."""
     case = resolve(use_case)
     registry = open_registry(registry_url)
-    told = registry.document(challenged.model, "manifest")
-    tuned, engine, data = manifests.recipe(case, told), told["engine"], challenged.data
+    recipe = registry.document(challenged.model, "manifest")
+    tuned, engine, data = manifests.recipe(case, recipe), recipe["engine"], challenged.data
     with engines.split(case, data, engine) as parts:
-        fitted = engines.refit(tuned, parts, told["rounds"], manifests.coefficients(told), engine, device)
+        fitted = engines.refit(tuned, parts, recipe["rounds"], manifests.coefficients(recipe), engine, device)
         rows = engines.sample(parts.known)
         made_from = manifests.manifest(
             tuned,
@@ -98,12 +115,12 @@ def refit(use_case: str, challenged: Challenge, registry_url: str, device: Devic
             declared=case,
             engine=engine,
             device=device,
-            search=told["search"],
+            search=recipe["search"],
             recipe_of=challenged.model,
         )
         evaluated = challenged.evaluation.model_copy(update={"model_sha256": sha256(fitted.model)})
-        shown = registry.document(challenged.model, "evidence")
-        return record(registry, data, _candidate(tuned, made_from, fitted, rows, evaluated, shown))
+        told = {name: registry.document(challenged.model, name) for name in OF_HOLDOUT}  # the refit model has seen all rows
+        return record(registry, data, _candidate(tuned, made_from, fitted, rows, evaluated, told))
 
 
 def record(registry: ModelRegistry, data: DataRef, made: Candidate) -> ModelRef:
@@ -178,7 +195,7 @@ def _candidate(
     fitted: training.Fitted,
     rows: pl.DataFrame,
     evaluated: Evaluation,
-    evidence: Mapping[str, Any] | None = None,
+    documents: Mapping[str, Any] | None = None,
 ) -> Candidate:
     booster = scoring.booster(fitted.model)
     scores = scoring.predict(case, booster, rows)
@@ -196,7 +213,7 @@ def _candidate(
         documents={
             "reference": references.reference(case, rows, rows["_target"], scores),
             "importances": {"format_version": FORMAT, **told},
-            **({"evidence": evidence} if evidence else {}),
+            **(documents or {}),
         },
         input_dtypes={name: str(dtype.base_type()) for name, dtype in dtypes.items()},
         categories={name: list(dtype.categories) for name, dtype in dtypes.items() if isinstance(dtype, pl.Enum)},

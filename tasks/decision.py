@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from schemas.usecase import UseCase
 from schemas.verdicts import Decision, DriftVerdict
 
 HIGHER_IS_BETTER = ("auc",)
+LABELLED = 0.5  # share of the rows from which labels decide alone
+LOST = ("missing from the window", "all null in the window")
 
 Cause = Literal["loss", "drift", "age", "first model", "none"]
 
@@ -33,33 +35,59 @@ def decide(
     days_since_request: float | None,
     champion_exists: bool,
     refused: bool = False,
+    promotion_bound: float | None = None,
+    rejected_share: float = 0.0,
+    coverage: float = 0.0,
 ) -> Decision:
     """Whether to retrain, with the reason in a sentence. Losses as loss_of gives them; what is not finite is not known.
 
-    Asks where there is no champion; where the realized or the estimated loss exceeds its level at promotion by more than the
-    tolerance; where the model is over its age. `refused`: the gate refused what the last request brought, so that the
-    tolerance is wider (hysteresis). `days_since_request` (None: never asked) holds requests back during the cool-down, but
-    for the first model. The cause is "drift" where only the estimate is too high and drift has impact, else "loss".
+    Asks where there is no champion; where the realized or the estimated loss exceeds its level at promotion by more than
+    the tolerance and lies above `promotion_bound` (bound_of: that level is of one holdout, and uncertain); where the model
+    is over its age. Where labels have come for half of the rows (`coverage`), they decide and the estimate does not; nor
+    does it where the data is in trouble: too many rejected rows, or a feature lost. `refused`: the gate refused what the
+    last request brought, so that the limit is wider (hysteresis). `days_since_request` (None: never asked) holds requests
+    back during the cool-down, but for the first model. The cause is "drift" where only the estimate is too high and drift
+    has impact.
     """
     if not champion_exists:
         return Decision(retrain=True, cause="first model", why="there is no champion yet")
     policy = use_case.monitor
+    trouble = _trouble(use_case, drift, rejected_share)
     losses = {"realized": _finite(realized_loss), "estimated": _finite(estimated_loss)}
+    if trouble or (losses["realized"] is not None and coverage >= LABELLED):
+        losses["estimated"] = None
     known = {name: loss for name, loss in losses.items() if loss is not None}
-    limit = _limit(use_case, _finite(promotion_loss), refused)
-    worst = max(known, key=lambda name: known[name]) if known else None
-    loss = known[worst] if worst else None
+    limit = _limit(use_case, _finite(promotion_loss), _finite(promotion_bound), refused)
+    loss = max(known.values(), default=None)
     cause, why = _wish(use_case, known, limit, drift, model_age_days)
+    why = "; ".join(filter(None, (why, trouble)))
     if cause != "none" and days_since_request is not None and days_since_request < policy.cooldown_days:
         wait = f"the last request was {days_since_request:.3g} days ago, within the cool-down of {policy.cooldown_days}"
         return Decision(retrain=False, why=f"{why}, but {wait}", loss=loss, limit=limit)
     return Decision(retrain=cause != "none", cause=cause, why=why, loss=loss, limit=limit)
 
 
-def _limit(use_case: UseCase, promotion_loss: float | None, refused: bool) -> float | None:
+def bound_of(use_case: UseCase, level: Mapping[str, Any] | None) -> float | None:
+    """The pessimistic end, as a loss, of the interval that a version's level on its holdout has (estimates.level)."""
+    if not level or level.get("metric") != use_case.gate.metric:
+        return None
+    return _finite(1 - float(level["low"]) if use_case.gate.metric in HIGHER_IS_BETTER else float(level["high"]))
+
+
+def _limit(use_case: UseCase, loss: float | None, bound: float | None, refused: bool) -> float | None:
+    if loss is None:
+        return None
     policy = use_case.monitor
     widened = 1 + policy.hysteresis if refused else 1
-    return None if promotion_loss is None else promotion_loss + policy.loss_tolerance * widened
+    return loss + max(policy.loss_tolerance, (bound or loss) - loss) * widened
+
+
+def _trouble(use_case: UseCase, drift: DriftVerdict | None, rejected_share: float) -> str:
+    """What is wrong with the window's data, so that estimates on it mean little; '' where nothing is."""
+    lost = [name for name, why in drift.unscored.items() if why in LOST] if drift else []
+    found = [f"{rejected_share:.0%} of its rows were rejected"] if rejected_share > use_case.monitor.rejected_share else []
+    found += [f"it has lost {', '.join(lost)}"] if lost else []
+    return f"the window's data is in trouble: {' and '.join(found)}" if found else ""
 
 
 def _wish(

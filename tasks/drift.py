@@ -6,7 +6,7 @@ import html
 import math
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -18,13 +18,14 @@ from schemas.errors import PenstockError
 from schemas.usecase import MonitorPolicy, UseCase
 from schemas.verdicts import ColumnDrift, DriftVerdict
 from tasks.compression import Frames, frames
-from tasks.references import SCORE, TARGET, Categories, Marginal, read, summaries
+from tasks.references import SCORE, TARGET, Categories, Marginal, read
+from tasks.streaming import marginals
 
 
 def drift(
     use_case: UseCase,
     reference: Mapping[str, Any] | None,
-    window: pl.DataFrame,
+    window: pl.DataFrame | pl.LazyFrame,
     importances: Mapping[str, float] | None = None,
     *,
     report: Path | None = None,
@@ -34,28 +35,34 @@ def drift(
     The window holds the features; `_target` and the scores (references.with_scores) are compared where they are there.
     `importances` are gains by feature, of any sum. Where a feature cannot be judged (missing, all null, of another type, one
     category only) or rows are too few, the verdict is "drift" if another column shows it and else "not enough evidence".
-    Raises UsageError for a reference of an unknown format.
+    A window of more than streaming.EXACT_ROWS is read in batches (given as a LazyFrame it is never in memory), and the
+    verdict states the rank error reached. Raises UsageError for a reference of an unknown format.
     """
+    height = window.lazy().select(pl.len()).collect().item()
     if not reference:
-        return _undecided(window.height, "the model has no reference; train it again to store one")
+        return _undecided(height, "the model has no reference; train it again to store one")
     known, rows = read(reference), int(reference["rows"])
-    for side, n in (("window", window.height), ("reference", rows)):
+    for side, n in (("window", height), ("reference", rows)):
         if n < use_case.monitor.min_rows:
-            return _undecided(window.height, f"the {side} has {n:,} rows, fewer than {use_case.monitor.min_rows:,}")
-    seen = summaries(window, (name for name in (*use_case.features, *_outcomes(known, window)) if name in window.columns))
+            return _undecided(height, f"the {side} has {n:,} rows, fewer than {use_case.monitor.min_rows:,}")
+    there = window.lazy().collect_schema().names()
+    wanted = [name for name in (*use_case.features, *_outcomes(known, there)) if name in there]
+    seen, error = marginals(window, known, wanted, height)
+    seen = {name: each for name, each in seen.items() if name in use_case.features or each.values}
     unfit = {name: why for name in (*use_case.features, *seen) if (why := _unfit(known.get(name), seen.get(name)))}
     gains = _shares(use_case, importances or {})
     names = sorted((name for name in seen if name not in unfit), key=lambda name: -gains.get(name, 0.0))
     if not names:
-        return _verdict(window.height, (), unfit, None)
+        return _verdict(height, (), unfit, None)
     pair = frames({name: known[name] for name in names}, {name: seen[name] for name in names}, use_case.monitor.method)
-    about = f"{use_case.name}: window of {window.height:,} rows against the {rows:,} the model was trained on"
+    about = f"{use_case.name}: window of {height:,} rows against the {rows:,} the model was trained on"
     scores = _scores(pair, use_case.monitor, report, about)
     odd = {name: "its distance is not a number" for name in names if not math.isfinite(scores[name])}
     found = [_column(use_case, name, scores[name], gains, known[name], seen[name]) for name in names if name not in odd]
     one = {c.column: "one category only" for c in found if not c.drifted and _single(known[c.column], seen[c.column])}
     columns = tuple(c for c in found if c.column not in one)
-    return _verdict(window.height, columns, {**unfit, **odd, **one}, str(report) if report else None)
+    verdict = _verdict(height, columns, {**unfit, **odd, **one}, str(report) if report else None)
+    return verdict.model_copy(update={"rank_error": error})
 
 
 def method_for(method: str, *, numeric: bool) -> str:
@@ -63,10 +70,9 @@ def method_for(method: str, *, numeric: bool) -> str:
     return "jensenshannon" if method == "wasserstein" and not numeric else method
 
 
-def _outcomes(known: Mapping[str, Marginal], window: pl.DataFrame) -> list[str]:
-    """Target and scores, where the window has any."""
-    there = (name for name in known if name in window.columns and (name == TARGET or name.startswith(SCORE)))
-    return [name for name in there if window[name].null_count() < window.height]
+def _outcomes(known: Mapping[str, Marginal], there: Sequence[str]) -> list[str]:
+    """Target and scores, where the window has them."""
+    return [name for name in known if name in there and (name == TARGET or name.startswith(SCORE))]
 
 
 def _unfit(known: Marginal | None, seen: Marginal | None) -> str | None:

@@ -30,13 +30,14 @@ TINY = 1e-12
 def metrics(use_case: UseCase) -> dict[str, pl.Expr]:
     """The metrics of the use case's kind, by name.
 
-    binary: auc, log_loss, brier, base_rate; multiclass: macro one-against-rest auc, log_loss, accuracy; regression: rmse,
-    mae, r2. Null where undefined (an AUC of one class, an R2 of equal outcomes).
+    binary: auc, log_loss, error_rate, brier, base_rate; multiclass: macro one-against-rest auc, log_loss, accuracy;
+    regression: rmse, mae, r2. Null where undefined (an AUC of one class, an R2 of equal outcomes).
     """
     y = pl.col("_y")
     if use_case.target.kind == "binary":
         p = pl.col("_s0")
         return {"auc": _auc(y, p), "log_loss": -_log(pl.when(y == 1).then(p).otherwise(1 - p)).mean(),
+                "error_rate": ((p >= use_case.target.threshold) != (y == 1)).mean(),
                 "brier": ((p - y) ** 2).mean(), "base_rate": y.mean()}  # fmt: skip
     if use_case.target.kind == "multiclass":
         scores = [pl.col(f"_s{i}") for i in range(len(use_case.target.classes))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from schemas.results import Delivery, Monitoring, Retraction, Scores, Sweep, Training
-from schemas.verdicts import Reason
+from schemas.verdicts import Estimate, Reason
 from tasks.wording import in_words
 
 MOST, SHOWN = 10, 3  # reasons of an audit, and example rows of each
@@ -89,10 +89,21 @@ def monitoring_page(result: Monitoring) -> str:
         rows = [(c.column, c.method, f"{c.score:.3f}", "yes" if c.drifted else "", f"{c.importance:.1%}") for c in worst]
         lines += ["", table(("column", "distance", "score", "drifted", "importance"), rows)] if rows else []
         lines += ["", f"Report: `{result.drift.report}`"] if result.drift.report else []
+    if result.estimate:
+        known = result.realized.metrics if result.realized else {}
+        told = [_estimated(name, result.estimate, known.get(name)) for name in sorted(result.estimate.metrics)]
+        lines += ["", f"Told by the scores alone, corrected by {result.estimate.record} earlier windows:"]
+        lines += ["", table(("metric", "estimated", f"{result.estimate.level:.0%} interval", "realized"), told)]
     if result.realized:
         lines += ["", f"Labels have come for {result.coverage:.1%} of the predictions."]
         lines += ["", table(("metric", "realized"), [(n, f"{v:.4f}") for n, v in sorted(result.realized.metrics.items())])]
     return "\n".join(lines)
+
+
+def _estimated(name: str, estimate: Estimate, realized: float | None) -> tuple[str, ...]:
+    low, high = estimate.intervals.get(name, (None, None))
+    held = "" if low is None else f"{low:.4f} to {high:.4f}"
+    return name, f"{estimate.metrics[name]:.4f}", held, "" if realized is None else f"{realized:.4f}"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -10,7 +10,7 @@ from schemas.refs import Commit
 from schemas.results import SweptBranch
 from tasks.versions import MAIN, VersionStore, open_store
 
-OURS = ("ingest/", "score/", "receipts/", "monitor/", "history/")
+OURS = ("ingest/", "score/", "receipts/", "monitor/", "alerts/", "history/")
 
 
 def sweep(store_url: str, older_than_days: float, dry_run: bool) -> tuple[SweptBranch, ...]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,8 +14,8 @@ from schemas.errors import NotFound
 from schemas.refs import Commit, CommitId, DataRef, ModelRef
 from schemas.results import Monitoring
 from schemas.usecase import UseCase, resolve
-from schemas.verdicts import Decision, DriftVerdict, Evaluation
-from tasks import batch, decision, drift, evaluation, frames, performance, references
+from schemas.verdicts import Decision, DriftVerdict, Estimate, Evaluation
+from tasks import batch, decision, drift, estimates, evaluation, frames, performance, records, references
 from tasks.registry import ModelRegistry, open_registry
 from tasks.versions import MAIN, VersionStore, open_store
 
@@ -40,7 +42,8 @@ def _overlap(first: str, last: str, low: datetime | None, high: datetime | None)
 
 
 def look(use_case: str, data: DataRef, arrival: str | None, registry_url: str, log_url: str, reports: str) -> Monitoring:
-    """One window of scored rows: drift from the model's reference, realized metrics where labels have come, the decision.
+    """One window of scored rows: drift from the model's reference, estimated worth, realized worth where labels have come,
+    the decision; all of it goes on record.
 
     `data`: where labels are read. Raises NotFound where nothing was scored.
     """
@@ -51,20 +54,43 @@ def look(use_case: str, data: DataRef, arrival: str | None, registry_url: str, l
         raise NotFound(f"no predictions of {case.name} to monitor; score some first: penstock score {use_case}")
     model = registry.version(case.name, int(entry.metadata["model_version"]))
     rows = scored_rows(case, data, log, entry)
-    moved = _drift(case, registry, model, rows, Path(reports) / f"drift-{entry.metadata['cause'][:16]}.html")
-    realized, coverage = _realized(case, data, model, rows)
     window = evaluation.window(case, rows)
-    decided = _decide(case, registry, model, moved, realized, window)
-    return Monitoring(
+    realized, coverage = _realized(case, data, model, rows)
+    seen = Monitoring(
         use_case=case.name,
-        why=decided.why,
+        why="",
         window=window,
+        arrival=entry.metadata["arrival"],
+        rows=rows.height,
         model=model,
-        drift=moved,
+        drift=_drift(case, registry, model, rows, Path(reports) / f"drift-{entry.metadata['cause'][:16]}.html"),
+        estimate=_estimate(case, registry, model, rows, past_errors(records.recalled(log), window)),
         realized=realized,
         coverage=coverage,
-        decision=decided,
+        decision=Decision(retrain=False, why=""),
     )
+    champion = registry.champion(case.name)
+    rejected = rejected_share(open_store(data.store), entry.metadata["arrival"])
+    decided = _decide(case, registry, champion, seen, rejected)
+    current = champion is None or champion.version == model.version
+    told = seen.model_copy(update={"decision": decided, "why": decided.why, "current": current})
+    records.remember(case, log, told)
+    return told
+
+
+def past_errors(seen: list[Monitoring], window: tuple[datetime, datetime] | None) -> list[Mapping[str, float]]:
+    """Realized minus estimated values of the windows that ended before this one began, oldest first."""
+    if window is None:
+        return []
+    earlier = (m for m in records.newest(seen) if m.window is not None and m.window[1] < window[0])
+    return [m.error for m in earlier if m.error]
+
+
+def rejected_share(store: VersionStore, arrival: CommitId) -> float:
+    """Share of the rows of a publish that its contract rejected."""
+    told = store.get(arrival).metadata
+    rows = int(told.get("rows", 0))
+    return int(told.get("rejected", 0)) / rows if rows else 0.0
 
 
 def predictions_of(log: VersionStore, arrival: str | None) -> Commit | None:
@@ -95,8 +121,28 @@ def recorded(case: UseCase, predictions: pl.DataFrame) -> np.ndarray:
 
 
 def _drift(case: UseCase, registry: ModelRegistry, model: ModelRef, rows: pl.DataFrame, report: Path) -> DriftVerdict:
-    gains = registry.document(model, "importances")["gain"]
-    return drift.drift(case, registry.document(model, "reference"), rows, gains, report=report)
+    gains = (_document(registry, model, "importances") or {}).get("gain")
+    return drift.drift(case, _document(registry, model, "reference"), rows, gains, report=report)
+
+
+def _estimate(
+    case: UseCase, registry: ModelRegistry, model: ModelRef, rows: pl.DataFrame, past: list[Mapping[str, float]]
+) -> Estimate | None:
+    names = [name for name in rows.columns if name.startswith(references.SCORE)]
+    found = estimates.raw(case, _document(registry, model, "estimator"), rows, _scores(rows, names))
+    return estimates.corrected(case, found, rows.height, past) if found else None
+
+
+def _document(registry: ModelRegistry, model: ModelRef, name: str) -> Any:
+    """A document of a version, or None: versions of earlier releases have fewer."""
+    try:
+        return registry.document(model, name)
+    except NotFound:
+        return None
+
+
+def _scores(rows: pl.DataFrame, names: list[str]) -> np.ndarray:
+    return rows[names[0]].to_numpy() if len(names) == 1 else rows.select(names).to_numpy()
 
 
 def _realized(case: UseCase, data: DataRef, model: ModelRef, rows: pl.DataFrame) -> tuple[Evaluation | None, float]:
@@ -108,33 +154,33 @@ def _realized(case: UseCase, data: DataRef, model: ModelRef, rows: pl.DataFrame)
     if known.is_empty():
         return None, coverage
     names = [name for name in known.columns if name.startswith(references.SCORE)]
-    scores = known[names[0]].to_numpy() if len(names) == 1 else known.select(names).to_numpy()
-    return evaluation.evaluate(case, model.sha256, data.commit, known.drop(names), scores), coverage
+    return evaluation.evaluate(case, model.sha256, data.commit, known.drop(names), _scores(known, names)), coverage
 
 
 def _decide(
-    case: UseCase,
-    registry: ModelRegistry,
-    model: ModelRef,
-    moved: DriftVerdict,
-    realized: Evaluation | None,
-    window: tuple[datetime, datetime] | None,
+    case: UseCase, registry: ModelRegistry, champion: ModelRef | None, seen: Monitoring, rejected: float
 ) -> Decision:
-    champion = registry.champion(case.name)
-    if champion is not None and champion.version != model.version:
-        why = f"v{model.version} scored this window, and the champion is v{champion.version} by now"
+    model = seen.model
+    if model is None or (champion is not None and champion.version != model.version):
+        told = f"v{champion.version}" if champion else "none"
+        why = f"v{model.version if model else '?'} scored this window, and the champion is {told} by now"
         return Decision(retrain=False, why=why)
     newest = registry.versions(case.name)[-1]
+    promised = _document(registry, model, "evaluation") or {}
+    asked = (_document(registry, newest, "evaluation") or {}).get("window") or (None, None)
     return decision.decide(
         case,
-        drift=moved,
-        promotion_loss=decision.loss_of(case, registry.document(model, "evaluation")["metrics"]),
-        realized_loss=decision.loss_of(case, realized.metrics) if realized else None,
-        estimated_loss=None,
-        model_age_days=_days(registry.document(model, "manifest")["fitted_until"], window),
-        days_since_request=_days((registry.document(newest, "evaluation")["window"] or (None, None))[1], window),
+        drift=seen.drift,
+        promotion_loss=decision.loss_of(case, promised.get("metrics")),
+        promotion_bound=decision.bound_of(case, (_document(registry, model, "estimator") or {}).get("level")),
+        realized_loss=decision.loss_of(case, seen.realized.metrics) if seen.realized else None,
+        estimated_loss=decision.loss_of(case, seen.estimate.metrics) if seen.estimate else None,
+        model_age_days=_days((_document(registry, model, "manifest") or {}).get("fitted_until"), seen.window),
+        days_since_request=_days(asked[1], seen.window),
         champion_exists=champion is not None,
         refused=registry.tags(newest).get("penstock.state") == "refused",
+        rejected_share=rejected,
+        coverage=seen.coverage,
     )
 
 

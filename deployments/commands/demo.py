@@ -170,10 +170,13 @@ def _why(month: Month) -> str:
 
 
 def _where(console: Console, settings: Settings) -> None:
+    from deployments.commands.report import write as write_report
+
     reports = sorted(settings.reports_dir.rglob("*.html"))
     console.print(f"\nDrift reports ({len(reports)}): {settings.reports_dir}")
     for report in reports[-1:]:
         console.print(f"  newest: {report}")
+    console.print(f"\nThe whole story on one page: {write_report('flights', settings)}", soft_wrap=True)
     console.print("\nLook at what it just did:")
     home = settings.root
     console.print(f"  PREFECT_HOME={home}/prefect prefect server start --host 127.0.0.1", soft_wrap=True)

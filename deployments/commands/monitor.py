@@ -10,7 +10,10 @@ from deployments.commands.common import command as make
 from deployments.commands.common import ready, show
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from schemas.results import Monitoring
+    from schemas.verdicts import Estimate
 
 
 @make()
@@ -37,8 +40,16 @@ def print_monitoring(result: Monitoring) -> None:
             click.echo(f"  {mark} {column.column}: {column.method} {column.score:.3f} (threshold {column.threshold})")
         if result.drift.report:
             click.echo(f"  report: {result.drift.report}")
+    if result.estimate:
+        click.echo(f"estimated without labels: {', '.join(_estimates(result.estimate))}")
     if result.realized:
         metrics = ", ".join(f"{name} {value:.4f}" for name, value in sorted(result.realized.metrics.items()))
         click.echo(f"labels: {result.coverage:.0%} have come; {metrics}")
     word = "retrain" if result.decision.retrain else "keep the champion"
     click.echo(f"decision: {word} ({result.decision.why})")
+
+
+def _estimates(estimate: Estimate) -> Iterator[str]:
+    for name, value in sorted(estimate.metrics.items()):
+        low, high = estimate.intervals.get(name, (None, None))
+        yield f"{name} {value:.4f}" + ("" if low is None else f" ({low:.4f} to {high:.4f})")

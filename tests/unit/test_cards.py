@@ -12,7 +12,7 @@ from tasks.card_page import Section, html, markdown
 from tasks.cards import evidence, made
 from tasks.evaluation import block_metric, with_scores
 from tasks.registry import open_registry
-from tasks.training import split_by_time
+from tasks.splitting import split_by_time
 from tests.modelling_kit import case, frame
 from tests.registry_kit import candidate
 from tests.unit.test_evaluation import noisy_scores

@@ -1,15 +1,22 @@
 """The decision asks on impact, not on drift; alerts say it once a cause."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 
 from schemas.usecase import GatePolicy, MonitorPolicy
 from schemas.usecases.flights import FLIGHTS
 from schemas.verdicts import AuditVerdict, ColumnDrift, Decision, DriftVerdict, GateVerdict
+from tasks import estimates
 from tasks.alerts import alerts, changes
 from tasks.decision import decide, loss_of
+from tasks.drift import drift
+from tasks.evaluation import evaluate
+from tasks.references import reference
 
 CASE = replace(FLIGHTS, monitor=MonitorPolicy(loss_tolerance=0.01, hysteresis=0.5, max_age_days=28, cooldown_days=6))
 
@@ -136,3 +143,102 @@ def test_only_what_is_new_is_raised_and_what_is_over_is_resolved() -> None:
     found = changes(before, now)
     assert [a.cause for a in found.raised] == ["model.loss"]
     assert [a.cause for a in found.resolved] == ["audit.rejected.labels"]
+
+
+SEEN = np.random.default_rng(11)
+
+
+def window(moved: dict[str, float], n: int = 4000) -> pl.DataFrame:
+    """Rows of a strong feature, whose sign makes the outcome, and of one that the model does not use."""
+    return pl.DataFrame({name: SEEN.normal(moved.get(name, 0.0), 1, n) for name in ("strong", "idle")})
+
+
+STREAM = replace(
+    FLIGHTS,
+    features={name: pl.col(name) for name in ("strong", "idle")},
+    monitor=replace(CASE.monitor, loss_tolerance=0.02),
+)
+GAINS = {"strong": 99.0, "idle": 1.0}
+REFERENCE = reference(STREAM, window({}))
+
+
+def judged(moved: dict[str, float], flipped: float = 0.0) -> tuple[Decision, Decision]:
+    """Decisions by the estimate alone, and by labels, for a window; `flipped` is the share of rows whose relation turned."""
+    rows = window(moved)
+    likely = 1 / (1 + np.exp(-2 * rows["strong"].to_numpy()))
+    truth = np.where(SEEN.random(len(likely)) < flipped, 1 - likely, likely)
+    told = rows.with_columns(
+        _target=pl.Series(SEEN.random(len(likely)) < truth), _block=0, time_hour=datetime(2013, 3, 1, tzinfo=UTC)
+    )
+    found = drift(STREAM, REFERENCE, rows, GAINS)
+    estimated = loss_of(STREAM, estimates.raw(STREAM, None, rows, likely))
+    realized = loss_of(STREAM, evaluate(replace(STREAM, slices=()), "0" * 64, "-", told, likely).metrics)
+    calm = {"promotion_loss": LEVEL, "model_age_days": 1.0, "days_since_request": None, "champion_exists": True}
+    return (
+        decide(STREAM, drift=found, estimated_loss=estimated, realized_loss=None, **calm),
+        decide(STREAM, drift=found, estimated_loss=estimated, realized_loss=realized, coverage=1.0, **calm),
+    )
+
+
+def entropy(rows: pl.DataFrame) -> float:
+    p = 1 / (1 + np.exp(-2 * rows["strong"].to_numpy()))
+    return float(-(p * np.log(p) + (1 - p) * np.log(1 - p)).mean())
+
+
+LEVEL = entropy(window({}, 200_000))
+
+
+def test_huge_drift_in_a_feature_of_no_importance_asks_for_nothing() -> None:
+    for decision in judged({"idle": 50.0}):
+        assert not decision.retrain
+        assert "drift in idle (1% of the model's gain)" in decision.why
+
+
+def test_drift_in_the_strongest_feature_asks_for_nothing_while_the_loss_keeps_within_the_tolerance() -> None:
+    for decision in judged({"strong": 0.6}):  # away from the boundary: the rows have become easier
+        assert not decision.retrain
+        assert "drift in strong (99%" in decision.why
+
+
+def test_drift_in_the_strongest_feature_asks_once_the_estimated_loss_passes_the_tolerance() -> None:
+    hard = replace(STREAM, monitor=replace(STREAM.monitor, loss_tolerance=0.02))
+    rows = window({}).with_columns(pl.col("strong") * 0.3)  # towards the boundary: the rows have become harder
+    likely = 1 / (1 + np.exp(-2 * rows["strong"].to_numpy()))
+    found = drift(hard, REFERENCE, rows, GAINS)
+    estimated = loss_of(hard, estimates.raw(hard, None, rows, likely))
+    calm = {"promotion_loss": LEVEL, "model_age_days": 1.0, "days_since_request": None, "champion_exists": True}
+    decision = decide(hard, drift=found, estimated_loss=estimated, realized_loss=None, **calm)
+    assert (decision.retrain, decision.cause) == (True, "drift")
+    assert "the estimated log_loss" in decision.why
+    assert "drift in strong (99%" in decision.why
+
+
+def test_a_relation_that_turned_is_seen_by_labels_and_by_nothing_else() -> None:
+    blind, told = judged({"strong": 0.6}, flipped=0.3)
+    assert not blind.retrain
+    assert (told.retrain, told.cause) == (True, "loss")
+    assert "the realized log_loss" in told.why
+
+
+def lost(why: str) -> DriftVerdict:
+    return DriftVerdict(status="not enough evidence", why="", rows=500, unscored={"dest": why})
+
+
+@pytest.mark.parametrize(
+    ("given", "retrain", "why"),
+    [
+        ({"estimated_loss": 0.9, "rejected_share": 0.2}, False, "in trouble: 20% of its rows were rejected"),
+        ({"estimated_loss": 0.9, "drift": lost("all null in the window")}, False, "in trouble: it has lost dest"),
+        ({"estimated_loss": 0.9, "drift": lost("all null in the reference")}, True, "the estimated log_loss of 0.9000"),
+        ({"realized_loss": 0.9, "rejected_share": 0.2}, True, "the realized log_loss of 0.9000 exceeds"),
+        ({"realized_loss": 0.5, "estimated_loss": 0.9, "coverage": 0.6}, False, "(realized 0.5000) keeps within"),
+        ({"realized_loss": 0.5, "estimated_loss": 0.9, "coverage": 0.1}, True, "the estimated log_loss of 0.9000"),
+        ({"realized_loss": 0.53, "promotion_bound": 0.54}, False, "keeps within the limit of 0.5400"),
+        ({"realized_loss": 0.55, "promotion_bound": 0.54}, True, "exceeds the limit of 0.5400"),
+        ({"realized_loss": 0.55, "promotion_bound": 0.54, "refused": True}, False, "keeps within the limit of 0.5600"),
+    ],
+)
+def test_what_the_evidence_is_worth(given: dict[str, Any], retrain: bool, why: str) -> None:
+    decision = decided(**given)
+    assert decision.retrain == retrain
+    assert why in decision.why

@@ -33,6 +33,7 @@ def theirs(kind, y, scores):
         return {"rmse": mse**0.5, "mae": sk.mean_absolute_error(y, scores), "r2": sk.r2_score(y, scores)}
     if kind == "binary":
         return {"auc": sk.roc_auc_score(y, scores), "log_loss": sk.log_loss(y, scores),
+                "error_rate": 1 - sk.accuracy_score(y, scores >= 0.5),
                 "brier": sk.brier_score_loss(y, scores), "base_rate": y.mean()}  # fmt: skip
     return {"auc": sk.roc_auc_score(y, scores, multi_class="ovr"), "log_loss": sk.log_loss(y, scores),
             "accuracy": sk.accuracy_score(y, scores.argmax(axis=1))}  # fmt: skip
@@ -65,7 +66,7 @@ def test_blocks_weighed_by_rows_give_the_whole():
 def test_what_is_undefined_is_left_out():
     rows = frame(case()).filter(TARGET)
     made = evaluate(case(min_slice_rows=10**6), "model", "commit", rows, np.full(rows.height, 0.5))
-    assert set(made.metrics) == {"log_loss", "brier", "base_rate", "calibration_error"}
+    assert set(made.metrics) == {"log_loss", "error_rate", "brier", "base_rate", "calibration_error"}
     assert made.slices == {}
     empty = evaluate(case(), "model", "commit", rows.clear(), np.empty(0))
     assert (empty.rows, empty.window, dict(empty.metrics)) == (0, None, {})

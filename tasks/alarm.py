@@ -1,0 +1,157 @@
+"""Open alerts, kept in the log repository: each cause is told once, again only after it was over, and never lost.
+
+The state is one JSON object: the alerts that are open, and the messages that still wait for a sink. What changes and what is
+to be told is committed together; messages leave the state once their sink has taken them. A sink that is down keeps its
+messages waiting; a process killed between sending and noting that sends once more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+
+from pydantic import Field
+
+from schemas.errors import NothingToCommit, ServiceUnavailable, StaleCheck
+from schemas.refs import CommitId, Guard, Value
+from schemas.settings import in_force
+from schemas.verdicts import Alert, AlertChanges
+from tasks import notify
+from tasks.alerts import changes
+from tasks.versions import MAIN, VersionStore, open_store
+
+FOLDER = "alerts/"
+ATTEMPTS = 8
+
+
+class Message(Value):
+    """One thing to tell, and the sinks that have not been told, by the digest of their URL."""
+
+    resolved: bool
+    alert: Alert
+    left: tuple[str, ...]
+
+
+class State(Value):
+    """What is open and what waits; `serial` makes each state's content its own."""
+
+    format_version: int = 1
+    serial: int = 0
+    open: tuple[Alert, ...] = ()
+    waiting: tuple[Message, ...] = Field(default=(), description="oldest first")
+
+
+def settle(use_case: str, log_url: str, scope: Sequence[str], now: Sequence[Alert]) -> AlertChanges:
+    """Make `now` the open alerts among those whose cause begins with one of `scope`; returns what is new and what is over.
+
+    Messages for the sinks of the settings are queued in the same commit. Raises StaleCheck where others keep changing it.
+    """
+    log = open_store(log_url)
+    if not log.exists():
+        if not now:
+            return AlertChanges()
+        log.create()
+    for _ in range(ATTEMPTS):
+        head = log.head(MAIN)
+        state = read(log, head)
+        found = changes((a for a in state.open if a.cause.startswith(tuple(scope))), now)
+        if not found.raised and not found.resolved:
+            return found
+        with suppress(StaleCheck):
+            _write(log, use_case, head, _after(state, found))
+            return found
+    raise StaleCheck(f"{use_case}: the open alerts kept changing; run it again")
+
+
+def deliver(use_case: str, log_url: str) -> int:
+    """Tell the sinks what waits for them, oldest first; returns how many messages are through.
+
+    Raises ServiceUnavailable where a sink takes nothing: its messages wait for the next call, no other sink waits for it.
+    """
+    log, sinks = open_store(log_url), targets()
+    waiting = read(log, log.head(MAIN)).waiting if log.exists() else ()
+    told, down = _send(waiting, sinks)
+    if told:
+        _note(log, use_case, told)
+    if down:
+        raise ServiceUnavailable(
+            f"alerts of {use_case} could not be delivered: {'; '.join(down)}; they wait and are sent again"
+        )
+    return len(told)
+
+
+def targets() -> dict[str, str]:
+    """URLs of the sinks in the settings, by their digest: the state holds no secrets."""
+    told = in_force().alert_urls
+    urls = told.get_secret_value().split() if told else []
+    return {hashlib.sha256(url.encode()).hexdigest()[:16]: url for url in urls}
+
+
+def read(log: VersionStore, ref: CommitId = MAIN) -> State:
+    """The state at a ref; an empty one where none was written."""
+    stored = log.objects(ref, FOLDER)
+    return State.model_validate_json(log.read(ref, stored[-1].path)) if stored else State()
+
+
+def _after(state: State, found: AlertChanges) -> State:
+    gone = {alert.cause for alert in found.resolved}
+    sinks = tuple(targets())
+    fresh = [Message(resolved=False, alert=alert, left=sinks) for alert in found.raised]
+    fresh += [Message(resolved=True, alert=alert, left=sinks) for alert in found.resolved]
+    still = (alert for alert in state.open if alert.cause not in gone)
+    return State(
+        serial=state.serial + 1,
+        open=(*still, *found.raised),
+        waiting=(*state.waiting, *(message for message in fresh if message.left)),
+    )
+
+
+def _send(waiting: Iterable[Message], sinks: dict[str, str]) -> tuple[set[tuple[str, str]], list[str]]:
+    """What went through, as (message, sink), and what each sink that is down said. After a failure a sink gets no more."""
+    told: set[tuple[str, str]] = set()
+    down: dict[str, str] = {}
+    for message in waiting:
+        for sink in message.left:
+            if sink in down:
+                continue
+            try:
+                if sink in sinks:  # a sink that is no longer in the settings is forgotten
+                    notify.send(sinks[sink], message.alert, resolved=message.resolved)
+                told.add((message.model_dump_json(exclude={"left"}), sink))
+            except ServiceUnavailable as error:
+                down[sink] = str(error)
+    return told, list(down.values())
+
+
+def _note(log: VersionStore, use_case: str, told: set[tuple[str, str]]) -> None:
+    """Take from the state what the sinks were told."""
+    for _ in range(ATTEMPTS):
+        head = log.head(MAIN)
+        state = read(log, head)
+        left = [_untold(message, told) for message in state.waiting]
+        after = state.model_copy(update={"serial": state.serial + 1, "waiting": tuple(m for m in left if m.left)})
+        with suppress(StaleCheck):
+            _write(log, use_case, head, after)
+            return
+    raise StaleCheck(f"{use_case}: the open alerts kept changing; what was sent is sent again")
+
+
+def _untold(message: Message, told: set[tuple[str, str]]) -> Message:
+    name = message.model_dump_json(exclude={"left"})
+    return message.model_copy(update={"left": tuple(sink for sink in message.left if (name, sink) not in told)})
+
+
+def _write(log: VersionStore, use_case: str, head: CommitId, state: State) -> None:
+    payload = json.dumps(state.model_dump(mode="json"), sort_keys=True).encode()
+    digest = hashlib.sha256(payload).hexdigest()
+    branch, metadata = f"alerts/{digest[:32]}", {"format_version": "1", "kind": "alerts", "use_case": use_case}
+    log.branch(branch, head)
+    for old in log.objects(head, FOLDER):
+        log.remove(branch, old.path)
+    log.upload(branch, f"{FOLDER}{digest}.json", payload)
+    with suppress(NothingToCommit):  # a run that was killed got as far
+        log.commit(branch, f"alerts of {use_case}", metadata)
+    log.merge(branch, MAIN, f"alerts of {use_case}", metadata, guard=Guard(commit=head, prefixes=(FOLDER,)))
+    log.delete_branch(branch)

@@ -1,0 +1,177 @@
+"""Alerts reach a sink once a cause, wait while it is down, and are called off when it is over."""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from schemas.errors import ServiceUnavailable, UsageError
+from schemas.settings import Settings
+from schemas.usecases.flights import FLIGHTS
+from schemas.verdicts import Alert, ColumnDrift, DriftVerdict
+from tasks import alarm
+from tasks.alerts import KINDS, alerts
+from tasks.decision import decide
+from tasks.versions import MAIN, open_store
+
+RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"
+
+
+class Sink:
+    """A web server that keeps what it is told, and says no while it is told to."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.told: list[dict[str, str]] = []
+        self.status = 200
+        sink = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if sink.status == 200:
+                    sink.told.append(json.loads(body))
+                self.send_response(sink.status)
+                self.end_headers()
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.url = f"json://127.0.0.1:{self.server.server_port}/"
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
+        self.thread.start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+    @property
+    def titles(self) -> list[str]:
+        return [each["title"] for each in self.told]
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    made = Sink()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def told(settings: Settings, sink: Sink) -> Iterator[Settings]:
+    with settings.model_copy(update={"alert_urls": SecretStr(sink.url)}).active() as active:
+        yield active
+
+
+def log_of(settings: Settings) -> str:
+    return settings.store_url("flights-log")
+
+
+def drifted(score: float) -> list[Alert]:
+    column = ColumnDrift(column="dest", method="psi", score=score, threshold=0.1, importance=0.4)
+    verdict = DriftVerdict(status="drift" if score > 0.1 else "no drift", why=f"dest {score}", rows=500, columns=(column,))
+    return list(alerts(FLIGHTS, verdict))
+
+
+def test_a_storm_of_drift_is_told_once_and_once_more_when_it_is_over(told: Settings, sink: Sink) -> None:
+    for score in (0.5, 0.7, 0.6, 0.9, 0.4):
+        alarm.settle("flights", log_of(told), ("drift.", "model."), drifted(score))
+        alarm.deliver("flights", log_of(told))
+    assert sink.titles == ["flights: drift.features (warning)"]
+    assert "docs/runbook.md#drift-features" in sink.told[0]["message"]
+    alarm.settle("flights", log_of(told), ("drift.", "model."), drifted(0.0))
+    assert alarm.deliver("flights", log_of(told)) == 1
+    assert sink.titles[1:] == ["flights: drift.features is over"]
+    assert alarm.read(open_store(log_of(told))).open == ()
+
+
+def test_the_same_state_again_writes_nothing(told: Settings) -> None:
+    log = open_store(log_of(told))
+    for _ in range(2):
+        alarm.settle("flights", log_of(told), ("drift.",), drifted(0.5))
+        alarm.deliver("flights", log_of(told))
+        first = log.head(MAIN)
+    alarm.settle("flights", log_of(told), ("audit.",), [])
+    assert log.head(MAIN) == first
+    assert len(log.objects(MAIN, "alerts/")) == 1
+
+
+@pytest.mark.parametrize("how", ["refuses connections", "answers 503"])
+def test_a_sink_that_is_down_is_told_when_it_is_up_again(settings: Settings, how: str) -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+    down = None if how == "refuses connections" else Sink(port)
+    if down:
+        down.status = 503
+    with settings.model_copy(update={"alert_urls": SecretStr(f"json://127.0.0.1:{port}/")}).active() as active:
+        alarm.settle("flights", log_of(active), ("drift.",), drifted(0.5))
+        for _ in range(2):
+            with pytest.raises(ServiceUnavailable, match="they wait and are sent again") as said:
+                alarm.deliver("flights", log_of(active))
+            assert str(port) not in str(said.value)  # no more of the URL than its scheme
+        alarm.settle("flights", log_of(active), ("drift.",), [])
+        if down:
+            down.close()
+        up = Sink(port)
+        try:
+            assert alarm.deliver("flights", log_of(active)) == 2
+            assert alarm.deliver("flights", log_of(active)) == 0
+        finally:
+            up.close()
+    assert up.titles == ["flights: drift.features (warning)", "flights: drift.features is over"]
+
+
+def test_a_sink_that_is_down_holds_up_no_other(settings: Settings, sink: Sink) -> None:
+    both = SecretStr(f"json://127.0.0.1:9/ {sink.url}")
+    with settings.model_copy(update={"alert_urls": both}).active() as active:
+        alarm.settle("flights", log_of(active), ("drift.",), drifted(0.5))
+        for _ in range(2):
+            with pytest.raises(ServiceUnavailable):
+                alarm.deliver("flights", log_of(active))
+    assert len(sink.told) == 1
+
+
+def test_the_state_holds_no_secret(settings: Settings) -> None:
+    url = "json://user:hunter2@127.0.0.1:9/"
+    with settings.model_copy(update={"alert_urls": SecretStr(url)}).active() as active:
+        alarm.settle("flights", log_of(active), ("drift.",), drifted(0.5))
+        log = open_store(log_of(active))
+        kept = log.read(MAIN, log.objects(MAIN, "alerts/")[0].path).decode()
+        with pytest.raises(ServiceUnavailable) as said:
+            alarm.deliver("flights", log_of(active))
+    assert "hunter2" not in kept + str(said.value) + repr(active)
+
+
+def test_a_url_that_nothing_understands_is_named_without_its_secret(settings: Settings) -> None:
+    with settings.model_copy(update={"alert_urls": SecretStr("nonsense://hunter2")}).active() as active:
+        alarm.settle("flights", log_of(active), ("drift.",), drifted(0.5))
+        with pytest.raises(UsageError, match="a nonsense URL of PENSTOCK_ALERT_URLS") as said:
+            alarm.deliver("flights", log_of(active))
+    assert "hunter2" not in str(said.value)
+
+
+def test_a_storm_of_bad_windows_asks_for_one_training_a_cool_down() -> None:
+    case = replace(FLIGHTS, monitor=replace(FLIGHTS.monitor, cooldown_days=6))
+    asked: list[int] = []
+    for day in range(12):  # a window a day, each far too bad
+        since = float(day - asked[-1]) if asked else None
+        verdict = decide(
+            case, drift=None, promotion_loss=0.5, realized_loss=0.9, estimated_loss=None,
+            model_age_days=1.0, days_since_request=since, champion_exists=True,
+        )  # fmt: skip
+        asked += [day] if verdict.retrain else []
+    assert asked == [0, 6]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_alert_has_its_page_of_the_runbook(kind: str) -> None:
+    sections = [line.removeprefix("## ") for line in RUNBOOK.read_text().splitlines() if line.startswith("## ")]
+    assert sections.count(kind.replace(".", "-")) == 1

@@ -1,0 +1,64 @@
+"""Alerts from the steps that flows take: events and messages once a cause, through a notification block of Prefect too."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from pydantic import SecretStr
+
+from schemas.settings import Settings
+from schemas.usecases.flights import FLIGHTS
+from schemas.verdicts import Alert
+from tasks import alarm, catalog
+from tasks.versions import open_store
+from tests.faults.test_alert_faults import Sink, drifted
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    made = Sink()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+
+    def emit(event: str, resource: object, payload: dict[str, str]) -> None:
+        found.append((event, payload["cause"]))
+
+    monkeypatch.setattr(catalog, "emit_event", emit)
+    return found
+
+
+def test_events_and_messages_come_once_and_are_called_off(
+    settings: Settings, sink: Sink, events: list[tuple[str, str]]
+) -> None:
+    with settings.model_copy(update={"alert_urls": SecretStr(sink.url)}).active():
+        for now in (drifted(0.5), drifted(0.6), []):
+            catalog.raise_alerts("flights", ("drift.",), now)
+    assert events == [("penstock.alert.raised", "drift.features"), ("penstock.alert.resolved", "drift.features")]
+    assert sink.titles == ["flights: drift.features (warning)", "flights: drift.features is over"]
+
+
+def test_a_notification_block_of_prefect_is_told(settings: Settings, sink: Sink) -> None:
+    from prefect.blocks.notifications import CustomWebhookNotificationBlock
+
+    url = sink.url.replace("json://", "http://")
+    block = CustomWebhookNotificationBlock(name="x", url=url, json_data={"title": "{{subject}}", "message": "{{body}}"})
+    block.save("on-call", overwrite=True)
+    with settings.model_copy(update={"alert_urls": SecretStr("prefect://custom-webhook/on-call")}).active() as active:
+        alarm.settle("flights", active.store_url("flights-log"), ("drift.",), drifted(0.5))
+        assert alarm.deliver("flights", active.store_url("flights-log")) == 1
+    assert json.dumps(sink.told).count("drift.features") == 1
+
+
+def test_a_block_that_is_not_there_costs_the_flow_nothing_and_the_alert_waits(settings: Settings) -> None:
+    with settings.model_copy(update={"alert_urls": SecretStr("prefect://custom-webhook/nobody")}).active() as active:
+        catalog.raise_alerts("flights", ("drift.",), drifted(0.5))
+        state = alarm.read(open_store(active.store_url("flights-log")))
+    assert [alert.cause for alert in state.open] == ["drift.features"]
+    assert len(state.waiting) == 1
+    assert isinstance(state.open[0], Alert)
+    assert state.open[0].use_case == FLIGHTS.name
