@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import polars as pl
-from prefect import flow
 from pydantic import Field
 
+from flows.entry import entry
+from flows.turns import turn
 from schemas.errors import NotEnoughEvidence, StaleCheck, UsageError
 from schemas.refs import DataRef
 from schemas.results import Challenge, Training
@@ -32,7 +33,7 @@ class TrainResult(Training):
         return batch.predict_frame(resolve(self.use_case), self.model, self.data, frame)
 
 
-@flow(name="train", flow_run_name="train {use_case}")
+@entry("train", "train {use_case}")
 def train(
     use_case: Annotated[str, Field(min_length=1)],
     commit: str | None = None,
@@ -49,7 +50,8 @@ def train(
     settings = in_force()
     data = catalog.data_at(settings.store_url(case.name), commit)
     try:
-        result = _train(use_case, case, data, settings, device or settings.device)
+        with turn("train", case.name):
+            result = _train(use_case, case, data, settings, device or settings.device)
     except NotEnoughEvidence as refusal:
         result = TrainResult(use_case=use_case, status="skipped", why=str(refusal), data=data)
     catalog.tell_training(case, result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
@@ -42,6 +43,14 @@ class IngestResult(Value):
 
     use_case: str
     deliveries: tuple[Delivery, ...]
+
+    @property
+    def why(self) -> str:
+        """One sentence on all of them."""
+        if len(self.deliveries) == 1:
+            return f"{self.deliveries[0].status}: {self.deliveries[0].why}"
+        counts = Counter(d.status for d in self.deliveries)
+        return ", ".join(f"{count} {status}" for status, count in counts.items()) or "nothing to ingest"
 
     @property
     def accepted(self) -> int:
@@ -179,3 +188,11 @@ class Loop(Value):
     scored: tuple[Scores, ...] = ()
     monitored: tuple[Monitoring, ...] = ()
     trained: tuple[Training, ...] = ()
+
+    @property
+    def status(self) -> Literal["done", "already done", "rejected"]:
+        """Whether anything is new."""
+        if self.ingested.refused:
+            return "rejected"
+        effects = {step.status for step in (*self.ingested.deliveries, *self.scored, *self.trained)}
+        return "already done" if effects == {"already done"} else "done"
