@@ -6,13 +6,14 @@ import functools
 import inspect
 from collections.abc import Callable
 from pathlib import PurePath
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, get_type_hints
 
 from prefect import Flow, runtime, tags
 from prefect.exceptions import ParameterTypeError
 from prefect.states import Completed
 
 from schemas.errors import UsageError
+from tasks.catalog import deployed
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -52,10 +53,13 @@ def _telling(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> Any:
-        with tags(TAG):
+        with tags(*([TAG] if deployed() else [])):  # runs within this one belong to the deployed system, too
             result = function(*args, **kwargs)
         return Completed(message=sentence(result), data=result)
 
+    # Annotations as types: Prefect would look their names up in this module, not in the function's own.
+    run.__signature__ = inspect.signature(function, eval_str=True)  # type: ignore[attr-defined]
+    run.__annotations__ = get_type_hints(function, include_extras=True)
     return run
 
 

@@ -194,5 +194,20 @@ class Loop(Value):
         """Whether anything is new."""
         if self.ingested.refused:
             return "rejected"
-        effects = {step.status for step in (*self.ingested.deliveries, *self.scored, *self.trained)}
-        return "already done" if effects == {"already done"} else "done"
+        effects = {d.status for d in self.ingested.deliveries} | {s.status for s in self.scored}
+        return "already done" if effects | {t.status for t in self.trained} == {"already done"} else "done"
+
+
+class Rescan(Value):
+    """What a look at the landing folder found."""
+
+    files: int = Field(ge=0, description="files that have landed")
+    started: tuple[str, ...] = Field(default=(), description="files that no run had taken up")
+    again: tuple[str, ...] = Field(default=(), description="runs that had died")
+    strange: tuple[str, ...] = Field(default=(), description="files of no use case, one sentence each")
+
+    @property
+    def why(self) -> str:
+        """One sentence."""
+        told = f"{self.files} files: {len(self.started)} started, {len(self.again)} runs taken up again"
+        return f"{told}; {'; '.join(self.strange)}" if self.strange else told
