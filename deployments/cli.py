@@ -19,6 +19,7 @@ COMMANDS = (
     "lifecycle",
     "serve",
     "deploy",
+    "watch",
     "up",
     "status",
     "trace",

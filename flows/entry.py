@@ -66,7 +66,7 @@ def _telling(function: Callable[P, R]) -> Callable[P, R]:
 def sentence(result: Any) -> str:
     """What a result says of itself: its status, where it has one, and why."""
     why, status = getattr(result, "why", ""), getattr(result, "status", "")
-    return why if not status or why.startswith(status) else f"{status}: {why}"
+    return why if status in ("", "done") or why.startswith(status) else f"{status}: {why}"
 
 
 def named_after_source() -> str:
