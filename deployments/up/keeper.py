@@ -110,7 +110,7 @@ class Keeper:
         """The configuration file; it holds no secret, since everybody inherits one environment."""
         config = configparser.RawConfigParser()
         endpoints = {"endpoint": self.endpoint, "pubsub_endpoint": f"ipc://{self._sockets}/events"}
-        config["circus"] = {**endpoints, "check_delay": "1", "loglevel": "WARNING"}
+        config["circus"] = {**endpoints, "check_delay": "1", "loglevel": "CRITICAL"}
         for part in self._parts:
             config[f"watcher:{part.name}"] = {
                 "cmd": part.cmd,
