@@ -100,6 +100,12 @@ class Sweep(Value):
     branches: tuple[SweptBranch, ...]
 
     @property
+    def why(self) -> str:
+        """One sentence."""
+        gone = "would be removed" if self.dry_run else "removed"
+        return f"{len(self.branches)} branches: {len(self.removed)} {gone}"
+
+    @property
     def removed(self) -> tuple[SweptBranch, ...]:
         """Branches that are gone, or with `dry_run` would be."""
         return tuple(found for found in self.branches if found.what != "kept")

@@ -28,10 +28,11 @@ def command(any_port: bool, exit_when_ready: bool, as_json: bool) -> int:
         del os.environ[name]
     prepare(settings, isolated=True)
     stopped, ready = _on_signals()
-    from deployments.up.system import up
+    from deployments.up.system import ENVIRONMENT, up
 
     with up(settings, Path.cwd(), lambda line: None if as_json else click.echo(line), Ports(usual=not any_port)) as running:
         told = {**running.addresses(), "landing": str(running.settings.landing_dir), "logs": str(running.keeper.logs)}
+        told["environment"] = str(running.keeper.folder / ENVIRONMENT)
         ready.set()
         click.echo(json.dumps(told) if as_json else _text(told))
         while not exit_when_ready and not stopped.wait(1):
@@ -61,4 +62,7 @@ def _on_signals() -> tuple[threading.Event, threading.Event]:
 def _text(told: dict[str, str]) -> str:
     width = max(map(len, told))
     lines = [f"  {name:<{width}}  {where}" for name, where in told.items()]
-    return "\n".join(["ready:", *lines, "a file copied to <landing>/<use case>/<input>/ starts the loop; Ctrl-C stops"])
+    use = f"other commands in another terminal: . {told['environment']}"
+    return "\n".join(
+        ["ready:", *lines, "a file copied to <landing>/<use case>/<input>/ starts the loop", use, "Ctrl-C stops"]
+    )

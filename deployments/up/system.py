@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +22,8 @@ from schemas.errors import PenstockError, UsageError
 from schemas.settings import Settings, read_settings
 from schemas.usecase import registered
 
-STATE = "state.json"
+STATE, ENVIRONMENT = "state.json", "environment.sh"
+FOR_TERMINALS = ("PENSTOCK_", "LAKECTL_", "PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILES_PATH")
 WORKERS = ("worker", "landing")
 
 
@@ -155,6 +157,16 @@ def _write_state(folder: Path, running: Running) -> None:
         "logs": str(running.keeper.logs),
     }
     (folder / STATE).write_text(json.dumps(told, indent=2) + "\n")
+    _write_environment(folder / ENVIRONMENT, running.plan.environment)
+
+
+def _write_environment(path: Path, environment: Mapping[str, str]) -> None:
+    """What another terminal needs to work with the system; it may hold keys, so it is its owner's alone."""
+    ours = {name: value for name, value in environment.items() if name.startswith(FOR_TERMINALS)}
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in sorted(ours.items())]
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write("\n".join(lines) + "\n")
 
 
 def read_state(settings: Settings) -> dict[str, Any] | None:

@@ -1,0 +1,75 @@
+"""The worker, its child and Prefect's server are killed: one commit, nothing stays Running, what was missed is found."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.loop_kit import Run, System, system
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+SILENT = 90  # s after which a dead run is marked
+
+
+@pytest.fixture(scope="module")
+def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    with system(tmp_path_factory.mktemp("loop"), range(1, 3)) as running:
+        yield running
+
+
+def published(loop: System, name: str) -> int:
+    return sum(told["source_name"].startswith(name) for told in loop.publishes())
+
+
+def under_way(loop: System, name: str) -> Run:
+    """The run, once its process is at work."""
+    return loop.until(lambda: [r for r in loop.runs("lifecycle", name) if r["state_type"] == "RUNNING"])[0]
+
+
+def test_worker_and_child_are_killed(loop: System) -> None:
+    loop.land("flights", 1)
+    run = under_way(loop, "flights-2013-01")
+    loop.kill([*loop.pids("worker"), *loop.children_of_runs()])
+    killed = time.monotonic()
+    loop.until(lambda: [r for r in loop.runs("lifecycle") if r["id"] == run["id"] and r["state_type"] == "CRASHED"], SILENT)
+    print(f"marked Crashed after {time.monotonic() - killed:.0f} s")
+    runs = loop.ended("lifecycle", "flights-2013-01", 2, seconds=300)
+    assert [r["state_type"] for r in runs] == ["CRASHED", "COMPLETED"]
+    assert [r["idempotency_key"].rpartition("/")[2] for r in runs] == ["1", "2"]
+    assert published(loop, "flights-2013-01") == 1
+    stuck = [r["name"] for r in loop.ask("flow_runs/filter") if r["state_type"] == "RUNNING"]
+    assert loop.until(lambda: not [r for r in loop.ask("flow_runs/filter") if r["state_type"] == "RUNNING"], SILENT), stuck
+
+
+def test_a_child_that_outlives_its_worker_may_finish(loop: System) -> None:
+    loop.land("labels", 1)
+    run = under_way(loop, "labels-2013-01")
+    loop.kill(loop.pids("worker"))
+    runs = loop.ended("lifecycle", "labels-2013-01", seconds=400)
+    assert run["id"] in [r["id"] for r in runs]
+    assert runs[-1]["state_type"] == "COMPLETED", runs[-1]["state"]
+    assert published(loop, "labels-2013-01") == 1
+    assert loop.champion() > 0
+
+
+def test_the_server_is_killed_and_what_landed_meanwhile_is_found(loop: System) -> None:
+    loop.kill([*loop.pids("prefect"), *loop.pids("landing")])
+    loop.land("weather", 2)
+    runs = loop.ended("lifecycle", "weather-2013-02", seconds=400)
+    assert runs[-1]["state_type"] == "COMPLETED", runs[-1]["state"]
+    assert published(loop, "weather-2013-02") == 1
+
+
+def test_rescan_finds_what_no_watcher_saw(loop: System) -> None:
+    path = loop.land("flights", 2)
+    hidden = path.rename(path.with_name(f".{path.name}"))
+    loop.until(lambda: len(loop.runs("lifecycle", "flights-2013-02")) in (0, 1))
+    before = len(loop.runs("lifecycle", "flights-2013-02"))
+    hidden.rename(path)
+    deployment = loop.ask(
+        "deployments/filter", deployments={"name": {"any_": ["penstock"]}}, flows={"name": {"any_": ["rescan"]}}
+    )
+    loop.ask(f"deployments/{deployment[0]['id']}/create_flow_run")
+    runs = loop.ended("lifecycle", "flights-2013-02", max(1, before), seconds=400)
+    assert published(loop, "flights-2013-02") == 1
+    assert runs[-1]["state_type"] == "COMPLETED"
