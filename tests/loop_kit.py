@@ -157,6 +157,27 @@ class System:
         """The processes in which flow runs run."""
         return [pid for pid, line in self.processes() if re.search(r"prefect\.(flow_)?engine|flow-run execute", line)]
 
+    def stop(self, part: str) -> None:
+        """Stop a part for good."""
+        from circus.client import CircusClient
+
+        state = json.loads((self.home / "up" / "state.json").read_text())
+        client = CircusClient(endpoint=state["circus"], timeout=60)
+        assert client.send_message("stop", name=part, waiting=True)["status"] == "ok"
+        client.stop()
+
+    def run(self, flow: str, **parameters: Any) -> Run:
+        """Run a deployment to its end."""
+        deployment = httpx.get(f"{self.api}/deployments/name/{flow}/penstock").json()["id"]
+        made = self.ask(f"deployments/{deployment}/create_flow_run", parameters=parameters)
+
+        def ended() -> Run | None:
+            told: Run = httpx.get(f"{self.api}/flow_runs/{made['id']}").json()
+            return None if told["state_type"] in UNFINISHED else told
+
+        found: Run = self.until(ended)
+        return found
+
     def kill(self, pids: list[int]) -> None:
         """kill -9."""
         assert pids, self.processes()

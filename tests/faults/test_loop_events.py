@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-import httpx
 import polars as pl
 import pytest
 
@@ -106,13 +105,7 @@ def test_a_bad_event_is_a_failed_run_that_says_why(loop: System, use_case: str, 
 
 
 def test_unknown_parameter_names_fail_with_one_line(loop: System) -> None:
-    deployment = httpx.get(f"{loop.api}/deployments/name/score/penstock").json()["id"]
-    run = loop.ask(f"deployments/{deployment}/create_flow_run", parameters={"use_case": "flights", "spelling": 1})
-    ended = loop.until(
-        lambda: (
-            [each for each in loop.runs("score") if each["id"] == run["id"] and each["state_type"] in ("FAILED", "CRASHED")]
-        )
-    )[0]
+    ended = loop.run("score", use_case="flights", spelling=1)
     assert ended["state_type"] == "FAILED"
     assert "score: no parameter spelling; it takes use_case, arrival, commit, since, once" in ended["state"]["message"]
 

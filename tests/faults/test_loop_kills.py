@@ -61,15 +61,10 @@ def test_the_server_is_killed_and_what_landed_meanwhile_is_found(loop: System) -
 
 
 def test_rescan_finds_what_no_watcher_saw(loop: System) -> None:
-    path = loop.land("flights", 2)
-    hidden = path.rename(path.with_name(f".{path.name}"))
-    loop.until(lambda: len(loop.runs("lifecycle", "flights-2013-02")) in (0, 1))
-    before = len(loop.runs("lifecycle", "flights-2013-02"))
-    hidden.rename(path)
-    deployment = loop.ask(
-        "deployments/filter", deployments={"name": {"any_": ["penstock"]}}, flows={"name": {"any_": ["rescan"]}}
-    )
-    loop.ask(f"deployments/{deployment[0]['id']}/create_flow_run")
-    runs = loop.ended("lifecycle", "flights-2013-02", max(1, before), seconds=400)
-    assert published(loop, "flights-2013-02") == 1
-    assert runs[-1]["state_type"] == "COMPLETED"
+    loop.stop("landing")
+    landed = loop.land("flights", 2)
+    assert loop.run("rescan")["state"]["message"].endswith("1 started, 0 runs taken up again")
+    runs = loop.ended("lifecycle", landed.name, seconds=400)
+    assert [run["state_type"] for run in runs] == ["COMPLETED"], runs[-1]["state"]
+    assert published(loop, landed.name) == 1
+    assert loop.run("rescan")["state"]["message"].endswith("0 started, 0 runs taken up again")
