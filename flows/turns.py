@@ -20,7 +20,7 @@ from prefect.concurrency.sync import concurrency
 
 PATIENCE = 3600.0  # s that a run waits for older ones, which may be lost without anybody marking them so
 LEASE = 60.0  # s after which the slot of a run that died is free
-LOOK = 0.5  # s between two looks
+LOOK = 2.0  # s between two looks; each is a query
 
 
 def limit_name(flow: str, use_case: str) -> str:

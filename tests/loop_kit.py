@@ -138,7 +138,7 @@ class System:
 
     def pids(self, part: str) -> list[int]:
         """The processes of a part: its own, which circus may have replaced, and their children."""
-        named = {"worker": "worker start", "prefect": "server start", "landing": "watch --ready-file"}[part]
+        named = {"worker": "--work-queue default", "prefect": "server start", "landing": "watch --ready-file"}[part]
         return [pid for pid, line in self.processes() if named in line]
 
     def processes(self) -> list[tuple[int, str]]:

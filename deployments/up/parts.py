@@ -18,6 +18,7 @@ from schemas.usecase import registered
 
 HOST = "127.0.0.1"
 PREFECT, MLFLOW, LAKEFS, HOOK, API = 4200, 5000, 8001, 8008, 8000  # ports, where they are free
+ARRIVALS = 8  # runs at once; one that waits for its turn costs memory only
 PENSTOCK = (sys.executable, "-P", "-c", "from deployments.cli import main; main()")
 # Set for everybody: a part that does not know a name ignores it.
 FOR_ALL = {
@@ -29,6 +30,9 @@ FOR_ALL = {
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     # The slots that runs hold outlive the server; in memory they would stay taken for ever.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    # Statements wait for SQLite's lock and do not fail.
+    "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
+    "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
     "PYTHONUNBUFFERED": "1",
 }
 
@@ -100,7 +104,7 @@ def plan(settings: Settings, project: Path, deployment: str, ports: Ports) -> Pl
     mlflow = [] if settings.mlflow_url else [_mlflow(root, ports.take(MLFLOW))]
     told |= {"PENSTOCK_MLFLOW_URL": settings.mlflow_url or mlflow[0].address}
     lake, lake_told, notes = lake_parts(settings, ports)
-    parts = (_prefect(prefect), *mlflow, *lake, _worker(prefect), _landing(root), *_apis(ports))
+    parts = (_prefect(prefect), *mlflow, *lake, *_workers(prefect), _landing(root), *_apis(ports))
     return Plan(parts, {**inherited(), **told, **lake_told}, notes)
 
 
@@ -127,14 +131,17 @@ def _mlflow(root: Path, port: int) -> Part:
     return Part("mlflow", command, f"http://{HOST}:{port}", f"http://{HOST}:{port}/health")
 
 
-def _worker(prefect: str) -> Part:
-    command = _module("prefect", "worker", "start", "--pool", POOL, "--name", "local", "--limit", str(_runs_at_once()))
-    return Part("worker", command, health=f"{prefect}/api/work_pools/{POOL}/workers/filter")
-
-
-def _runs_at_once() -> int:
-    """Runs that wait for their turn cost memory only."""
-    return max(4, 2 * (os.cpu_count() or 1))
+def _workers(prefect: str) -> list[Part]:
+    """One for trainings alone: arrivals that wait for their turn must not keep them waiting."""
+    made = []
+    for name, queue, at_once in (
+        ("worker", "default", ARRIVALS),
+        ("trainer", "training", max(1, (os.cpu_count() or 1) // 2)),
+    ):
+        told = ("--pool", POOL, "--work-queue", queue, "--name", name, "--limit", str(at_once))
+        health = f"{prefect}/api/work_pools/{POOL}/workers/filter"
+        made.append(Part(name, _module("prefect", "worker", "start", *told), health=health))
+    return made
 
 
 def _landing(root: Path) -> Part:

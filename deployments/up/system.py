@@ -24,7 +24,7 @@ from schemas.usecase import registered
 
 STATE, ENVIRONMENT = "state.json", "environment.sh"
 FOR_TERMINALS = ("PENSTOCK_", "LAKECTL_", "PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILES_PATH")
-WORKERS = ("worker", "landing")
+WORKERS = ("worker", "trainer", "landing")
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,9 @@ def is_ready(part: Part) -> bool:
     if part.ready_file:
         return part.ready_file.exists()
     try:
-        if part.name == "worker":
+        if part.health.endswith("/workers/filter"):
             found = httpx.post(part.health, json={}, timeout=5, trust_env=False).json()
-            return any(worker.get("status") == "ONLINE" for worker in found)
+            return any(worker["name"] == part.name and worker.get("status") == "ONLINE" for worker in found)
         return httpx.get(part.health, timeout=5, trust_env=False).is_success
     except (httpx.HTTPError, ValueError):
         return False

@@ -79,7 +79,7 @@ def test_the_parts_know_each_other_and_listen_on_loopback_only(tmp_path: Path, m
     home = tmp_path / "home"
     planned = plan(Settings(home=home), tmp_path, "penstock", Ports(usual=False))
     assert [part.name for part in planned.parts] == [
-        "prefect", "mlflow", "lakefs", "hook", "worker", "landing", "api-flights",
+        "prefect", "mlflow", "lakefs", "hook", "worker", "trainer", "landing", "api-flights",
     ]  # fmt: skip
     addresses = [part.address for part in planned.parts if part.address]
     assert len(set(addresses)) == 5
@@ -98,7 +98,7 @@ def test_the_parts_know_each_other_and_listen_on_loopback_only(tmp_path: Path, m
 def test_what_is_set_already_is_not_started(tmp_path: Path) -> None:
     theirs = Settings(home=tmp_path, mlflow_url="http://127.0.0.1:1", lake_url="lakefs://theirs")
     names = [part.name for part in plan(theirs, tmp_path, "penstock", Ports(usual=False)).parts]
-    assert names == ["prefect", "worker", "landing", "api-flights"]
+    assert names == ["prefect", "worker", "trainer", "landing", "api-flights"]
 
 
 def test_without_deployments_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
