@@ -14,7 +14,7 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 
 from flows.entry import TAG
 
-SILENCE = timedelta(seconds=70)  # two heartbeats of 30 s may be missing
+SILENCE = timedelta(seconds=65)  # two heartbeats of 30 s
 NEVER_BEGAN = timedelta(minutes=5)
 ENDED = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Crashed", "Cancelled", "TimedOut")}
 OURS: dict[str, str | list[str]] = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"}
@@ -59,7 +59,9 @@ def _json(expression: str) -> dict[str, Any]:
 def _dead() -> Iterator[AutomationCore]:
     """Runs that fell silent, and runs that a worker took and never began."""
     beat = "prefect.flow-run.heartbeat"
-    yield _given_up("a silent run is marked Crashed", {beat}, {beat, *ENDED}, SILENCE, "it fell silent: its process died")
+    silent = "it fell silent: its process died"  # perhaps before its first heartbeat
+    after = {beat, "prefect.flow-run.Running"}
+    yield _given_up("a silent run is marked Crashed", after, {beat, *ENDED}, SILENCE, silent)
     began = {"prefect.flow-run.Running", *ENDED}
     late = "it was taken by a worker and never began"
     yield _given_up("a run that never began is marked Crashed", {"prefect.flow-run.Pending"}, began, NEVER_BEGAN, late)
