@@ -21,7 +21,7 @@ from schemas.errors import ServiceUnavailable, UsageError
 from schemas.refs import Sha256
 from schemas.settings import in_force
 from tasks.arrivals import Fate, Landed
-from tasks.catalog import is_unreachable
+from tasks.unreachable import is_unreachable
 
 MOST_ATTEMPTS = 10
 DAYS = 7  # how far back lost runs are looked for

@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
-import httpx
 from prefect import Task, runtime
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
@@ -82,16 +81,6 @@ def begin(use_case: str) -> UseCase:
 def deployed() -> bool:
     """Whether a worker started this process: then events and schedules speak, and may name registered use cases only."""
     return bool(os.environ.get("PREFECT__FLOW_RUN_ID"))
-
-
-def is_unreachable(error: BaseException) -> bool:
-    """Whether an error says that Prefect's server could not be reached: it says so in several ways."""
-    chain: BaseException | None = error
-    while chain is not None:
-        if isinstance(chain, httpx.TransportError) or "Failed to reach API" in str(chain):
-            return True
-        chain = chain.__cause__ or chain.__context__
-    return False
 
 
 def flow_run_id() -> str:
