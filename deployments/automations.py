@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -15,7 +15,6 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from flows.entry import TAG
 
 SILENCE = timedelta(seconds=65)  # two heartbeats of 30 s
-NEVER_BEGAN = timedelta(minutes=5)
 ENDED = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Crashed", "Cancelled", "TimedOut")}
 OURS: dict[str, str | list[str]] = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"}
 RUNS: dict[str, str | list[str]] = {"prefect.resource.id": "prefect.flow-run.*"}
@@ -30,15 +29,14 @@ def automations(deployment: str, ids: Mapping[str, UUID]) -> list[AutomationCore
         "penstock.retrain.requested": ("train", {}),
     }
     made = [_started_by(event, ids[flow], told) for event, (flow, told) in events.items()]
-    made += _dead()
-    made.append(_taken_up_again(ids))
+    made += [_given_up(), _taken_up_again(ids)]
     return [core.model_copy(update={"name": f"{deployment}: {core.name}"}) for core in made]
 
 
 def _started_by(event: str, deployment: UUID, parameters: Mapping[str, Any]) -> AutomationCore:
     told = {"use_case": USE_CASE, **parameters}
     if parameters:
-        told["input"] = _json("(event.payload.input or none)")
+        told["input"] = "{{ event.payload.input or '' }}"  # '' is told by the file's folder
     return AutomationCore(
         name=f"{event} starts a run",
         trigger=EventTrigger(expect={event}, match={"prefect.resource.id": "penstock.use-case.*"}, posture=Posture.Reactive),
@@ -50,38 +48,22 @@ def _run(deployment: UUID, parameters: dict[str, Any]) -> RunDeployment:
     return RunDeployment(source="selected", deployment_id=deployment, parameters=parameters, job_variables=None)
 
 
-def _json(expression: str) -> dict[str, Any]:
-    """A value that an event carries, as it is and not as text."""
-    template = {"__prefect_kind": "jinja", "template": f"{{{{ {expression} | tojson }}}}"}
-    return {"__prefect_kind": "json", "value": template}
-
-
-def _dead() -> Iterator[AutomationCore]:
-    """Runs that fell silent, and runs that a worker took and never began."""
+def _given_up() -> AutomationCore:
+    """A run whose process died, perhaps before its first heartbeat."""
     beat = "prefect.flow-run.heartbeat"
-    silent = "it fell silent: its process died"  # perhaps before its first heartbeat
-    after = {beat, "prefect.flow-run.Running"}
-    yield _given_up("a silent run is marked Crashed", after, {beat, *ENDED}, SILENCE, silent)
-    began = {"prefect.flow-run.Running", *ENDED}
-    late = "it was taken by a worker and never began"
-    yield _given_up("a run that never began is marked Crashed", {"prefect.flow-run.Pending"}, began, NEVER_BEGAN, late)
-
-
-def _given_up(name: str, after: set[str], expect: set[str], within: timedelta, why: str) -> AutomationCore:
-    return AutomationCore(
-        name=name,
-        trigger=EventTrigger(
-            after=after,
-            expect=expect,
-            match=RUNS,
-            match_related=OURS,
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=within,
-        ),
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, name="Crashed", message=why, force=False)],
+    silence = EventTrigger(
+        after={beat, "prefect.flow-run.Running"},
+        expect={beat, *ENDED},
+        match=RUNS,
+        match_related=OURS,
+        for_each={"prefect.resource.id"},
+        posture=Posture.Proactive,
+        threshold=1,
+        within=SILENCE,
     )
+    why = "it fell silent: its process died"
+    crashed = ChangeFlowRunState(state=StateType.CRASHED, name="Crashed", message=why, force=False)
+    return AutomationCore(name="a silent run is marked Crashed", trigger=silence, actions=[crashed])
 
 
 def _taken_up_again(ids: Mapping[str, UUID]) -> AutomationCore:

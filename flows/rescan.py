@@ -23,6 +23,7 @@ def rescan() -> Rescan:
     """Find landed files that no run took up, and runs that died, and start their lifecycle."""
     refuse_shadows()
     with get_client(sync_client=True) as client:
+        starting.give_up_pending(client)
         again = [starting.take_up(run).name for run in starting.lost(client)]
         whole = [path for path in arrivals.whatever(in_force().landing_dir) if arrivals.being_written(path) is not True]
         files, strange = sort_out(whole)

@@ -16,6 +16,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
+from prefect.states import Crashed
 
 from schemas.errors import ServiceUnavailable, UsageError
 from schemas.refs import Sha256
@@ -24,6 +25,7 @@ from tasks.arrivals import Fate, Landed
 from tasks.unreachable import is_unreachable
 
 MOST_ATTEMPTS = 10
+NEVER_BEGAN = timedelta(minutes=10)
 DAYS = 7  # how far back lost runs are looked for
 # What a run ended with that would end so again.
 FOR_GOOD = ("UsageError", "Refused", "NotEnoughEvidence", "IntegrityError", "NotFound")
@@ -84,6 +86,15 @@ def attempt_for_delivery(runs: list[FlowRun], fate: Fate | None) -> int | None:
     if fate == "published" or last is None or not last.is_final() or last.is_crashed():
         return None
     return len(runs) + 1
+
+
+def give_up_pending(client: SyncPrefectClient) -> None:
+    """Mark runs Crashed that a worker took and that never began: what has no process sends no heartbeat to miss."""
+    asked = FlowRunFilter.model_validate({"state": {"type": {"any_": ["PENDING"]}}})
+    ours = DeploymentFilter.model_validate({"name": {"any_": [in_force().deployment]}})
+    for run in client.read_flow_runs(flow_run_filter=asked, deployment_filter=ours):
+        if run.state and datetime.now(UTC) - run.state.timestamp > NEVER_BEGAN:
+            client.set_flow_run_state(run.id, Crashed(message="a worker took it, and it never began"), force=True)
 
 
 def lost(client: SyncPrefectClient) -> list[FlowRun]:

@@ -68,7 +68,7 @@ def test_a_projects_deployments_are_made_and_one_runs(tmp_path: Path) -> None:
         made = client.read_deployments()
         assert len({client.read_flow(each.flow_id).name for each in made if each.name == "gym"}) == 8
         ours = [found.name for found in client.read_automations() if found.name.startswith("gym: ")]
-        assert len(ours) == len(set(ours)) == 5
+        assert len(ours) == len(set(ours)) == 4
         assert client.read_global_concurrency_limit_by_name("penstock-train-gym-churn").limit == 1
     with worker(environment, tmp_path) as log:
         parameters = {"use_case": "gym-churn", "source": "rows/members.csv"}

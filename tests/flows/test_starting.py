@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
-from prefect.states import Cancelled, Completed, Crashed, Failed, Running, State
+from prefect.states import Cancelled, Completed, Crashed, Failed, Pending, Running, State
 
 from flows import starting
 from flows.lifecycle import lifecycle
@@ -126,3 +126,15 @@ def test_rescan_takes_up_what_was_lost_and_what_was_never_seen(deployment: str, 
 def test_without_the_deployment_there_is_one_line(settings: Settings) -> None:
     with pytest.raises(UsageError, match="no deployment lifecycle/penstock: run penstock deploy"):
         starting.start_published("flights", "labels", "0123456789abcdef")
+
+
+def test_a_run_that_never_began_is_given_up(deployment: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    with settings.model_copy(update={"deployment": deployment}).active(), get_client(sync_client=True) as client:
+        taken = starting.start_published("flights", "labels", "deadbeef")
+        client.set_flow_run_state(taken.id, Pending(), force=True)
+        assert rescan().again == ()
+        monkeypatch.setattr(starting, "NEVER_BEGAN", timedelta())
+        assert rescan().again == ("lifecycle flights deadbeef",)
+        state = client.read_flow_run(taken.id).state
+    assert state is not None
+    assert (state.type.value, state.message) == ("CRASHED", "a worker took it, and it never began")
