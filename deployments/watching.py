@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("penstock.watching")
 LOOK_MS = 250  # between two looks at files that are not whole yet
-RETRY_LOOKS = 40  # looks after which a file is tried again that could not be started
+RETRY_SECONDS = 10.0  # after which is tried again what could not be started
 
 Start = Callable[[Landed], None]
 
@@ -47,19 +48,17 @@ class Watcher:
     def __init__(self, folder: Path, begin: Start) -> None:
         self.folder, self._begin = folder, begin
         self._settling = Settling()
-        self._waiting: dict[Path, int] = {}
+        self._waiting: dict[Path, float] = {}
 
     def look(self, changed: list[Path]) -> None:
         """Take note of what changed, and start what is whole."""
         self._settling.see(path for path in changed if arrivals.is_delivery(self.folder, path) and path.is_file())
-        self._settling.see(path for path, looks in self._counted() if looks <= 0)
+        due = [path for path, when in self._waiting.items() if time.monotonic() >= when]
+        for path in due:
+            del self._waiting[path]
+        self._settling.see(due)
         for path in self._settling.whole():
-            self._waiting.pop(path, None)
             self._take(path)
-
-    def _counted(self) -> list[tuple[Path, int]]:
-        self._waiting = {path: looks - 1 for path, looks in self._waiting.items()}
-        return list(self._waiting.items())
 
     def _take(self, path: Path) -> None:
         try:
@@ -69,7 +68,7 @@ class Watcher:
         except Exception as error:
             why = error if isinstance(error, PenstockError) else f"{type(error).__name__}: {error}"
             log.warning("%s waits: %s", path, why)
-            self._waiting[path] = RETRY_LOOKS
+            self._waiting[path] = time.monotonic() + RETRY_SECONDS
 
 
 def watch(settings: Settings, stop: Event, ready: Callable[[], None] = lambda: None) -> None:
@@ -90,23 +89,27 @@ def watch(settings: Settings, stop: Event, ready: Callable[[], None] = lambda: N
         raise_interrupt=False,
     )
     first = next(seen, set())  # from here on nothing is missed
-    _start_missed(folder)
     ready()
     watcher.look(_changed(first))
+    catch_up = 0.0  # when to look at what lay there before; it is asked for until the server answers
     for found in seen:
         watcher.look(_changed(found))
+        if time.monotonic() >= catch_up:
+            catch_up = float("inf") if _start_missed(folder) else time.monotonic() + RETRY_SECONDS
 
 
-def _start_missed(folder: Path) -> None:
+def _start_missed(folder: Path) -> bool:
     files, strange = sort_out([path for path in arrivals.whatever(folder) if arrivals.being_written(path) is not True])
-    for told in strange:
-        log.warning("refused: %s", told)
     try:
         with get_client(sync_client=True) as client:
             for file in missed(client, files):
                 log.info("%s/%s: started", file.use_case, file.source)
     except Exception as error:
-        log.warning("what lies there is left to rescan: %s", error)
+        log.warning("what lies there waits: %s", error)
+        return False
+    for told in strange:
+        log.warning("refused: %s", told)
+    return True
 
 
 def _changed(found: set[tuple[Change, str]]) -> list[Path]:
