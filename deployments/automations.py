@@ -18,14 +18,18 @@ SILENCE = timedelta(seconds=65)  # two heartbeats of 30 s
 ENDED = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Crashed", "Cancelled", "TimedOut")}
 OURS: dict[str, str | list[str]] = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"}
 RUNS: dict[str, str | list[str]] = {"prefect.resource.id": "prefect.flow-run.*"}
-USE_CASE = "{{ event.resource['prefect.resource.id'] | replace('penstock.use-case.', '') }}"
+USE_CASE = "event.resource['prefect.resource.id'] | replace('penstock.use-case.', '')"
 
 
 def automations(deployment: str, ids: Mapping[str, UUID]) -> list[AutomationCore]:
     """Every automation. `ids`: the deployments by their flow's name."""
     events = {
         # What the event lacks is refused by the run that it starts, where a person sees it, and not in the server's log.
-        "penstock.data.landed": ("lifecycle", {"source": "{{ event.payload.source or 'an event without a source' }}"}),
+        "penstock.data.landed": (
+            "lifecycle",
+            # '' for the input: it is told by the file's folder.
+            {"source": "event.payload.source or 'an event without a source'", "input": "event.payload.input or ''"},
+        ),
         "penstock.retrain.requested": ("train", {}),
     }
     made = [_started_by(event, ids[flow], told) for event, (flow, told) in events.items()]
@@ -33,15 +37,18 @@ def automations(deployment: str, ids: Mapping[str, UUID]) -> list[AutomationCore
     return [core.model_copy(update={"name": f"{deployment}: {core.name}"}) for core in made]
 
 
-def _started_by(event: str, deployment: UUID, parameters: Mapping[str, Any]) -> AutomationCore:
-    told = {"use_case": USE_CASE, **parameters}
-    if parameters:
-        told["input"] = "{{ event.payload.input or '' }}"  # '' is told by the file's folder
+def _started_by(event: str, deployment: UUID, parameters: Mapping[str, str]) -> AutomationCore:
+    told = {name: _text(expression) for name, expression in {"use_case": USE_CASE, **parameters}.items()}
     return AutomationCore(
         name=f"{event} starts a run",
         trigger=EventTrigger(expect={event}, match={"prefect.resource.id": "penstock.use-case.*"}, posture=Posture.Reactive),
         actions=[_run(deployment, told)],
     )
+
+
+def _text(expression: str) -> dict[str, Any]:
+    """An expression over the event, as text. Of a plain template Prefect makes JSON, which `or` breaks."""
+    return {"__prefect_kind": "jinja", "template": f"{{{{ {expression} }}}}"}
 
 
 def _run(deployment: UUID, parameters: dict[str, Any]) -> RunDeployment:
