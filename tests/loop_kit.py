@@ -53,6 +53,10 @@ class System:
         """POST to Prefect's API."""
         return httpx.post(f"{self.api}/{path}", json=body, timeout=60).raise_for_status().json()
 
+    def told(self, path: str) -> Any:
+        """GET from Prefect's API."""
+        return httpx.get(f"{self.api}/{path}", timeout=60).raise_for_status().json()
+
     def runs(self, flow: str, name: str = "") -> list[Run]:
         """Runs of a flow whose name holds a text, oldest first."""
         asked = {"flows": {"name": {"any_": [flow]}}, "sort": "EXPECTED_START_TIME_ASC"}
@@ -69,7 +73,7 @@ class System:
         return self.until(done, seconds)
 
     def until(self, condition: Callable[[], Any], seconds: float = 240) -> Any:
-        """Wait for a condition and return what it says; a server that is being restarted is waited for."""
+        """Wait for a condition and return what it says; a server that is restarted or says 503 is waited for."""
         deadline = time.monotonic() + seconds
         while True:
             try:
@@ -113,7 +117,7 @@ class System:
             "payload": payload,
             "id": os.urandom(16).hex(),
         }
-        httpx.post(f"{self.api}/events", json=[told], timeout=60).raise_for_status()
+        self.until(lambda: httpx.post(f"{self.api}/events", json=[told], timeout=60).raise_for_status())
 
     def publishes(self) -> list[dict[str, str]]:
         """What was published to main, newest first."""
@@ -168,11 +172,11 @@ class System:
 
     def run(self, flow: str, **parameters: Any) -> Run:
         """Run a deployment to its end."""
-        deployment = httpx.get(f"{self.api}/deployments/name/{flow}/penstock").json()["id"]
-        made = self.ask(f"deployments/{deployment}/create_flow_run", parameters=parameters)
+        deployment = self.until(lambda: self.told(f"deployments/name/{flow}/penstock"))["id"]
+        made = self.until(lambda: self.ask(f"deployments/{deployment}/create_flow_run", parameters=parameters))
 
         def ended() -> Run | None:
-            told: Run = httpx.get(f"{self.api}/flow_runs/{made['id']}").json()
+            told: Run = self.told(f"flow_runs/{made['id']}")
             return None if told["state_type"] in UNFINISHED else told
 
         found: Run = self.until(ended)
