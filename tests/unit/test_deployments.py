@@ -62,7 +62,7 @@ def test_a_pool_fills_in_what_it_declares(kind: str) -> None:
     told = json.loads((ROOT / "deployments" / "pools" / f"{kind}.json").read_text())
     asked = set(re.findall(r"\{\{ (\w+) \}\}", json.dumps(told["job_configuration"])))
     assert asked == set(told["variables"]["properties"])
-    assert told["variables"]["properties"]["image"]["default"] == "penstock:latest"
+    assert told["variables"]["properties"]["image"]["default"] == "penstock-worker"
 
 
 def test_the_project_in_the_folder_counts_first(tmp_path: Path) -> None:
