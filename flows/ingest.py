@@ -44,7 +44,8 @@ def _ingest(
 
     Args:
         use_case: Short name of a registered use case, e.g. flights.
-        source: A path or a glob, also lakefs://repository/ref/path or s3://bucket/key; Parquet, CSV or JSON Lines. A
+        source: A path or a glob, also lakefs://repository/ref/path or s3://bucket/key; Parquet, CSV or JSON Lines;
+            or a file <name>.sql whose query gives the rows, and which names its database's variable in a comment. A
             deployment reads paths below its landing folder only, and takes them from there: flights/2013-04.csv.
         input: Which input the source delivers; told by the file's folder or name where it is left out.
     """

@@ -35,7 +35,7 @@ def lifecycle(
 
     Args:
         use_case: Short name of a registered use case, e.g. flights.
-        source: A path or a glob, also lakefs://repository/ref/path or s3://bucket/key; Parquet, CSV or JSON Lines. A
+        source: A path or a glob, also lakefs:// and s3://; Parquet, CSV or JSON Lines, or a query <name>.sql. A
             deployment reads paths below its landing folder only, and takes them from there: flights/2013-04.csv.
         input: Which input the source delivers; told by the file's folder or name where it is left out.
         train_by: call trains in this process; event asks for it by penstock.retrain.requested.

@@ -10,12 +10,12 @@ from pydantic import Field
 from flows.entry import entry
 from flows.turns import turn
 from schemas.errors import NotEnoughEvidence, StaleCheck, UsageError
+from schemas.fitting import Device, Engine, Plan
 from schemas.refs import DataRef
 from schemas.results import Challenge, Training
 from schemas.settings import Settings, in_force
 from schemas.usecase import UseCase, resolve
 from tasks import batch, catalog
-from tasks.training import Device
 
 ATTEMPTS = 3
 
@@ -38,6 +38,9 @@ def train(
     use_case: Annotated[str, Field(min_length=1)],
     commit: str | None = None,
     device: Device | None = None,
+    engine: Engine | None = None,
+    search: Annotated[int, Field(ge=0, le=10_000)] = 0,
+    jobs: Annotated[int, Field(ge=1, le=64)] = 1,
 ) -> TrainResult:
     """Train a challenger, compare it with the champion on labelled rows that neither has seen, promote or refuse.
 
@@ -45,38 +48,49 @@ def train(
         use_case: Short name of a registered use case, e.g. flights.
         commit: Data commit to train on; the head of main where it is left out.
         device: Where XGBoost computes, cpu or cuda; the setting where it is left out.
+        engine: Where the rows lie meanwhile, memory, external or dask; the setting where it is left out.
+        search: How many trials a search for parameters takes before the challenger is fitted; 0 for none.
+        jobs: How many of these trials run at once, in threads.
     """
     case = catalog.begin(use_case)
     settings = in_force()
+    held = catalog.held_back(use_case, settings.registry_url, settings.store_url(f"{case.name}-log"))
+    if held:
+        result = TrainResult(use_case=use_case, status="skipped", why=held)
+        catalog.tell_training(case, result)
+        return result
     data = catalog.data_at(settings.store_url(case.name), commit)
     try:
+        plan = Plan(device=device or settings.device, engine=engine or settings.engine, trials=search, jobs=jobs)
         with turn("train", case.name):
-            result = _train(use_case, case, data, settings, device or settings.device)
+            result = _train(use_case, case, data, settings, plan)
     except NotEnoughEvidence as refusal:
         result = TrainResult(use_case=use_case, status="skipped", why=str(refusal), data=data)
     catalog.tell_training(case, result)
     return result
 
 
-def _train(use_case: str, case: UseCase, data: DataRef, settings: Settings, device: Device) -> TrainResult:
-    if done := catalog.settled(use_case, data, settings.registry_url):
+def _train(use_case: str, case: UseCase, data: DataRef, settings: Settings, plan: Plan) -> TrainResult:
+    if done := catalog.settled(use_case, data, settings.registry_url, plan.trials):
         return TrainResult(use_case=use_case, status=done.status, why=done.why, model=done.model, data=data)
     for _ in range(ATTEMPTS):
-        challenged = catalog.challenge(use_case, data, settings.registry_url, device)
+        challenged = catalog.challenge(use_case, data, settings.registry_url, plan)
         try:
-            return _conclude(use_case, case, challenged, settings, device)
+            return _conclude(use_case, case, challenged, settings, plan)
         except StaleCheck:
             continue  # another champion came in between: gate again, against that one
     raise StaleCheck(f"{case.name}: the champion kept changing while the challenger was gated; train again")
 
 
-def _conclude(use_case: str, case: UseCase, challenged: Challenge, settings: Settings, device: Device) -> TrainResult:
+def _conclude(use_case: str, case: UseCase, challenged: Challenge, settings: Settings, plan: Plan) -> TrainResult:
     shipped, registry = challenged.model, settings.registry_url
     if challenged.verdict.promoted:
         if case.gate.refit and case.time is not None:
-            shipped = catalog.refit(use_case, challenged, registry, device)
+            shipped = catalog.refit(use_case, challenged, registry, plan.device)
         catalog.try_out(use_case, shipped, registry)
-    outcome = catalog.promote(shipped, challenged, registry)
+    challenged, person = catalog.approved(case, challenged, shipped)
+    log = settings.store_url(f"{case.name}-log")
+    outcome = catalog.promote(use_case, shipped, challenged, registry, log, catalog.who(person))
     return TrainResult(
         use_case=use_case,
         status=outcome.status,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import CodeType
 from typing import Any, Literal
 
@@ -105,7 +105,17 @@ class Contract(pa.DataFrameModel):
     @classmethod
     def version(cls) -> str:
         """Content hash of the contract: the same rules give the same version, whatever they are called."""
-        return hashlib.sha256(json.dumps(describe(cls), sort_keys=True).encode()).hexdigest()[:16]
+        return version_of(describe(cls))
+
+
+def canonical(described: Any) -> str:
+    """Plain data as JSON, the same text for the same content."""
+    return json.dumps(described, sort_keys=True, default=str)
+
+
+def version_of(described: Any) -> str:
+    """The version of a contract that is `described` like this."""
+    return hashlib.sha256(canonical(described).encode()).hexdigest()[:16]
 
 
 def polars_dtype(spec: Any) -> pl.DataType:
@@ -128,21 +138,25 @@ def describe(contract: type[Contract]) -> dict[str, Any]:
             "required": spec.required,
             "unique": spec.unique,
             "known": (spec.metadata or {}).get("known", "at_prediction"),
-            "checks": sorted(_check_text(contract, check) for check in spec.checks),
+            "checks": _demands(contract, spec.checks),
         }
         for name, spec in schema.columns.items()
     }
-    rows = sorted(_check_text(contract, check) for check in schema.checks)
+    rows = _demands(contract, schema.checks)
     return {"columns": columns, "unique": list(schema.unique or ()), "first_stays": contract.first_stays(), "rows": rows}
 
 
-def _check_text(contract: type[Contract], check: Any) -> str:
+def _demands(contract: type[Contract], checks: Iterable[Any]) -> list[dict[str, Any]]:
+    return sorted((_demand(contract, check) for check in checks), key=canonical)
+
+
+def _demand(contract: type[Contract], check: Any) -> dict[str, Any]:
     """What a check demands: its name, its numbers, how it takes nulls, and what a check of the contract's own computes."""
-    told = [check.name, json.dumps(check.statistics or {}, default=str, sort_keys=True)]
-    told += [word for word, said in (("nulls fail", not check.ignore_na), ("warns only", check.raise_warning)) if said]
+    told: dict[str, Any] = {"name": check.name, "statistics": json.loads(canonical(check.statistics or {}))}
+    told |= {word: True for word, said in (("nulls_fail", not check.ignore_na), ("warns", check.raise_warning)) if said}
     if not check.statistics and (own := getattr(contract, check.name or "", None)) is not None:
-        told.append(_own_text(contract, own))
-    return ":".join(told)
+        told["computes"] = _own_text(contract, own)
+    return told
 
 
 def _own_text(contract: type[Contract], method: Any) -> str:

@@ -149,6 +149,18 @@ class Training(Value):
         return self.evaluation.metrics if self.evaluation else {}
 
 
+class Reproduction(Value):
+    """What came of training a recorded version again."""
+
+    use_case: str
+    model: ModelRef
+    identical: bool = Field(description="whether the model's bytes are the recorded ones")
+    why: str = Field(description="one sentence")
+    sha256: Sha256 = Field(description="of the bytes made now")
+    rows: int = Field(ge=0, description="rows that the version was fitted on")
+    differences: tuple[str, ...] = Field(default=(), description="recorded inputs that are otherwise here and now")
+
+
 class RowsToScore(Value):
     """Which rows to score: those that one publish brought, all or from a moment on."""
 

@@ -54,6 +54,12 @@ class Settings(BaseSettings):
     parse_seconds: int = Field(default=600, ge=5, description="time limit of the parsing child, s")
     deployment: str = Field(default="penstock", description="name of the Prefect deployments that files and events start")
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="where XGBoost computes")
+    engine: Literal["memory", "external", "dask"] = Field(default="memory", description="where rows lie while training")
+    spill: Path | None = Field(
+        default=None, description="external and dask: folder for rows; workers elsewhere must see it; default: temporary"
+    )
+    dask_address: str | None = Field(default=None, description="scheduler, e.g. tcp://host:8786; default: a local cluster")
+    dask_workers: int = Field(default=2, ge=1, description="workers of the local cluster, of one thread each")
     api_token: SecretStr | None = Field(default=None, description="bearer token of the prediction server")
     shadow: bool = Field(default=True, description="whether the challenger scores served rows in shadow")
     canary_share: float = Field(default=0.0, ge=0, le=1, description="share of callers that the challenger answers")

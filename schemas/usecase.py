@@ -15,6 +15,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from importlib.metadata import entry_points
 from pathlib import PurePath
 from typing import Any, Literal
@@ -94,12 +95,16 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """XGBoost's parameters and how long to boost."""
+    """XGBoost's parameters and how long to boost.
+
+    `calibration`: `sigmoid` fits a logistic curve to the margins of the early-stopping rows and ships it in the leaves.
+    """
 
     params: Mapping[str, Any] = field(default_factory=dict)
     rounds: int = 400
     stopping_rounds: int = 20
     seed: int = 2013
+    calibration: Literal["none", "sigmoid"] = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +118,8 @@ class GatePolicy:
     error on the same rows: a week unlike the past miscalibrates everyone. `refit` needs event times: without them the
     holdout is a fixed share of the keys, which a refit model has seen. `baseline` is the simple model that each challenger
     must beat: the better of a linear model and the base rate (or mean), or the base rate alone, for problems so close to
-    linear that no tree model beats the linear one.
+    linear that no tree model beats the linear one. `approval`: how long a promotion waits for a person's yes in the Prefect
+    dashboard before it is refused; none asks nobody.
     """
 
     metric: Literal["log_loss", "auc", "rmse", "mae"] = "log_loss"
@@ -128,7 +134,7 @@ class GatePolicy:
     calibration_slack: float = 0.02
     baseline: Literal["linear", "constant"] = "linear"
     refit: bool = True
-    approval: bool = False
+    approval: timedelta | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

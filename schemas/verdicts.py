@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import PurePath
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -14,13 +15,28 @@ from schemas.refs import CommitId, Sha256, Value
 Kind = Literal["binary", "multiclass", "regression"]
 
 
+class Example(Value):
+    """A row that failed a check, numbered from 1 in its source (or in `file`), and the value that made it fail."""
+
+    row: int = Field(ge=1)
+    value: str
+    file: str | None = None
+
+    def __str__(self) -> str:
+        told = f"row {self.row}: {self.value}"
+        if self.file is None:
+            return told
+        path = PurePath(self.file)  # named by a hash: its beginning tells it apart
+        return f"{path.parent.name}/{path.name[:12]} {told}"
+
+
 class Reason(Value):
     """Why rows were rejected: one check of one column, how many rows failed it, and examples."""
 
     check: str
     column: str | None = None
     rows: int = Field(ge=0)
-    examples: tuple[str, ...] = ()
+    examples: tuple[Example, ...] = ()
 
 
 class AuditVerdict(Value):

@@ -37,7 +37,7 @@ def alerts(use_case: UseCase, verdict: Verdict) -> tuple[Alert, ...]:
 def of_delivery(use_case: UseCase, done: Delivery) -> tuple[Alert, ...]:
     """What one source is worth saying: its audit, or that it could not be read at all."""
     if done.audit is not None:
-        return alerts(use_case, done.audit) if done.status != "already done" else ()
+        return alerts(use_case, done.audit) if done.status not in ("already done", "skipped") else ()
     if done.status != "rejected":
         return ()
     return (_alert(use_case, f"source.unreadable.{done.input}", "critical", done.why),)

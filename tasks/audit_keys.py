@@ -2,7 +2,7 @@
 
 Two rows with different hashes have different keys, so a source without equal hashes is done after one pass over eight bytes
 a row. Rows with equal hashes are read again and compared by value; nothing is decided by a hash alone. Hashes wait on disk,
-and are taken up in ranges of at most some ten million, so that memory does not grow with the source.
+and are taken up in ranges of some eight million, so that memory does not grow with the source.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-RANGE = 1 << 24
+RANGE = 1 << 23
 AT = "_at"
 
 Hashes = np.ndarray[tuple[int], np.dtype[np.uint64]]

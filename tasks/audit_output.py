@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,8 +43,8 @@ class Half:
     def add(self, frame: pl.DataFrame) -> None:
         """Take rows; the fullest partitions go to disk when too much waits."""
         self.rows += frame.height
-        for (name,), rows in frame.partition_by(PARTITION, as_dict=True, include_key=False, maintain_order=True).items():
-            self._waiting[str(name)].append(rows)
+        for name, rows in _by_partition(frame):
+            self._waiting[name].append(rows)
             self._cells += rows.height * rows.width
         while self._cells > CELLS:
             self._relieve(max(self._waiting, key=lambda name: sum(f.height for f in self._waiting[name])))
@@ -81,6 +82,16 @@ class Half:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         self._parts.append(Part(path, partition, frame.height, digest))
+
+
+def _by_partition(frame: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The rows of each partition in order; where there is only one, they are not copied."""
+    names = frame[PARTITION]
+    if frame.height and (names == names[0]).all():
+        yield str(names[0]), frame.drop(PARTITION)
+        return
+    for (name,), rows in frame.partition_by(PARTITION, as_dict=True, include_key=False, maintain_order=True).items():
+        yield str(name), rows
 
 
 def _cells(frames: list[pl.DataFrame]) -> int:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from schemas.verdicts import Reason
+from schemas.verdicts import Example, Reason
 from tasks.parsing.conversion import ROW, UNTYPED, as_text
 
 CHECKS, REASONS = "_checks", "_reasons"
-EXAMPLES, LONGEST = 5, 200
+EXAMPLES, LOOKED_AT, LONGEST = 5, 200, 200
 RECORD = "record"
 UNIT = "\x1f"  # ASCII's unit separator, in no check's name: joining and splitting is 20 times faster than making lists
 
@@ -34,16 +34,21 @@ class Failure:
 
 @dataclass
 class Tally:
-    """Counts and examples per check, over all pieces of a source."""
+    """Counts and examples per check, over all pieces of a source, or of the `file` at hand."""
 
+    file: str | None = None
     rows: Counter[tuple[str, str | None]] = field(default_factory=Counter)
-    examples: dict[tuple[str, str | None], list[str]] = field(default_factory=lambda: defaultdict(list))
+    examples: dict[tuple[str, str | None], list[Example]] = field(default_factory=lambda: defaultdict(list))
 
-    def add(self, check: str, column: str | None, rows: int, examples: Sequence[str]) -> None:
-        """Count rows that failed a check."""
+    def add(self, check: str, column: str | None, rows: int, examples: pl.DataFrame) -> None:
+        """Count rows that failed a check; of `examples`, row number and value, those with other values come first."""
         self.rows[check, column] += rows
         kept = self.examples[check, column]
-        kept += [text for text in dict.fromkeys(examples) if text not in kept][: EXAMPLES - len(kept)]
+        told = examples.head(LOOKED_AT)
+        telling = told.filter(told.to_series(1).is_first_distinct()).head(EXAMPLES)
+        several = pl.concat([telling, told.join(telling, on=ROW, how="anti", maintain_order="left")])
+        left = several.head(EXAMPLES - len(kept)).iter_rows()
+        kept += [Example(row=row, value=value[:LONGEST], file=self.file) for row, value in left]
 
     def reasons(self) -> tuple[Reason, ...]:
         """The checks that failed, the most frequent first."""
@@ -64,7 +69,8 @@ def explain(rows: pl.DataFrame, failures: Sequence[Failure], types: Mapping[str,
     for failure, failed in zip(failures, judged, strict=True):
         if failed.any():
             shown = rows.with_columns(_shown(failure.shows, types).alias("shown"))["shown"]
-            tally.add(failure.check, failure.column, int(failed.sum()), shown.filter(failed).head(EXAMPLES).to_list())
+            examples = pl.DataFrame([rows[ROW], shown]).filter(failed)
+            tally.add(failure.check, failure.column, examples.height, examples)
             made.append((failed, pl.lit(failure.label), pl.lit(f"{failure.label} fails for ") + shown))
     if not made:
         return rows.with_columns(pl.lit([], pl.List(pl.String)).alias(CHECKS), pl.lit("").alias(REASONS))
@@ -117,7 +123,7 @@ def _untyped(
         check = f"dtype('{types[str(column)]}')" if column is not None else RECORD
         label = f"{column}: {check}" if column is not None else RECORD
         texts = rows.select(ROW).join(found.select(ROW, "text"), on=ROW, how="left", maintain_order="left")["text"]
-        tally.add(check, str(column) if column is not None else None, found.height, found["text"].head(EXAMPLES).to_list())
+        tally.add(check, str(column) if column is not None else None, found.height, found.select(ROW, "text"))
         what = (
             f"{column} cannot be {types[str(column)]}: "
             if column is not None

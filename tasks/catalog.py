@@ -7,21 +7,31 @@ content hash before it is repeated, so a retry or a second run costs time and no
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, ParamSpec, TypeVar
 
-from prefect import Task, runtime
+from prefect import Task, get_client, runtime
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.concurrency.sync import concurrency
 from prefect.events import emit_event
+from prefect.exceptions import FlowPauseTimeout, ObjectAlreadyExists
+from prefect.flow_runs import pause_flow_run
+from prefect.input import RunInput
+from prefect.settings import PREFECT_API_URL
+from prefect.states import Running
 from prefect.tasks import exponential_backoff
+from pydantic import Field
 
-from schemas.errors import PenstockError, StaleCheck
-from schemas.results import Delivery, Monitoring, Retraction, Scores, Sweep, Training
+from schemas.errors import PenstockError, ServiceUnavailable, StaleCheck, UsageError
+from schemas.refs import ModelRef
+from schemas.results import Challenge, Delivery, Monitoring, Outcome, Retraction, Scores, Sweep, Training
 from schemas.usecase import UseCase, resolve
-from schemas.verdicts import Alert, Decision
-from tasks import alerts, batch, delivery, ingestion, pages, retraction, sweeping, watch
+from schemas.verdicts import Alert, Check, Decision
+from tasks import alerts, batch, by_hand, delivery, ingestion, pages, retraction, sweeping, watch
 from tasks import challenge as training
 from tasks.installation import refuse_shadows
 from tasks.versions.trouble import reported
@@ -40,7 +50,7 @@ def step(function: Callable[P, R], *, tags: set[str], timeout: float = 3600, ret
     """A step with the habits of the house."""
     return Task(
         fn=reported(function),
-        name=function.__name__.replace("_", " "),
+        name=function.__name__.strip("_").replace("_", " "),
         tags=tags,
         cache_policy=NO_CACHE,
         persist_result=False,
@@ -64,12 +74,114 @@ champion = step(training.champion, tags={"registry"})
 challenge = step(training.challenge, tags={"train", "lake", "registry"}, timeout=6 * 3600)
 refit = step(training.refit, tags={"train", "lake", "registry"}, timeout=6 * 3600)
 try_out = step(training.try_out, tags={"train", "registry"})
-promote = step(training.promote, tags={"train", "registry"})
 settled = step(training.settled, tags={"train", "registry"})
+held_back = step(by_hand.held_back, tags={"registry", "lake"})
+gate_version = step(by_hand.gate_version, tags={"train", "lake", "registry"})
+rollback_target = step(by_hand.rollback_target, tags={"registry", "lake"})
+try_out_again = step(by_hand.try_out, tags={"registry"})
 
 score = step(batch.score, tags={"score", "lake", "registry"})
 windows_of = step(watch.windows_of, tags={"monitor", "lake"})
 look = step(watch.look, tags={"monitor", "lake", "registry"})
+
+
+LEASE = 60.0  # s that a dead process holds a promotion back, on a server
+PATIENCE = 300.0  # s that a promotion waits for another one
+POLL = 2  # s between two looks for a person's answer
+
+
+@contextmanager
+def alone(use_case: str) -> Iterator[None]:
+    """Nobody else moves this use case's champion meanwhile, on any machine that shares the Prefect server.
+
+    A global concurrency limit with a lease, made where it is missing; a lost lease ends what is held. Without a server
+    there is one machine, whose processes the registry's own lock keeps apart. Raises ServiceUnavailable, UsageError.
+    """
+    if not PREFECT_API_URL.value():
+        yield
+        return
+    name = f"penstock-promotion-{use_case}"
+    with get_client(sync_client=True) as client:
+        with suppress(ObjectAlreadyExists):
+            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1, active=True))
+        limit = client.read_global_concurrency_limit_by_name(name)
+    if (limit.active, limit.limit) != (True, 1):
+        raise UsageError(f"the concurrency limit {name} keeps promotions apart only while it is active and 1: set it so")
+    with ExitStack() as slot:
+        try:
+            slot.enter_context(concurrency(name, strict=True, lease_duration=LEASE, timeout_seconds=PATIENCE))
+        except TimeoutError:
+            raise ServiceUnavailable(f"another promotion of {use_case} did not end in {PATIENCE:.0f} s: try later") from None
+        yield
+
+
+def _promote(use_case: str, model: ModelRef, challenged: Challenge, registry_url: str, log_url: str, who: str) -> Outcome:
+    with alone(model.name):
+        return training.promote(use_case, model, challenged, registry_url, log_url, who)
+
+
+def _promote_by_hand(
+    use_case: str, challenged: Challenge, registry_url: str, log_url: str, who: str, override: str | None
+) -> Outcome:
+    with alone(challenged.model.name):
+        return by_hand.promote(use_case, challenged, registry_url, log_url, who, override)
+
+
+def _roll_back(use_case: str, model: ModelRef, registry_url: str, log_url: str, who: str, reason: str) -> Outcome:
+    with alone(model.name):
+        return by_hand.roll_back(use_case, model, registry_url, log_url, who, reason)
+
+
+promote = step(_promote, tags={"train", "registry", "lake"})
+promote_by_hand = step(_promote_by_hand, tags={"registry", "lake"})
+roll_back = step(_roll_back, tags={"registry", "lake"})
+
+
+class Approval(RunInput):
+    """What a person answers in the dashboard."""
+
+    approve: bool = Field(default=False, description="Whether the version becomes champion")
+    name: str = Field(default="", description="Who decides")
+    note: str = Field(default="", description="Why")
+
+
+def approved(case: UseCase, challenged: Challenge, model: ModelRef) -> tuple[Challenge, str]:
+    """Ask a person in the dashboard, where the use case wants that, and wait; nothing is locked meanwhile.
+
+    Returns the challenge, refused where the answer is no or does not come in time, and who said so.
+    """
+    patience = case.gate.approval
+    if patience is None or not challenged.verdict.promoted:
+        return challenged, ""
+    page = f"Shall **{case.name} v{model.version}** become champion? The gate says: {challenged.verdict.why}"
+    form = Approval.with_initial_data(description=page)
+    announce("approval.requested", case.name, {"version": model.version, "why": challenged.verdict.why})
+    try:
+        answer = pause_flow_run(wait_for_input=form, timeout=max(1, round(patience.total_seconds())), poll_interval=POLL)
+    except FlowPauseTimeout:
+        _go_on()
+        return _refused(challenged, f"nobody approved v{model.version} within {patience}"), ""
+    if answer.approve:
+        return challenged, answer.name or "unnamed"
+    return _refused(challenged, f"{answer.name or 'a person'} said no: {answer.note or 'no reason given'}"), answer.name
+
+
+def _go_on() -> None:
+    """The run is still paused on the server, where the answer did not come: it goes on to say so."""
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(runtime.flow_run.id, Running(), force=True)
+
+
+def _refused(challenged: Challenge, why: str) -> Challenge:
+    verdict = challenged.verdict
+    checks = (*verdict.checks, Check(name="approval", passed=False, detail=why))
+    refused = verdict.model_copy(update={"promoted": False, "why": f"refused: {why}", "checks": checks})
+    return challenged.model_copy(update={"verdict": refused})
+
+
+def who(*people: str | None) -> str:
+    """Who moves an alias: the people who asked for it, and the flow run it happened in."""
+    return ", ".join(filter(None, [*people, f"flow run {flow_run_id()}" if flow_run_id() else ""]))
 
 
 def begin(use_case: str) -> UseCase:

@@ -5,24 +5,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime
-from importlib.metadata import version
 from typing import Any
 
 import polars as pl
 
 from schemas.errors import NotEnoughEvidence
+from schemas.fitting import Device, Plan
 from schemas.refs import DataRef, ModelRef
-from schemas.results import Challenge, Outcome, TrainingStatus
+from schemas.results import Challenge, Outcome
 from schemas.usecase import UseCase, resolve
 from schemas.verdicts import Evaluation
-from tasks import evaluation, features, frames, gating, references, scoring, training
+from tasks import cards, engines, evaluation, explaining, features, gating, manifests, moves, references, scoring, training
+from tasks import search as searching
 from tasks import trial as trials
-from tasks.moments import moment
-from tasks.registry import CHALLENGER, CHAMPION, Candidate, ModelRegistry, open_registry
+from tasks.registry import CHALLENGER, By, Candidate, ModelRegistry, open_registry
 from tasks.versions import open_store
 
 FORMAT = 1
-STATE, WHY = "penstock.state", "penstock.why"
+STATE, WHY, SEARCH = "penstock.state", "penstock.why", "penstock.search"
 
 
 def champion(name: str, registry_url: str) -> ModelRef | None:
@@ -30,47 +30,80 @@ def champion(name: str, registry_url: str) -> ModelRef | None:
     return open_registry(registry_url).champion(name)
 
 
-def challenge(use_case: str, data: DataRef, registry_url: str, device: training.Device) -> Challenge:
+def challenge(use_case: str, data: DataRef, registry_url: str, plan: Plan) -> Challenge:
     """Fit a challenger on a commit, evaluate and gate it on the newest labelled window, and record it.
 
-    Raises NotEnoughEvidence where there are too few labelled rows, or rows of one class only.
+    Where the plan has trials, a search for parameters comes first. Raises NotEnoughEvidence where there are too few
+    labelled rows, or rows of one class only.
     """
     case = resolve(use_case)
     registry = open_registry(registry_url)
     reigning = registry.champion(case.name)
     after = fitted_until(registry, reigning) if reigning else None
-    parts = training.split_by_time(case, frames.training_rows(case, data), after=after)
-    if parts.holdout.is_empty():
-        newer = f"newer than {after:%Y-%m-%d %H:%M}, up to when the champion was fitted" if after else "at all"
-        raise NotEnoughEvidence(f"{case.name}: there are no labelled rows {newer}; publish rows and labels first")
-    fitted = training.fit(case, parts.train, parts.stopping, device=device)
-    scores = scoring.predict(case, scoring.booster(fitted.model), parts.holdout)
-    evaluated = evaluation.evaluate(case, sha256(fitted.model), data.commit, parts.holdout, scores)
-    seen = pl.concat([parts.train, parts.stopping])
-    model = record(registry, data, candidate(case, data, fitted, seen, evaluated))
+    with engines.split(case, data, plan.engine, after) as parts:
+        if parts.holdout.is_empty():
+            newer = f"newer than {after:%Y-%m-%d %H:%M}, up to when the champion was fitted" if after else "at all"
+            raise NotEnoughEvidence(f"{case.name}: there are no labelled rows {newer}; publish rows and labels first")
+        tuned, found = searching.tune(case, parts, data, registry, plan) if plan.trials else (case, None)
+        fitted = engines.fit(tuned, parts, plan.engine, plan.device)
+        scores = scoring.predict(case, scoring.booster(fitted.model), parts.holdout)
+        evaluated = evaluation.evaluate(case, sha256(fitted.model), data.commit, parts.holdout, scores)
+        seen = engines.sample(parts.train, parts.stopping)
+        made_from = manifests.manifest(
+            tuned,
+            data,
+            fitted,
+            row_digest=engines.digest(parts.train, parts.stopping),
+            rows=engines.height(parts.train, parts.stopping),
+            fitted_until=manifests.newest(case, seen),
+            declared=case,
+            split=manifests.row_filter(case, after, parts.train.height, parts.stopping.height, parts.holdout),
+            engine=plan.engine,
+            device=plan.device,
+            search=found,
+        )
+        shown = cards.evidence(case, parts.holdout, scores)
+        model = record(registry, data, _candidate(tuned, made_from, fitted, seen, evaluated, shown))
+        baseline = evaluation.baseline_scores(case, seen, parts.holdout)
+        holdout = parts.holdout
     verdict = gating.gate(
         case,
-        parts.holdout,
+        holdout,
         scores,
-        scoring.predict(case, scoring.booster(registry.model_bytes(reigning)), parts.holdout) if reigning else None,
-        evaluation.baseline_scores(case, seen, parts.holdout),
+        scoring.predict(case, scoring.booster(registry.model_bytes(reigning)), holdout) if reigning else None,
+        baseline,
         data_commit=data.commit,
         seed=case.training.seed,
-        seen_until=newest(case, seen, after),
+        seen_until=manifests.newest(case, seen, after),
     )
     return Challenge(model=model, data=data, evaluation=evaluated, verdict=verdict, champion=reigning)
 
 
-def refit(use_case: str, challenged: Challenge, registry_url: str, device: training.Device) -> ModelRef:
+def refit(use_case: str, challenged: Challenge, registry_url: str, device: Device) -> ModelRef:
     """Fit the challenger's recipe on all labelled rows of its commit, the gate's window included, and record it."""
     case = resolve(use_case)
     registry = open_registry(registry_url)
-    rows = frames.training_rows(case, challenged.data)
-    rounds = registry.document(challenged.model, "manifest")["rounds"]
-    fitted = training.refit(case, rows, rounds, device=device)
-    evaluated = challenged.evaluation.model_copy(update={"model_sha256": sha256(fitted.model)})
-    made = candidate(case, challenged.data, fitted, rows, evaluated, recipe_of=challenged.model)
-    return record(registry, challenged.data, made)
+    told = registry.document(challenged.model, "manifest")
+    tuned, engine, data = manifests.recipe(case, told), told["engine"], challenged.data
+    with engines.split(case, data, engine) as parts:
+        fitted = engines.refit(tuned, parts, told["rounds"], manifests.coefficients(told), engine, device)
+        rows = engines.sample(parts.known)
+        made_from = manifests.manifest(
+            tuned,
+            data,
+            fitted,
+            row_digest=engines.digest(parts.known),
+            rows=engines.height(parts.known),
+            fitted_until=manifests.newest(case, rows),
+            declared=case,
+            engine=engine,
+            device=device,
+            search=told["search"],
+            recipe_of=challenged.model,
+        )
+        evaluated = challenged.evaluation.model_copy(update={"model_sha256": sha256(fitted.model)})
+        shown = registry.document(challenged.model, "evidence")
+        return record(registry, data, _candidate(tuned, made_from, fitted, rows, evaluated, shown))
 
 
 def record(registry: ModelRegistry, data: DataRef, made: Candidate) -> ModelRef:
@@ -86,39 +119,33 @@ def try_out(use_case: str, model: ModelRef, registry_url: str) -> None:
     trials.trial(registry.model_bytes(model), registry.golden(model), resolve(use_case))
 
 
-def settled(use_case: str, data: DataRef, registry_url: str) -> Outcome | None:
-    """What an earlier training on this very commit and use case came to, if it came to an end."""
+def settled(use_case: str, data: DataRef, registry_url: str, trials: int = 0) -> Outcome | None:
+    """What an earlier training on this very commit and use case came to, if it came to an end and searched as long."""
     case = resolve(use_case)
     registry = open_registry(registry_url)
     for model in reversed(registry.versions(case.name)):
         tags = registry.tags(model)
         same = tags.get("data_commit") == data.commit and tags.get("use_case_version") == case.version()
-        if same and tags.get(STATE) not in (None, CHALLENGER):
+        if same and int(tags.get(SEARCH, 0)) >= trials and tags.get(STATE) not in (None, CHALLENGER):
             return Outcome(status="already done", why=f"v{model.version}, {tags[STATE]}: {tags.get(WHY, '')}", model=model)
     return None
 
 
-def promote(model: ModelRef, challenged: Challenge, registry_url: str) -> Outcome:
-    """Move the champion's alias if the verdict says so, and keep the verdict with the version either way.
+def promote(use_case: str, model: ModelRef, challenged: Challenge, registry_url: str, log_url: str, who: str) -> Outcome:
+    """Move the champion's alias if the verdict says so, write that down, and keep verdict and card with the version.
 
     Raises StaleCheck where another champion came in between.
     """
-    registry = open_registry(registry_url)
-    moved = registry.promote(model, challenged.verdict, expected=challenged.champion)
+    case, registry = resolve(use_case), open_registry(registry_url)
+    outcome = moves.promoted(
+        registry, open_store(log_url), model, challenged.verdict, expected=challenged.champion, by=By(who)
+    )
+    if outcome.status == "skipped":
+        return outcome
     if model != challenged.model:
         registry.stand_in(challenged.model, challenged.verdict, by=model)
-    if moved:
-        return Outcome(status="promoted", why=challenged.verdict.why, model=model)
-    tags = registry.tags(model)
-    status: TrainingStatus = "already done" if tags.get(STATE) == CHAMPION else "refused"
-    return Outcome(status=status, why=tags.get(WHY, challenged.verdict.why), model=model)
-
-
-def newest(case: UseCase, rows: pl.DataFrame, after: datetime | None) -> datetime | None:
-    """The newest event time that challenger or champion was fitted on."""
-    if case.time is None:
-        return None
-    return max((t for t in (moment(rows[case.time].max()), after) if t), default=None)
+    cards.attached(case, registry, model)
+    return outcome
 
 
 def fitted_until(registry: ModelRegistry, model: ModelRef) -> datetime | None:
@@ -132,19 +159,32 @@ def sha256(payload: bytes) -> str:
     return hashlib.sha256(payload).hexdigest()
 
 
-def candidate(
+def candidate(case: UseCase, data: DataRef, fitted: training.Fitted, rows: pl.DataFrame, evaluated: Evaluation) -> Candidate:
+    """A model fitted on all of `rows` with its manifest, golden rows, reference and tags, ready to be recorded."""
+    made_from = manifests.manifest(
+        case,
+        data,
+        fitted,
+        row_digest=engines.digest(rows),
+        rows=rows.height,
+        fitted_until=manifests.newest(case, rows),
+    )
+    return _candidate(case, made_from, fitted, rows, evaluated)
+
+
+def _candidate(
     case: UseCase,
-    data: DataRef,
+    made_from: Mapping[str, Any],
     fitted: training.Fitted,
     rows: pl.DataFrame,
     evaluated: Evaluation,
-    recipe_of: ModelRef | None = None,
+    evidence: Mapping[str, Any] | None = None,
 ) -> Candidate:
-    """A fitted model with its manifest, golden rows, reference and tags, ready to be recorded."""
-    made_from = manifest(case, data, fitted, rows, recipe_of)
     booster = scoring.booster(fitted.model)
     scores = scoring.predict(case, booster, rows)
     dtypes = {name: rows.schema[name] for name in features.feature_names(case)}
+    told = {"gain": fitted.importances, "shap": explaining.importances(booster, rows)}
+    tagged = {name: made_from[name] for name in ("data_commit", "use_case_version", "code_version", "fitted_until")}
     return Candidate(
         name=case.name,
         model=fitted.model,
@@ -152,10 +192,11 @@ def candidate(
         evaluation=evaluated,
         golden=scoring.golden_rows(case, booster, rows),
         params={**case.training.params, "rounds": fitted.best_rounds, "seed": case.training.seed},
-        tags={name: str(made_from[name]) for name in ("data_commit", "use_case_version", "code_version", "fitted_until")},
+        tags={name: str(value) for name, value in {**tagged, SEARCH: _trials(made_from)}.items()},
         documents={
             "reference": references.reference(case, rows, rows["_target"], scores),
-            "importances": {"format_version": FORMAT, "gain": fitted.importances},
+            "importances": {"format_version": FORMAT, **told},
+            **({"evidence": evidence} if evidence else {}),
         },
         input_dtypes={name: str(dtype.base_type()) for name, dtype in dtypes.items()},
         categories={name: list(dtype.categories) for name, dtype in dtypes.items() if isinstance(dtype, pl.Enum)},
@@ -166,25 +207,5 @@ def candidate(
     )
 
 
-def manifest(
-    case: UseCase, data: DataRef, fitted: training.Fitted, rows: pl.DataFrame, recipe_of: ModelRef | None
-) -> Mapping[str, Any]:
-    """What a model was made from, enough to make it again."""
-    until = newest(case, rows, None)
-    return {
-        "format_version": FORMAT,
-        "use_case": case.name,
-        "use_case_version": case.version(),
-        "contract_versions": {i.name: i.contract.version() for i in case.inputs},
-        "data_store": data.store,
-        "data_commit": data.commit,
-        "row_digest": features.row_digest(rows),
-        "rows": rows.height,
-        "fitted_until": until.isoformat() if until else None,
-        "params": dict(case.training.params),
-        "seed": case.training.seed,
-        "rounds": fitted.best_rounds,
-        "code_version": version("penstock"),
-        "recipe_of": recipe_of.version if recipe_of else None,
-        "model_sha256": sha256(fitted.model),
-    }
+def _trials(made_from: Mapping[str, Any]) -> int:
+    return int((made_from["search"] or {}).get("trials", 0))

@@ -24,6 +24,7 @@ from tasks.audit_reasons import Failure, Tally, explain
 from tasks.compilation import Compiled, check_types, compile_contract, guarded, run_opaque
 from tasks.ingestion import Parsed
 from tasks.parsing.conversion import ROW, UNTYPED, UNTYPED_DTYPE
+from tasks.wording import in_words
 
 PARTITION_NAME = r"^[A-Za-z0-9][A-Za-z0-9._=+-]{0,100}$"
 ELSEWHERE = "unknown"
@@ -57,7 +58,7 @@ class _Whole:
 
     def piece(self, first: int, rows: int) -> _Whole:
         """The same for some of the rows."""
-        return _Whole(tuple(_part(f, first, rows) for f in self.failures), self.known.slice(first, rows))
+        return _Whole(tuple(piece_of(f, first, rows) for f in self.failures), self.known.slice(first, rows))
 
 
 def audit(parsed: Parsed, spec: Input, folder: Path, known_keys: pl.LazyFrame | None = None) -> Audited:
@@ -100,6 +101,23 @@ def split(frame: pl.DataFrame, contract: type[Contract]) -> Split:
     )
 
 
+def failing_rows(rows: pl.DataFrame, compiled: Compiled, failures: Sequence[Failure], tally: Tally) -> int:
+    """How many parsed rows fail, by `failures` found over more than these rows or by a rule; why is counted in `tally`."""
+    data = rows.select(*compiled.types)
+    found = [*failures, *_opaque(data, compiled, by_row=True)]
+    bad = ~(_passing(data, compiled, found) & (rows[UNTYPED].list.len() == 0))
+    rejected, among = rows.filter(bad), _among(found, bad)
+    for first in range(0, rejected.height, AT_ONCE):
+        piece = rejected.slice(first, AT_ONCE)
+        _explained(piece, compiled, [piece_of(failure, first, piece.height) for failure in among], tally)
+    return rejected.height
+
+
+def judged_together(data: pl.DataFrame, compiled: Compiled) -> list[Failure]:
+    """What fails of the checks that are judged over a whole delivery at once, such as a mean."""
+    return _opaque(data, compiled, by_row=False)
+
+
 def touched(parsed: Parsed, spec: Input) -> list[str]:
     """The partitions that the rows of a parsed source lie in, as far as they can be named, sorted."""
     found: set[str] = set()
@@ -121,15 +139,19 @@ def _judge_whole(parsed: Parsed, compiled: Compiled, known_keys: pl.LazyFrame | 
             known = pl.Series(found.known)
     if any(not check.by_row for check in compiled.opaque):
         everything = pl.concat([pl.read_parquet(path, columns=list(compiled.types)) for path in parsed.parts])
-        failures += _opaque(everything, compiled, by_row=False)
+        failures += judged_together(everything, compiled)
     return _Whole(tuple(f for f in failures if f.failed.any()), known)
 
 
 def _keys(path: Path, key: Sequence[str]) -> pl.DataFrame:
-    """The key columns of a part, and which rows have a key at all: one that could be typed."""
+    return comparable_keys(pl.read_parquet(path, columns=[*key, UNTYPED]), key)
+
+
+def comparable_keys(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
+    """The key columns of parsed rows, and which rows have a key at all: one that could be typed."""
     column = pl.element().struct.field("column")
     blind = pl.col(UNTYPED).list.eval(column.is_null() | column.is_in(key)).list.any()
-    return pl.read_parquet(path, columns=[*key, UNTYPED]).select(*key, (~blind).alias("_comparable"))
+    return rows.select(*key, (~blind).alias("_comparable"))
 
 
 def _audit_piece(
@@ -144,7 +166,8 @@ def _audit_piece(
     good = _passing(data, compiled, failures) & (rows[UNTYPED].list.len() == 0)
     again = whole.known & good
     good &= ~again
-    accepted.add(data.filter(good).with_columns(names.filter(good).alias(PARTITION)))
+    parted = data.with_columns(names.alias(PARTITION))
+    accepted.add(parted if good.all() else parted.filter(good))
     if spec.on_redelivery == "keep_first":
         bad, dropped = ~(good | again), int(again.sum())
     else:
@@ -181,7 +204,7 @@ def _explained(bad: pl.DataFrame, compiled: Compiled, failures: Sequence[Failure
         piece = bad.slice(first, AT_ONCE)
         failing = compiled.failing(piece.select(*compiled.types))
         found = [Failure(rule.column, rule.check, failed, rule.shows) for rule, failed in failing]
-        found += [_part(failure, first, piece.height) for failure in failures]
+        found += [piece_of(failure, first, piece.height) for failure in failures]
         explained.append(explain(piece, found, compiled.types, tally))
     return pl.concat(explained)
 
@@ -190,7 +213,8 @@ def _failure(column: str | None, check: str, failed: Flags, shows: Sequence[str]
     return Failure(column, check, pl.Series(failed), tuple(shows))
 
 
-def _part(failure: Failure, first: int, rows: int) -> Failure:
+def piece_of(failure: Failure, first: int, rows: int) -> Failure:
+    """What was found over more rows, for some of them."""
     return replace(failure, failed=failure.failed.slice(first, rows))
 
 
@@ -210,7 +234,7 @@ def _verdict(spec: Input, rows: int, accepted: int, rejected: int, dropped: int,
         counted = "the source holds no rows"
     elif not publishable:
         most = reasons[0]
-        most_often = f"{most.column}: {most.check}" if most.column else most.check
+        most_often = f"{most.column}: {in_words(most.check)}" if most.column else in_words(most.check)
         counted += f": more than the share of {spec.max_rejected_share:.2%} that may be; most often {most_often}"
     return AuditVerdict(
         input=spec.name,

@@ -17,8 +17,8 @@ from schemas.refs import CommitId, Sha256
 from schemas.usecase import UseCase
 from schemas.verdicts import Evaluation
 from tasks.features import BLOCK, TARGET, feature_names
+from tasks.matrices import numeric_target
 from tasks.moments import moment
-from tasks.training import numeric_target
 
 HIGHER_IS_BETTER = frozenset({"auc", "accuracy", "r2"})
 BINS = 10
@@ -54,7 +54,7 @@ def with_scores(use_case: UseCase, frame: pl.DataFrame, scores: np.ndarray) -> p
     """The rows that have an outcome, with `_y` and a float64 column `_s0`, `_s1`, ... for each column of the scores."""
     values = np.asarray(scores, dtype=np.float64)
     columns = values.T if values.ndim == 2 else values[None]
-    y = pl.Series("_y", numeric_target(use_case, frame[TARGET]))
+    y = pl.Series("_y", numeric_target(use_case.target.kind, frame[TARGET]))
     parts = [pl.Series(f"_s{i}", column) for i, column in enumerate(columns)]
     return frame.with_columns(y, *parts).filter(pl.col(TARGET).is_not_null())
 
@@ -144,7 +144,7 @@ def baseline_scores(
 
 
 def _constant(use_case: UseCase, train: pl.DataFrame, part: pl.DataFrame) -> np.ndarray:
-    y = numeric_target(use_case, train[TARGET])
+    y = numeric_target(use_case.target.kind, train[TARGET])
     if use_case.target.kind != "multiclass":
         return np.full(part.height, y.mean())
     shares = np.bincount(y.astype(int), minlength=len(use_case.target.classes)) / len(y)
@@ -160,7 +160,7 @@ def _linear(use_case: UseCase, train: pl.DataFrame, parts: Sequence[pl.DataFrame
     tables = [_table(use_case, part, rows) for part in parts]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a fit that has not quite converged is a baseline still
-        model.fit(_table(use_case, rows, rows), numeric_target(use_case, rows[TARGET]))
+        model.fit(_table(use_case, rows, rows), numeric_target(use_case.target.kind, rows[TARGET]))
     if regression:
         return [model.predict(table) for table in tables]
     scores = [model.predict_proba(table) for table in tables]

@@ -7,7 +7,7 @@ A designed frame holds, in this order: the key, the event time, `_block`, slices
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -90,10 +90,35 @@ def labelled(use_case: UseCase, designed: pl.LazyFrame, labels: pl.LazyFrame, as
     return designed.join(outcome, on=list(use_case.key), how="left", maintain_order="left", validate="m:1")
 
 
+def with_own_outcome(use_case: UseCase, designed: pl.LazyFrame, rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Designed rows with `_target` where the rows hold their outcome themselves: side by side, no key is looked up."""
+    outcome = rows.select(use_case.target.value.cast(target_dtype(use_case)).alias(TARGET))
+    return pl.concat([designed, outcome], how="horizontal")
+
+
 def canonical(use_case: UseCase, frame: pl.LazyFrame | pl.DataFrame) -> pl.DataFrame:
-    """The frame in the order models are fitted in: by event time, then key. A model depends on the order of its rows."""
-    order = list(dict.fromkeys([*([use_case.time] if use_case.time else []), *use_case.key]))
-    return frame.lazy().sort(order).collect()
+    """The frame in the order models are fitted in: by event time, then key. A model depends on the order of its rows.
+
+    Collected by the engine whose float sums do not depend on how many threads share them.
+    """
+    rows = frame.lazy().collect(engine="in-memory")
+    return rows if in_order(rows, order(use_case)) else rows.sort(order(use_case))
+
+
+def order(use_case: UseCase) -> list[str]:
+    """The columns that rows are ordered by before a model is fitted on them."""
+    return list(dict.fromkeys([*([use_case.time] if use_case.time else []), *use_case.key]))
+
+
+def in_order(rows: pl.DataFrame, columns: Sequence[str]) -> bool:
+    """Whether the rows are sorted by these columns already; asking costs far less than sorting."""
+    if rows.height < 2:
+        return True
+    follows = pl.lit(True)
+    for name in reversed(columns):
+        here, there = pl.col(name).head(rows.height - 1), pl.col(name).tail(rows.height - 1)
+        follows = (here < there) | ((here == there) & follows)
+    return bool(rows[columns[0]].is_sorted() and rows.select(follows.fill_null(False).all()).item())
 
 
 def row_digest(frame: pl.DataFrame) -> str:
@@ -102,11 +127,28 @@ def row_digest(frame: pl.DataFrame) -> str:
     Hashed in chunks of the sorted rows: validity, then values as little-endian numbers or as text with lengths, so that
     neither polars' hashes nor its formatting enter. An Enum's values are hashed as text.
     """
-    digest = hashlib.sha256(repr([(name, _kind(dtype)) for name, dtype in frame.schema.items()]).encode())
-    for chunk in frame.select(pl.all().map_batches(_plain)).sort(pl.all(), nulls_last=False).iter_slices(CHUNK):
+    return digest_in_order([frame.select(pl.all().map_batches(_plain)).sort(pl.all(), nulls_last=False)], frame.schema)
+
+
+def digest_in_order(frames: Iterable[pl.DataFrame], schema: Mapping[str, pl.DataType]) -> str:
+    """SHA-256 of rows in the order in which they come, however they are cut into frames; hashed as in `row_digest`."""
+    digest = hashlib.sha256(repr([(name, _kind(dtype)) for name, dtype in schema.items()]).encode())
+    for chunk in even(frames, CHUNK):
         for column in chunk:
-            _feed(digest, column)
+            _feed(digest, _plain(column))
     return digest.hexdigest()
+
+
+def even(frames: Iterable[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
+    """The same rows in the same order in frames of `rows` rows; the last may have fewer."""
+    rest: pl.DataFrame | None = None
+    for frame in frames:
+        joined = frame if rest is None or rest.is_empty() else pl.concat([rest, frame])
+        whole = joined.height - joined.height % rows
+        yield from joined[:whole].iter_slices(rows)
+        rest = joined[whole:]
+    if rest is not None and not rest.is_empty():
+        yield rest
 
 
 def _check_names(use_case: UseCase) -> None:

@@ -1,4 +1,7 @@
-"""Sources that lie elsewhere: objects of a lakeFS repository or of an S3 bucket become files, and sources like any other."""
+"""Sources that lie elsewhere: objects of a lakeFS repository or of an S3 bucket, and the rows that a SQL query gives.
+
+They become files for a while, and sources like any other.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
 from schemas.errors import NotFound, PenstockError, ServiceUnavailable, UsageError
+from schemas.settings import in_force
+from tasks.querying import is_query, queried
 from tasks.versions import open_store
 
 SCHEMES = ("lakefs://", "s3://")
@@ -28,15 +33,25 @@ def is_remote(source: str) -> bool:
 def fetched(source: str) -> Iterator[str]:
     """A source as a path or glob of this machine: a remote one is copied for as long as the block lasts.
 
-    `lakefs://<repository>/<ref>/<path>` and `s3://<bucket>/<key>`, whose last part may be a pattern. Raises UsageError where
-    there is none, ServiceUnavailable where nobody answers.
+    `lakefs://<repository>/<ref>/<path>` and `s3://<bucket>/<key>`, whose last part may be a pattern, and the rows of a query
+    in a file `<name>.sql`. Raises UsageError where there is none, ServiceUnavailable where nobody answers.
     """
-    if not is_remote(source):
+    if not is_remote(source) and not is_query(source):
         yield source
         return
     with TemporaryDirectory(prefix="penstock-source-") as name:
+        if not is_remote(source):
+            yield str(queried(_own(Path(source)), Path(name)))
+            return
         copies = (_from_lakefs if source.startswith("lakefs://") else _from_s3)(source, Path(name))
         yield str(copies / "*")
+
+
+def _own(path: Path) -> Path:
+    """A query that is ours. Whoever may land files may not thereby ask our databases: those that landed are not run."""
+    if path.resolve().is_relative_to(in_force().landing_dir):
+        raise UsageError(f"{path.name!r} lies in the landing folder: a query that landed is not run; keep it elsewhere")
+    return path
 
 
 def _folder(folder: Path, parent: str) -> Path:

@@ -28,9 +28,19 @@ def labels(case: UseCase, data: DataRef) -> pl.LazyFrame:
 
 
 def training_rows(case: UseCase, data: DataRef, as_of: datetime | None = None) -> pl.DataFrame:
-    """Designed rows that have an outcome at the as-of moment, in canonical order, with `_target`."""
-    told = features.labelled(case, designed(case, data), labels(case, data), as_of)
-    return features.canonical(case, told.filter(pl.col("_target").is_not_null()).collect())
+    """Designed rows that have an outcome at the as-of moment, in canonical order, with `_target`.
+
+    They are in that order before features are made of them, so that no feature depends on the order of delivery.
+    """
+    inputs = publishing.inputs_at(open_store(data.store), data.commit, case)
+    if not features.in_order(inputs[case.rows].select(features.order(case)).collect(), features.order(case)):
+        inputs[case.rows] = inputs[case.rows].sort(features.order(case))
+    designed = features.design(case, inputs[case.rows], inputs)
+    if case.labels:
+        told = features.labelled(case, designed, inputs[case.labels], as_of)
+    else:
+        told = features.with_own_outcome(case, designed, inputs[case.rows])
+    return features.canonical(case, told.filter(pl.col("_target").is_not_null()))
 
 
 def brought(store: VersionStore, commit: CommitId, input: str) -> list[str]:

@@ -5,6 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from schemas.results import Delivery, Monitoring, Retraction, Scores, Sweep, Training
+from schemas.verdicts import Reason
+from tasks.wording import in_words
+
+MOST, SHOWN = 10, 3  # reasons of an audit, and example rows of each
+
+
+def reasons(found: Sequence[Reason], rows: int) -> list[tuple[str, str, str, str, str]]:
+    """The most frequent reasons for a person: rows, their share, column, check, and examples, one a line."""
+    told = []
+    for reason in found[:MOST]:
+        share = f"{reason.rows / rows:.1%}" if rows else ""
+        chosen = sorted(reason.examples[:SHOWN], key=lambda example: (example.file or "", example.row))
+        examples = "\n".join(str(example).replace("\n", "\\n") for example in chosen)
+        told.append((f"{reason.rows:,}", share, reason.column or "(row)", in_words(reason.check), examples))
+    return told
 
 
 def audit_page(delivery: Delivery) -> str:
@@ -13,9 +28,11 @@ def audit_page(delivery: Delivery) -> str:
     if audit := delivery.audit:
         counts = [("rows", audit.rows), ("accepted", audit.accepted), ("rejected", audit.rejected)]
         lines += ["", table(("", "count"), [(name, f"{n:,}") for name, n in [*counts, ("redelivered", audit.redelivered)]])]
-        reasons = [(r.column or "", r.check, f"{r.rows:,}", "; ".join(r.examples[:3])) for r in audit.reasons[:10]]
-        if reasons:
-            lines += ["", table(("column", "check", "rows", "for example"), reasons)]
+        if audit.reasons:
+            head = ("rows", "share", "column", "check", "for example")
+            lines += ["", table(head, reasons(audit.reasons, audit.rows))]
+        if left := audit.reasons[MOST:]:
+            lines += ["", f"And {len(left)} more checks; every rejected row is kept with all checks that it fails."]
     if delivery.branch:
         lines += ["", f"Left for inspection on branch `{delivery.branch}`."]
     return "\n".join(lines)
@@ -81,6 +98,11 @@ def monitoring_page(result: Monitoring) -> str:
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table."""
     body = [head, ["---"] * len(head), *rows]
-    return "\n".join(
-        "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in body
-    )
+    return "\n".join("| " + " | ".join(_cell(str(cell)) for cell in row) + " |" for row in body)
+
+
+def _cell(text: str) -> str:
+    """Text that stays in its cell and is shown as it is: what a file holds is neither Markdown nor HTML."""
+    for mark in ("\\", "|", "<", "[", "`"):
+        text = text.replace(mark, f"\\{mark}")
+    return "; ".join(text.splitlines())

@@ -7,13 +7,13 @@ Every step looks before it acts: a source that is published is found by its hash
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 
+from schemas.contract import canonical, describe
 from schemas.errors import NotFound, NothingToCommit, Refused, StaleCheck
 from schemas.refs import Commit, CommitId, Guard, Source
 from schemas.usecase import Input, UseCase
@@ -111,8 +111,9 @@ def _wanted(spec: Input, source: Source, audited: Audited) -> dict[str, Path | b
         "format_version": FORMAT,
         "source": source.model_dump(exclude={"path"}),
         **audited.verdict.model_dump(mode="json"),
+        "contract": describe(spec.contract),
     }
-    verdict = json.dumps(told, sort_keys=True).encode()
+    verdict = canonical(told).encode()
     return {**files, f"{AUDITS}/{spec.name}/{hashlib.sha256(verdict).hexdigest()}.json": verdict}
 
 

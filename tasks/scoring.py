@@ -14,7 +14,7 @@ from schemas.errors import IntegrityError, UsageError
 from schemas.refs import DataRef, ModelRef
 from schemas.usecase import UseCase
 from tasks.features import feature_names, identity, key_text
-from tasks.training import load_xgboost
+from tasks.matrices import load_xgboost
 
 if TYPE_CHECKING:
     import xgboost
@@ -47,13 +47,13 @@ def predict(use_case: UseCase, booster: xgboost.Booster, frame: pl.DataFrame) ->
         raise UsageError(f"the model and use case {use_case.name!r} differ in {other[0]}: train a model for this version")
     xgb = load_xgboost()
     try:
-        scores: np.ndarray = booster.inplace_predict(_known_categories(booster, frame.select(names)))
+        scores: np.ndarray = booster.inplace_predict(known_categories(booster, frame.select(names)))
     except xgb.core.XGBoostError as error:
         raise UsageError(f"cannot score {use_case.name!r}: {str(error).splitlines()[0]}; train a model again") from None
     return scores
 
 
-def _known_categories(booster: xgboost.Booster, features: pl.DataFrame) -> pl.DataFrame:
+def known_categories(booster: xgboost.Booster, features: pl.DataFrame) -> pl.DataFrame:
     """Unknown categories as null. XGBoost 3.2 takes some for their neighbour in the alphabet and raises for others."""
     if not any(isinstance(dtype, pl.Enum | pl.Categorical) for dtype in features.dtypes):
         return features

@@ -96,3 +96,33 @@ def show(result: Any, as_json: bool, human: Callable[[Any], None]) -> None:
         click.echo(json.dumps(data, indent=2, default=str, allow_nan=False))
     else:
         human(result)
+
+
+def person() -> str:
+    """The person at the terminal, as the history names them."""
+    import getpass
+    import platform
+
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        name = str(os.getuid())
+    return f"{name}@{platform.node()}"
+
+
+def held(use_case: str, reason: str, *, frozen: bool, as_json: bool) -> int:
+    """Freeze or thaw a use case, and say since when it is so."""
+    settings = ready()
+    from schemas.usecase import resolve
+    from tasks import moves
+    from tasks.registry import open_registry
+    from tasks.versions import open_store
+
+    case = resolve(use_case)
+    registry, log = open_registry(settings.registry_url), open_store(settings.store_url(f"{case.name}-log"))
+    entry = moves.hold(registry, log, case.name, frozen=frozen, who=person(), reason=reason)
+    why = moves.held_back(registry, log, case.name)
+    status = "already done" if entry is None else "frozen" if frozen else "thawed"
+    told = {"use_case": case.name, "status": status, "why": why or "nothing is frozen"}
+    show(told, as_json, lambda _: click.echo(f"{case.name}: {click.style(status, fg='cyan')} ({told['why']})"))
+    return 0

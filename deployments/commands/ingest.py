@@ -8,6 +8,7 @@ import click
 
 from deployments.commands.common import command as make
 from deployments.commands.common import ready, show
+from deployments.commands.reasons import print_reasons
 
 if TYPE_CHECKING:
     from schemas.results import Delivery, IngestResult
@@ -20,7 +21,11 @@ COLOURS = {"published": "green", "already done": "cyan", "skipped": "yellow", "r
 @click.argument("source")
 @click.option("--input", "input_name", help="Which input the source delivers; told by its folder or name where left out.")
 def command(use_case: str, source: str, input_name: str | None, as_json: bool) -> int:
-    """Audit SOURCE (a path or a glob) against the contract and publish what may be published."""
+    """Audit SOURCE against the contract and publish what may be published.
+
+    SOURCE is a path or a glob of Parquet, CSV or JSON Lines files, also at lakefs:// or s3://, or a file NAME.sql: a query
+    whose first line, `-- connection: VARIABLE`, names the environment variable that holds the database's SQLAlchemy URL.
+    """
     settings = ready()
     from deployments.local import in_process
     from flows.ingest import ingest
@@ -47,6 +52,4 @@ def _print_audit(delivery: Delivery) -> None:
     audit = delivery.audit
     gone = f", {audit.redelivered:,} redelivered" if audit.redelivered else ""
     click.echo(f"  {audit.rows:,} rows = {audit.accepted:,} accepted + {audit.rejected:,} rejected{gone}")
-    for reason in audit.reasons[:10]:
-        where = f"{reason.column} " if reason.column else ""
-        click.echo(f"  {reason.rows:>8,} x {where}{reason.check}   e.g. {'; '.join(reason.examples[:3])}")
+    print_reasons(audit.reasons, audit.rows)

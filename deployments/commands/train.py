@@ -10,8 +10,8 @@ from deployments.commands.common import command as make
 from deployments.commands.common import ready, show
 
 if TYPE_CHECKING:
+    from schemas.fitting import Device, Engine
     from schemas.results import Training
-    from tasks.training import Device
 
 COLOURS = {"promoted": "green", "already done": "cyan", "skipped": "yellow", "refused": "red"}
 
@@ -20,14 +20,25 @@ COLOURS = {"promoted": "green", "already done": "cyan", "skipped": "yellow", "re
 @click.argument("use_case")
 @click.option("--commit", help="Data commit to train on; the head of main where left out.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Where XGBoost computes.")
-def command(use_case: str, commit: str | None, device: Device | None, as_json: bool) -> int:
+@click.option("--engine", type=click.Choice(["memory", "external", "dask"]), help="Where the rows lie meanwhile.")
+@click.option("--search", type=click.IntRange(min=0), default=0, metavar="N", help="Search parameters in N trials first.")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Trials that run at once.")
+def command(
+    use_case: str,
+    commit: str | None,
+    device: Device | None,
+    engine: Engine | None,
+    search: int,
+    jobs: int,
+    as_json: bool,
+) -> int:
     """Train a challenger and put it through the gate."""
     settings = ready()
     from deployments.local import in_process
     from flows.train import train
 
     with settings.active(), in_process():
-        result = train(use_case, commit=commit, device=device)
+        result = train(use_case, commit=commit, device=device, engine=engine, search=search, jobs=jobs)
     show(result, as_json, print_training)
     return 0 if result.status in ("promoted", "already done") else 1
 

@@ -16,14 +16,13 @@ import polars as pl
 
 from schemas.errors import IntegrityError
 from schemas.usecase import UseCase
-from tasks import features, scoring
+from tasks import explaining, features, scoring
 from tasks.online.designing import Designer
 from tasks.online.judging import Judge, Judged
 from tasks.online.lookups import Tables
 from tasks.online.predicting import Predictor
 from tasks.online.reading import Reader, Values, predictable
 from tasks.online.vocabulary import Declined, NotInVocabulary, bits, physical, restored
-from tasks.training import load_xgboost
 
 
 @dataclass(frozen=True)
@@ -122,16 +121,8 @@ class Scorer:
         return features.design(self.prepared.use_case, frame_of(self.prepared, rows).lazy(), context).collect()
 
     def contributions(self, rows: Sequence[Values], tables: Tables) -> np.ndarray:
-        """SHAP values of each feature and the bias, last: shape (n, features + 1), or (n, classes, features + 1).
-
-        They sum to the margin: log-odds of the positive, log-odds of each class, or the value. Lundberg et al., From local
-        explanations to global understanding with explainable AI for trees (2020), as XGBoost computes it.
-        """
-        xgb = load_xgboost()
-        names = self.booster.feature_names or []
-        matrix = xgb.DMatrix(self.designed(rows, tables).select(names), enable_categorical=True)
-        contributions: np.ndarray = self.booster.predict(matrix, pred_contribs=True)
-        return contributions
+        """SHAP values of each feature and the bias, last: shape (n, features + 1), or (n, classes, features + 1)."""
+        return explaining.contributions(self.booster, self.designed(rows, tables))
 
     def check(self, golden: bytes, sample: pl.DataFrame, tables: Tables) -> None:
         """Compare the fast way with the frame path on golden rows and on a sample of rows; leave it where they differ.

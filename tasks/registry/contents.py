@@ -9,6 +9,7 @@
     golden.parquet             rows with their expected scores
     hashes.json                SHA-256 of each file above
     verdicts/<sha256>.json     what the gate said, added when it has spoken
+    card/<sha256>.md, .html    the model card, added then, too
 
 Nothing here imports what it reads.
 """
@@ -131,6 +132,11 @@ def document_path(name: str) -> str:
 def verdict_path(digest: str) -> str:
     """Path of a verdict: by its content, so that a kill between file and tag leaves the former one readable."""
     return f"verdicts/{digest}.json"
+
+
+def card_path(digest: str, suffix: str) -> str:
+    """Path of a model card, by its content too."""
+    return f"card/{digest}.{suffix}"
 
 
 def wrapped(content: Any) -> bytes:

@@ -7,6 +7,7 @@ a reply that was lost on the way makes no second one.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -39,6 +40,10 @@ with scope.importing():
 
 T = TypeVar("T")
 MANIFEST = "penstock.manifest_sha256"
+STUDY = "penstock.study_sha256"
+TRIAL = "penstock.trial"
+RESULT = "penstock.result"
+PARENT = "mlflow.parentRunId"
 PAUSE = 0.25  # s before the second attempt is twice that, then doubled
 
 
@@ -115,6 +120,34 @@ class MlflowStore:
         """Remove an alias."""
         self.tried(f"drop the {alias} of {name}", lambda client: client.delete_registered_model_alias(name, alias))
 
+    def kept(self, name: str, key: str) -> str:
+        """A tag of the model itself, whatever its versions; '' where there is none."""
+        if not self.at.there:
+            return ""
+        try:
+            return str(self.tried(f"look up {name}", lambda client: client.get_registered_model(name)).tags.get(key, ""))
+        except NotFound:
+            return ""
+
+    def keep(self, name: str, key: str, value: str) -> None:
+        """Set a tag of the model itself. Raises NotFound where no version was ever registered."""
+        self.tried(f"tag {name}", lambda client: client.set_registered_model_tag(name, key, value))
+
+    def describe(self, name: str, version: int, text: str) -> None:
+        """Set a version's description, Markdown that MLflow's pages show."""
+        self.tried(f"describe {name} {version}", lambda client: client.update_model_version(name, str(version), text))
+
+    def page(self, run_id: str, path: str) -> str:
+        """Where MLflow's pages show an artifact of a run's model, relative to the server's root."""
+
+        def effect(client: MlflowClient) -> str:
+            run = client.get_run(run_id)
+            outputs = run.outputs.model_outputs if run.outputs else []
+            model = f"models/{outputs[0].model_id}" if outputs else f"runs/{run_id}"
+            return f"#/experiments/{run.info.experiment_id}/{model}/artifacts/{path}"
+
+        return self.tried(f"look up run {run_id}", effect)
+
     def tag(self, name: str, version: int, tags: Mapping[str, str]) -> None:
         """Set tags of a version."""
 
@@ -163,6 +196,50 @@ class MlflowStore:
             return client.create_run(experiment, tags={MANIFEST: digest}, run_name=f"{candidate.name}-{digest[:8]}")
 
         return self.tried(f"start a run of {candidate.name}", effect)
+
+    # Searches: a run with its trials as child runs
+
+    def study(self, name: str, study: str, params: Mapping[str, Any]) -> tuple[str, Any]:
+        """The run of a search, found or made, and its result where it has ended."""
+
+        def effect(client: MlflowClient) -> tuple[str, Any]:
+            experiment = self._experiment(client, name)
+            if known := client.search_runs([experiment], f"tags.`{STUDY}` = '{study}'", order_by=["start_time ASC"]):
+                result = known[0].data.tags.get(RESULT)
+                return str(known[0].info.run_id), json.loads(result) if result else None
+            run = client.create_run(experiment, tags={STUDY: study}, run_name=f"{name}-search-{study[:8]}")
+            client.log_batch(run.info.run_id, params=_params(params))
+            return str(run.info.run_id), None
+
+        return self.tried(f"start a search of {name}", effect)
+
+    def trial(
+        self, parent: str, number: int, params: Mapping[str, Any], metrics: Mapping[str, float], *, pruned: bool
+    ) -> str:
+        """The run of a trial, a child of the search's, found or made."""
+
+        def effect(client: MlflowClient) -> str:
+            experiment = client.get_run(parent).info.experiment_id
+            same = f"tags.`{PARENT}` = '{parent}' and tags.`{TRIAL}` = '{number}'"
+            if known := client.search_runs([experiment], same):
+                return str(known[0].info.run_id)
+            tags = {PARENT: parent, TRIAL: str(number), f"{TRIAL}.pruned": str(pruned).lower()}
+            made = client.create_run(experiment, tags=tags, run_name=f"trial-{number}").info
+            client.log_batch(made.run_id, _metrics(metrics, made.start_time), _params(params))
+            client.set_terminated(made.run_id, "FINISHED")
+            return str(made.run_id)
+
+        return self.tried(f"record trial {number}", effect)
+
+    def end_study(self, parent: str, result: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        """Keep a search's result with its run and finish it."""
+
+        def effect(client: MlflowClient) -> None:
+            kept = RunTag(RESULT, contents.canonical(result).decode())
+            client.log_batch(parent, _metrics(metrics, client.get_run(parent).info.start_time), tags=[kept])
+            client.set_terminated(parent, "FINISHED")
+
+        self.tried("finish a search", effect)
 
     def _experiment(self, client: MlflowClient, name: str) -> str:
         known = client.get_experiment_by_name(name)
@@ -301,6 +378,14 @@ def _signature(candidate: Candidate) -> ModelSignature | None:
     if candidate.kind != "regression":
         outputs.insert(0, ColSpec(DataType.string, "category"))
     return ModelSignature(Schema(inputs), Schema(outputs))
+
+
+def _params(params: Mapping[str, Any]) -> list[Param]:
+    return [Param(name, str(value)) for name, value in params.items()]
+
+
+def _metrics(metrics: Mapping[str, float], at: int) -> list[Metric]:
+    return [Metric(name, value, at, 0) for name, value in metrics.items() if contents.finite(value)]
 
 
 def _dataset(candidate: Candidate) -> DatasetInput:

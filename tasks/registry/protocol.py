@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
 from schemas.errors import UsageError
-from schemas.refs import ModelRef
+from schemas.history import Move
+from schemas.refs import ModelRef, Sha256
 from schemas.verdicts import Evaluation, GateVerdict, Kind
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
+
+
+@dataclass(frozen=True)
+class By:
+    """Who moves the champion's alias: a flow run or a person, by hand or not, as a rollback or not."""
+
+    who: str = ""
+    hand: bool = False
+    back: bool = False
+
+
+UNKNOWN = By()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,20 +104,70 @@ class ModelRegistry(Protocol):
         """Golden rows with their expected scores, as Parquet, hash-checked."""
         ...
 
+    def exclusive(self, name: str) -> AbstractContextManager[None]:
+        """Hold the lock under which a model's aliases change; whoever holds it may call `promote` and the rest."""
+        ...
+
     def promote(
-        self, ref: ModelRef, verdict: GateVerdict, *, expected: ModelRef | None, override: str | None = None
+        self,
+        ref: ModelRef,
+        verdict: GateVerdict | None,
+        *,
+        expected: ModelRef | None,
+        override: str | None = None,
+        by: By = UNKNOWN,
     ) -> bool:
         """Make a version champion if the verdict says so and the champion still is `expected`.
 
         The verdict is stored with the version either way, the challenger alias goes, and the tag `penstock.state` says
-        what became of it: `champion` (and `archived` for the one it replaces), `refused` (the verdict says no, or says yes
-        with a number missing: `penstock.why`), or `superseded` (the champion was fitted on newer rows: the champion never
-        goes back). `override` is a person's reason to promote regardless of verdict and age, as a rollback does; it is
-        kept in the tag `penstock.override`.
+        what became of it: `champion` (and `archived` for the one it replaces, `rolled back` where that was a rollback),
+        `refused` (the verdict says no, or says yes with a number missing: `penstock.why`), or `superseded` (the champion
+        was fitted on newer rows: the champion never goes back). A version that was rolled back does not return by a
+        training that comes late: only a person (`by.hand`) brings it back, and asks for no age either. `override` is a
+        person's reason to promote regardless of verdict and age; it is kept in the tag `penstock.override`; a rollback
+        needs no verdict. Before the alias moves, the version's tag says what is about to happen (`intended`).
 
         Returns whether the alias moved; False too where the version is champion already. Raises StaleCheck, with nothing
         changed, where the champion is neither `expected` nor this version.
         """
+        ...
+
+    def settle(self, name: str) -> ModelRef | None:
+        """Do again what follows a move of the alias, where a kill came between. Returns the champion."""
+        ...
+
+    def intended(self, ref: ModelRef) -> Move | None:
+        """The last move that made, or was about to make, a version champion."""
+        ...
+
+    def anchor(self, name: str, text: str | None = None) -> str:
+        """What was kept of the history of a model, '' if nothing was; a text is kept first, where the model is there."""
+        ...
+
+    def verdict(self, ref: ModelRef, sha256: Sha256) -> Any:
+        """A verdict stored with a version, by its hash. Raises IntegrityError, also where it is gone."""
+        ...
+
+    def attach_card(self, ref: ModelRef, pages: Mapping[str, bytes], text: str) -> None:
+        """Keep a version's card, by suffix (md, html), and describe the version by `text` and a link to it."""
+        ...
+
+    def card(self, ref: ModelRef, suffix: str) -> bytes | None:
+        """A version's card, hash-checked; None where there is none."""
+        ...
+
+    def begin_study(self, name: str, study: str, params: Mapping[str, Any]) -> tuple[str, Any]:
+        """The id of the run that a search's trials lie under, one a study, and the result where it has ended before."""
+        ...
+
+    def record_trial(
+        self, parent: str, number: int, params: Mapping[str, Any], metrics: Mapping[str, float], *, pruned: bool
+    ) -> str:
+        """The id of a trial's run, a child of the study's; a trial is recorded once. Called from any thread."""
+        ...
+
+    def end_study(self, parent: str, result: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        """Keep a search's result and metrics with its run, and finish it."""
         ...
 
     def stand_in(self, ref: ModelRef, verdict: GateVerdict, *, by: ModelRef) -> None:

@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 import polars as pl
 
 from tasks.versions.lakefs_client import Lake
+from tasks.versions.protocol import WIDER
 
 Schema = Mapping[str, pl.DataType]
 _PART = 8 << 20
@@ -40,6 +41,7 @@ def through_gateway(
         hive_partitioning=False,
         missing_columns="insert",
         extra_columns="ignore",
+        cast_options=WIDER,
         storage_options=options,
     )
 

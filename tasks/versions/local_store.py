@@ -7,6 +7,7 @@ trees, commit) was fsynced before. Killed before it, a process leaves nothing th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import polars as pl
@@ -20,7 +21,7 @@ from tasks.versions.local_git import HEADS, TAGS, GitFolder
 from tasks.versions.local_history import EMPTY, History, Node, parsed_pointer, pointer_bytes
 from tasks.versions.local_merge import merged
 from tasks.versions.names import check_message, check_metadata, check_name, check_path, is_commit_id, is_name
-from tasks.versions.protocol import MAIN
+from tasks.versions.protocol import MAIN, WIDER
 
 
 class LocalStore:
@@ -281,11 +282,10 @@ class LocalStore:
         files = [self._files.checked(found.sha256, PurePosixPath(found.path).suffix) for found in stored]
         if not files:
             return pl.LazyFrame(schema=schema)
+        scan = partial(pl.scan_parquet, files, glob=False, hive_partitioning=False)
         if schema is None:
-            return pl.scan_parquet(files, glob=False, hive_partitioning=False)
-        return pl.scan_parquet(
-            files, schema=schema, glob=False, hive_partitioning=False, missing_columns="insert", extra_columns="ignore"
-        )
+            return scan()
+        return scan(schema=schema, missing_columns="insert", extra_columns="ignore", cast_options=WIDER)
 
 
 def _refuse_protected(branch: str, instead: str) -> None:

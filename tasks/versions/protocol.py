@@ -18,6 +18,8 @@ from schemas.errors import UsageError
 from schemas.refs import Change, Commit, CommitId, Guard, StoredObject
 
 MAIN = "main"
+# A column that a later contract widened: older files hold narrower numbers.
+WIDER = pl.ScanCastOptions(integer_cast=("upcast", "allow-float"), float_cast="upcast")
 
 
 @runtime_checkable
@@ -114,7 +116,7 @@ class VersionStore(Protocol):
         """Parquet objects at a ref as one lazy frame, read in place, columns and rows pushed down.
 
         Rows come in the order of `paths`. With no paths: an empty frame of `schema`. Columns that a file lacks are null
-        where `schema` names them.
+        where `schema` names them, and numbers become its wider type.
         """
         ...
 

@@ -19,13 +19,13 @@ RUNS = 3
 OURS = """
 import json, polars as pl
 from schemas.usecases.flights import FLIGHTS as case
-from tasks import evaluation, features, scoring, training
+from tasks import evaluation, features, scoring, splitting, training
 from tasks.landing import flights_of_the_year
 year = flights_of_the_year()
 first = pl.col("time_hour").dt.convert_time_zone("America/New_York").dt.month() <= 2
 rows = features.design(case, year["flights"].lazy().filter(first), {"weather": year["weather"].lazy()})
 known = features.labelled(case, rows, year["labels"].lazy()).filter(pl.col("_target").is_not_null()).collect()
-train, stopping, holdout = training.split_by_time(case, known)
+train, stopping, holdout = splitting.split_by_time(case, known)
 fitted = training.fit(case, train, stopping)
 scores = scoring.predict(case, scoring.booster(fitted.model), holdout)
 metrics = evaluation.evaluate(case, "0" * 64, "-", holdout, scores).metrics

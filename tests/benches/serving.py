@@ -29,7 +29,8 @@ import httpx
 import polars as pl
 
 from schemas.usecases.flights import FLIGHTS
-from tasks import frames, training
+from tasks import frames
+from tasks.matrices import load_xgboost
 from tasks.registry import open_registry
 from tasks.versions import open_store
 from tests.benches.http_load import CONNECTIONS, Measured, Target, driven
@@ -211,7 +212,7 @@ def mlflow(folder: Path, home: Home, codes: list[list[float]]) -> Iterator[Targe
 
 def numeric_twin(home: Home) -> Any:
     """The champion's recipe fitted on the codes of its categories."""
-    xgb = training.load_xgboost()
+    xgb = load_xgboost()
     from schemas.refs import DataRef
 
     store = open_store(home.settings.store_url("flights"))

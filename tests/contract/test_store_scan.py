@@ -48,6 +48,12 @@ def test_columns_that_a_file_lacks_are_null(store: VersionStore, parts: list[str
     assert frame["delay"][:1000].null_count() == 1000
 
 
+def test_numbers_of_a_narrower_type_are_read_as_the_schema_has_them(store: VersionStore, parts: list[str]) -> None:
+    frame = store.scan("main", parts, {"row": pl.Float64()}).collect()
+    assert dict(frame.schema) == {"row": pl.Float64()}
+    assert frame["row"].to_list() == list(range(7000))
+
+
 def test_rows_and_columns_are_pushed_down(store: VersionStore, parts: list[str]) -> None:
     lazy = store.scan("main", parts[1:]).filter(pl.col("row") >= 6990).select("row")
     assert_frame_equal(lazy.collect(), pl.DataFrame({"row": range(6990, 7000)}))

@@ -86,8 +86,11 @@ def test_other_commands_read_what_the_demo_left(demo_home: Path) -> None:
     environment = {**os.environ, "PENSTOCK_HOME": str(demo_home)}
     command = [PENSTOCK, "models", "flights", "--json"]
     result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    versions = json.loads(result.stdout)
-    assert sum(v["alias"] == "champion" for v in versions) == 1
+    told = json.loads(result.stdout)
+    assert sum(v["alias"] == "champion" for v in told["versions"]) == 1
+    assert [entry["kind"] for entry in told["history"]] == ["promoted"] * len(told["history"])
+    verified = subprocess.run([*command[:3], "--verify"], capture_output=True, text=True, check=False, env=environment)
+    assert verified.returncode == 0, verified.stdout
     history = demo_home / "lake" / "flights" / "history.git"
     log = subprocess.run(["git", "-C", str(history), "log", "--first-parent", "--format=%s"], capture_output=True, text=True)
     assert len(log.stdout.splitlines()) == 1 + 3 * 5, log.stdout

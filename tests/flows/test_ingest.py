@@ -9,6 +9,8 @@ import pytest
 from flows.ingest import ingest
 from schemas.errors import UsageError
 from schemas.settings import Settings
+from schemas.usecase import resolve
+from tasks.alerts import of_delivery
 from tasks.landing import land_flights
 from tasks.versions import open_store
 
@@ -82,6 +84,8 @@ def test_a_source_that_cannot_be_read_is_refused_and_stays(
     delivery = ingest("flights", str(path), input="flights").deliveries[0]
     assert delivery.status == status, delivery
     assert "\n" not in delivery.why
+    alerts = [alert.cause for alert in of_delivery(resolve("flights"), delivery)]
+    assert alerts == (["source.unreadable.flights"] if status == "rejected" else [])
     assert path.read_bytes() == content
     assert not open_store(settings.store_url("flights")).objects("main", "data/")
 

@@ -13,7 +13,8 @@ from tasks.evaluation import baseline_scores
 from tasks.features import canonical, design, labelled
 from tasks.gating import gate
 from tasks.scoring import booster, predict
-from tasks.training import fit, split_by_time
+from tasks.splitting import split_by_time
+from tasks.training import fit
 
 
 class Row(Contract):

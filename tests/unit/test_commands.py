@@ -36,7 +36,23 @@ def test_help_imports_nothing_heavy() -> None:
     assert result.stdout.strip().endswith("[]")
 
 
-@pytest.mark.parametrize("arguments", [("nonsense",), ("ingest",), ("train", "flights", "--device", "tpu")])
+WRONG = [
+    ("nonsense",),
+    ("ingest",),
+    ("train", "flights", "--device", "tpu"),
+    ("promote", "flights"),
+    ("promote", "flights", "0"),
+    ("promote", "flights", "1", "--override", " "),
+    ("rollback", "flights"),
+    ("freeze", "flights"),
+    ("freeze", "flights", "--reason", " "),
+    ("models", "flights", "--at", "soon"),
+    ("models", "flights", "--html", "x.html"),
+    ("models", "flights", "--verify", "--card", "1"),
+]
+
+
+@pytest.mark.parametrize("arguments", WRONG)
 def test_wrong_usage_is_code_2(arguments: tuple[str, ...]) -> None:
     result = run(*arguments)
     assert result.returncode == 2

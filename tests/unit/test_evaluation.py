@@ -7,7 +7,8 @@ from sklearn import metrics as sk
 
 from tasks.evaluation import baseline_scores, block_metric, calibration_error, evaluate, with_scores
 from tasks.features import TARGET
-from tasks.training import numeric_target, split_by_time
+from tasks.matrices import numeric_target
+from tasks.splitting import split_by_time
 from tests.modelling_kit import case, frame, turned
 
 KINDS = ("binary", "multiclass", "regression")
@@ -16,7 +17,7 @@ KINDS = ("binary", "multiclass", "regression")
 def noisy_scores(kind, rows):
     """Scores that know something of the outcome, with ties; shaped as a booster's."""
     rng = np.random.default_rng(3)
-    y = np.nan_to_num(numeric_target(case(kind), rows[TARGET]))
+    y = np.nan_to_num(numeric_target(case(kind).target.kind, rows[TARGET]))
     if kind == "regression":
         return y + rng.normal(size=len(y))
     if kind == "binary":
@@ -45,13 +46,13 @@ def test_metrics_are_scikit_learns(kind):
     known = rows[TARGET].is_not_null().to_numpy()
     assert (made.rows, made.blocks) == (known.sum(), 40)
     assert {m: v for m, v in made.metrics.items() if m != "calibration_error"} == pytest.approx(
-        theirs(kind, numeric_target(case(kind), rows[TARGET])[known], scores[known])
+        theirs(kind, numeric_target(case(kind).target.kind, rows[TARGET])[known], scores[known])
     )
     assert set(made.slices) == {"shop=north", "shop=south", "shop=west"}
     north = known & (rows["shop"] == "north").to_numpy()
     told = dict(made.slices["shop=north"])
     assert told.pop("rows") == north.sum()
-    assert told == pytest.approx(theirs(kind, numeric_target(case(kind), rows[TARGET])[north], scores[north]))
+    assert told == pytest.approx(theirs(kind, numeric_target(case(kind).target.kind, rows[TARGET])[north], scores[north]))
 
 
 def test_blocks_weighed_by_rows_give_the_whole():

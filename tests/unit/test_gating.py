@@ -11,8 +11,10 @@ import pytest
 from tasks.evaluation import baseline_scores
 from tasks.features import BLOCK, TARGET
 from tasks.gating import block_interval, gate
+from tasks.matrices import numeric_target
 from tasks.scoring import booster, predict
-from tasks.training import fit, numeric_target, split_by_time
+from tasks.splitting import split_by_time
+from tasks.training import fit
 from tests.modelling_kit import case, frame, turned
 
 KINDS = ("binary", "multiclass", "regression")
@@ -133,7 +135,7 @@ def test_a_metric_of_another_kind_refuses():
     ],
 )
 def test_each_condition_can_refuse_alone(policy, check):
-    verdict = judge(scores(), 0.5 * scores() + 0.1, made=case(**policy))
+    verdict = judge(scores(), 0.5 * scores() + 0.1, made=case(**{"margin": 0.05, **policy}))
     assert failed(verdict) == [check]
     assert not verdict.promoted
     assert verdict.why.endswith(next(c.detail for c in verdict.checks if c.name == check))
@@ -195,7 +197,7 @@ def test_many_blocks_take_no_bootstrap():
 
 def test_of_swapped_models_at_most_one_is_superior():
     made = case(rule="superiority")
-    y = numeric_target(case(), parts().holdout[TARGET])
+    y = numeric_target(case().target.kind, parts().holdout[TARGET])
     rng = np.random.default_rng(2)
     for _ in range(20):
         one, two = [np.clip(0.25 + 0.4 * y + rng.normal(scale=s, size=y.size), 0.02, 0.98) for s in rng.uniform(0.1, 0.3, 2)]

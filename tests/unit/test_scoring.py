@@ -12,7 +12,8 @@ import pytest
 from schemas.errors import IntegrityError, UsageError
 from schemas.refs import DataRef, ModelRef
 from tasks.scoring import booster, business, golden_rows, predict, receipts
-from tasks.training import fit, split_by_time
+from tasks.splitting import split_by_time
+from tasks.training import fit
 from tasks.trial import trial
 from tests.modelling_kit import COLOURS, case, frame, shuffled
 

@@ -13,13 +13,15 @@ import pytest
 from schemas.errors import NotEnoughEvidence, UsageError
 from schemas.usecase import Training
 from tasks.features import BLOCK, TARGET, canonical
-from tasks.training import fit, refit, split_by_time
+from tasks.splitting import split_by_time
+from tasks.training import fit, refit
 from tests.modelling_kit import DAYS, START, case, frame, shuffled, timeless
 
 KINDS = ("binary", "multiclass", "regression")
 PROGRAM = """
 import hashlib
-from tasks.training import fit, split_by_time
+from tasks.splitting import split_by_time
+from tasks.training import fit
 from tests.modelling_kit import case, frame
 for kind in ("binary", "multiclass", "regression"):
     parts = split_by_time(case(kind), frame(case(kind), order=7))

@@ -1,0 +1,72 @@
+"""Promote: a version by hand, through the gate, or over its head with a reason that stays in the history."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from flows.entry import entry
+from schemas.errors import StaleCheck
+from schemas.refs import DataRef
+from schemas.results import Training
+from schemas.settings import Settings, in_force
+from schemas.usecase import resolve
+from tasks import catalog
+
+ATTEMPTS = 3
+
+
+@entry("promote", "promote {use_case} v{version}")
+def promote(
+    use_case: Annotated[str, Field(min_length=1)],
+    version: Annotated[int, Field(ge=1)],
+    override: str | None = None,
+    by: str | None = None,
+    commit: str | None = None,
+) -> Training:
+    """Gate a version against the champion on the newest labelled window that neither has seen; promote or refuse.
+
+    Args:
+        use_case: Short name of a registered use case, e.g. flights.
+        version: Version of the model.
+        override: The reason to promote it whatever the gate says; it is recorded as an override.
+        by: Who asks for it.
+        commit: Data commit that the window is read at; the head of main where it is left out.
+    """
+    case, settings = catalog.begin(use_case), in_force()
+    if held := catalog.held_back(use_case, settings.registry_url, settings.store_url(f"{case.name}-log")):
+        return Training(use_case=use_case, status="skipped", why=held)
+    data = catalog.data_at(settings.store_url(case.name), commit)
+    for _ in range(ATTEMPTS):
+        try:
+            result = _gated(use_case, version, data, settings, override, by)
+        except StaleCheck:
+            continue  # another champion came in between: gate again, against that one
+        catalog.tell_training(case, result)
+        return result
+    raise StaleCheck(f"{case.name}: the champion kept changing while v{version} was gated; promote it again")
+
+
+def _gated(use_case: str, version: int, data: DataRef, settings: Settings, override: str | None, by: str | None) -> Training:
+    case, registry = resolve(use_case), settings.registry_url
+    challenged = catalog.gate_version(use_case, version, data, registry)
+    model, person = challenged.model, by
+    if model == challenged.champion:
+        return Training(use_case=use_case, status="already done", why="it is the champion", model=model, data=data)
+    if override or challenged.verdict.promoted:
+        catalog.try_out_again(use_case, model, registry)
+    if not override:
+        challenged, approver = catalog.approved(case, challenged, model)
+        person = approver or by
+    log = settings.store_url(f"{case.name}-log")
+    outcome = catalog.promote_by_hand(use_case, challenged, registry, log, catalog.who(person), override)
+    return Training(
+        use_case=use_case,
+        status=outcome.status,
+        why=outcome.why,
+        model=model,
+        data=data,
+        evaluation=challenged.evaluation,
+        verdict=challenged.verdict,
+    )

@@ -1,0 +1,37 @@
+"""Rollback: make an earlier version champion again, once it has been tried out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from flows.entry import entry
+from schemas.results import Training
+from schemas.settings import in_force
+from tasks import catalog
+
+
+@entry("rollback", "rollback {use_case}")
+def rollback(
+    use_case: Annotated[str, Field(min_length=1)],
+    reason: Annotated[str, Field(min_length=1)],
+    version: Annotated[int, Field(ge=1)] | None = None,
+    by: str | None = None,
+) -> Training:
+    """Load a version in a child process, score its golden rows, then make it champion, also while all else is frozen.
+
+    Args:
+        use_case: Short name of a registered use case, e.g. flights.
+        reason: Why; it stays in the history.
+        version: Version to go back to; the one that the champion replaced where it is left out.
+        by: Who asks for it.
+    """
+    case, settings = catalog.begin(use_case), in_force()
+    log, registry = settings.store_url(f"{case.name}-log"), settings.registry_url
+    model = catalog.rollback_target(use_case, version, registry, log)
+    catalog.try_out_again(use_case, model, registry)
+    outcome = catalog.roll_back(use_case, model, registry, log, catalog.who(by), reason)
+    result = Training(use_case=use_case, status=outcome.status, why=outcome.why, model=model)
+    catalog.tell_training(case, result)
+    return result

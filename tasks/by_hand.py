@@ -1,0 +1,113 @@
+"""What a person does with the champion: gate a version by hand, promote it, go back. Values in, values out."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import polars as pl
+
+from schemas.errors import UsageError
+from schemas.refs import DataRef, ModelRef
+from schemas.results import Challenge, Outcome
+from schemas.usecase import UseCase, resolve
+from schemas.verdicts import Evaluation, GateVerdict
+from tasks import cards, challenge, evaluation, frames, gating, moves, scoring, splitting, trial
+from tasks.registry import By, ModelRegistry, open_registry
+from tasks.versions import open_store
+
+
+def held_back(use_case: str, registry_url: str, log_url: str) -> str | None:
+    """Why nothing may be trained or promoted, or None. What a killed process left out is written down first."""
+    case = resolve(use_case)
+    registry = open_registry(registry_url)
+    held = moves.held_back(registry, open_store(log_url), case.name)
+    if champion := registry.champion(case.name):
+        cards.attached(case, registry, champion)
+    return held
+
+
+def gate_version(use_case: str, version: int, data: DataRef, registry_url: str) -> Challenge:
+    """Gate a version against the champion on the newest labelled window that neither has seen.
+
+    With no such rows, or none older to fit the baseline on, the verdict says "not enough evidence". Raises NotFound for a
+    version that is not there, UsageError for one whose features are not the use case's.
+    """
+    case = resolve(use_case)
+    registry = open_registry(registry_url)
+    model, champion = registry.version(case.name, version), registry.champion(case.name)
+    seen = [challenge.fitted_until(registry, each) for each in (model, champion) if each]
+    after = max((moment for moment in seen if moment), default=None)
+    parts = splitting.split_by_time(case, frames.training_rows(case, data), after=after)
+    older = pl.concat([parts.train, parts.stopping])
+    if parts.holdout.is_empty() or older.is_empty():
+        newer = f" newer than {after:%Y-%m-%d %H:%M}, up to when either was fitted" if after else ""
+        verdict = GateVerdict(
+            promoted=False,
+            why=f"refused: not enough evidence: there are no labelled rows{newer}",
+            metric=case.gate.metric,
+            data_commit=data.commit,
+        )
+        nothing = Evaluation(model_sha256=model.sha256, data_commit=data.commit, rows=0, blocks=0, metrics={})
+        return Challenge(model=model, data=data, evaluation=nothing, verdict=verdict, champion=champion)
+    scores = _scores(case, registry, model, parts.holdout)
+    verdict = gating.gate(
+        case,
+        parts.holdout,
+        scores,
+        _scores(case, registry, champion, parts.holdout) if champion else None,
+        evaluation.baseline_scores(case, older, parts.holdout),
+        data_commit=data.commit,
+        seed=case.training.seed,
+        seen_until=after,
+    )
+    evaluated = evaluation.evaluate(case, model.sha256, data.commit, parts.holdout, scores)
+    return Challenge(model=model, data=data, evaluation=evaluated, verdict=verdict, champion=champion)
+
+
+def _scores(case: UseCase, registry: ModelRegistry, model: ModelRef, rows: pl.DataFrame) -> np.ndarray:
+    return scoring.predict(case, scoring.booster(registry.model_bytes(model)), rows)
+
+
+def promote(
+    use_case: str, challenged: Challenge, registry_url: str, log_url: str, who: str, override: str | None = None
+) -> Outcome:
+    """Make the gated version champion if its verdict, or a person's override, says so. Raises StaleCheck."""
+    case = resolve(use_case)
+    registry = open_registry(registry_url)
+    outcome = moves.promoted(
+        registry,
+        open_store(log_url),
+        challenged.model,
+        challenged.verdict,
+        expected=challenged.champion,
+        by=By(who, hand=True),
+        override=override,
+    )
+    if outcome.status in ("promoted", "refused"):
+        cards.attached(case, registry, challenged.model, anew=True)
+    return outcome
+
+
+def rollback_target(use_case: str, version: int | None, registry_url: str, log_url: str) -> ModelRef:
+    """The version named, or the one that the champion replaced."""
+    return moves.target(open_registry(registry_url), open_store(log_url), resolve(use_case).name, version)
+
+
+def try_out(use_case: str, model: ModelRef, registry_url: str) -> None:
+    """Load a version in a child process, score its golden rows there, and then as batch scoring would.
+
+    Raises IntegrityError for a model that dies or differs, UsageError where the use case's features are others by now.
+    """
+    case = resolve(use_case)
+    registry = open_registry(registry_url)
+    payload, golden = registry.model_bytes(model), registry.golden(model)
+    trial.trial(payload, golden, case)
+    scoring.predict(case, scoring.booster(payload), pl.read_parquet(io.BytesIO(golden)))
+
+
+def roll_back(use_case: str, model: ModelRef, registry_url: str, log_url: str, who: str, reason: str) -> Outcome:
+    """Move the alias to a version that was tried out. Raises UsageError without a reason."""
+    if not reason.strip():
+        raise UsageError(f"cannot roll back {resolve(use_case).name}: give a reason, it stays in the history")
+    return moves.rolled_back(open_registry(registry_url), open_store(log_url), model, by=By(who), reason=reason)

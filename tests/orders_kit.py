@@ -1,0 +1,37 @@
+"""The orders of `modelling_kit` as use cases that flows can name, delivered day by day."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import polars as pl
+
+from flows.ingest import ingest
+from schemas.usecase import UseCase
+from tests.modelling_kit import START, case, tables
+
+ORDERS = case("binary", rule="non_inferiority", margin=0.2)
+ASKED = replace(ORDERS, name="asked", gate=replace(ORDERS.gate, approval=timedelta(minutes=3)))
+UNHEARD = replace(ASKED, name="unheard", gate=replace(ORDERS.gate, approval=timedelta(seconds=2)))
+
+
+def named(use_case: UseCase) -> str:
+    """What a flow takes for it."""
+    return {"orders": "tests.orders_kit:ORDERS", "asked": "tests.orders_kit:ASKED", "unheard": "tests.orders_kit:UNHEARD"}[
+        use_case.name
+    ]
+
+
+def deliver(use_case: UseCase, first: int, last: int) -> None:
+    """Publish prices, orders and outcomes of some days, counted from 0, the last one excluded."""
+    orders, prices, outcomes = tables()
+    low, high = START + timedelta(days=first), START + timedelta(days=last)
+    inside = pl.col("at").is_between(low, high, closed="left")
+    days = pl.col("day").is_between(low.date(), high.date(), closed="left")
+    for name, rows in (
+        ("prices", prices.filter(days)),
+        ("orders", orders.filter(inside)),
+        ("outcomes", outcomes.filter(inside)),
+    ):
+        assert not ingest(named(use_case), rows, input=name).refused

@@ -1,0 +1,79 @@
+"""A lake and a registry for the orders, and trainings on them without an orchestrator."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import polars as pl
+
+from schemas.fitting import Plan
+from schemas.refs import DataRef, ModelRef
+from schemas.results import Challenge
+from schemas.settings import Settings
+from schemas.usecase import resolve
+from tasks import challenge, delivery, ingestion
+from tasks.registry import open_registry
+from tasks.versions import open_store
+from tests.modelling_kit import START, case, shuffled, tables
+
+NAME = "tests.training_kit:ORDERS"
+LIMITS = ingestion.Limits()
+SPANS = {"early": (0, 30), "late": (30, 40)}
+
+_PLAIN = case(max_calibration_error=1.0, slice_margin=1.0)
+# One feature is a float aggregate over other rows: it must not depend on their order either.
+ORDERS = replace(_PLAIN, features={**_PLAIN.features, "usual_size": pl.col("size").mean().over("shop").cast(pl.Float32)})
+PLAIN = replace(_PLAIN, name="orders-plain")
+CALIBRATED = replace(PLAIN, name="orders-calibrated", training=replace(PLAIN.training, calibration="sigmoid"))
+KINDS = {kind: replace(case(kind), name=f"orders-{kind}") for kind in ("binary", "multiclass", "regression")}
+MULTICLASS, REGRESSION = KINDS["multiclass"], KINDS["regression"]
+
+
+def publish(settings: Settings, span: str, folder: Path, name: str = NAME, order: int | None = None) -> DataRef:
+    """Publish the rows of some days, each input as two files; with `order`, files and rows come in another order."""
+    use_case = resolve(name)
+    url = settings.store_url(use_case.name)
+    inputs = zip(use_case.inputs, tables(), strict=True)
+    deliveries = [(i.name, part) for i, table in inputs for part in _files(table, span)]
+    for name_of_input, rows in deliveries if order is None else reversed(deliveries):
+        if rows.is_empty():
+            continue
+        frame = rows if order is None else shuffled(rows, order)
+        source = ingestion.fingerprint(
+            ingestion.frame_source(frame, folder, f"{name_of_input}-{len(list(folder.glob('*')))}")
+        )
+        delivery.already_published(url, name_of_input, source.sha256)
+        staged = delivery.audit_on_branch(name, name_of_input, source, url, "", LIMITS)
+        assert staged.verdict.publishable, staged.verdict
+        delivery.publish(name, name_of_input, source, staged, url)
+    return DataRef(store=url, commit=open_store(url).head())
+
+
+def _files(table: pl.DataFrame, span: str) -> list[pl.DataFrame]:
+    first, last = (START + timedelta(days=day) for day in SPANS[span])
+    time = pl.col("at" if "at" in table.columns else "day")
+    bounds = [first, first + (last - first) / 2, last]
+    bounds = bounds if "at" in table.columns else [moment.date() for moment in bounds]  # type: ignore[misc]
+    return [table.filter((time >= low) & (time < high)) for low, high in pairwise(bounds)]
+
+
+def train(settings: Settings, data: DataRef, name: str = NAME, **plan: object) -> tuple[Challenge, ModelRef]:
+    """A training as the flow does it: what was gated, and what ships."""
+    registry = settings.registry_url
+    told = Plan(**plan)  # type: ignore[arg-type]
+    challenged = challenge.challenge(name, data, registry, told)
+    shipped = challenged.model
+    if challenged.verdict.promoted:
+        shipped = challenge.refit(name, challenged, registry, told.device)
+        challenge.try_out(name, shipped, registry)
+    challenge.promote(shipped, challenged, registry)
+    return challenged, shipped
+
+
+def manifest(settings: Settings, model: ModelRef) -> dict[str, object]:
+    """What a version says that it was made from."""
+    told: dict[str, object] = open_registry(settings.registry_url).document(model, "manifest")
+    return told
