@@ -126,7 +126,14 @@ def demo_data(settings: Settings) -> Finding:
     )
 
 
-CHECKS: list[Check] = [packages, home, use_cases, lake, lakefs, registry, prefect_api, demo_data]
+def deployments(settings: Settings) -> list[Finding]:
+    """The deployed system, where a Prefect server is set: deployments, automations, a worker, and what is up here."""
+    from deployments.checking import deployment_findings
+
+    return deployment_findings(settings)
+
+
+CHECKS: list[Check] = [packages, home, use_cases, lake, lakefs, registry, prefect_api, deployments, demo_data]
 
 
 def examine(settings: Settings) -> list[Finding]:

@@ -6,6 +6,8 @@ endpoint, which `penstock lake init` writes into the repository's hook, to whoev
 
 from __future__ import annotations
 
+import logging
+import os
 import secrets
 from functools import lru_cache
 from typing import Annotated, Any
@@ -80,6 +82,8 @@ class Hook:
         for name in found.inputs:
             told = {"commit": merge.id, "input": name, "origin": "external", "why": found.why}
             _emit("data.published", case.name, told)
+            if not found.refused:
+                _start(case.name, name, merge.id)
         return Ruling("admitted", found.why)
 
 
@@ -87,6 +91,18 @@ def _raise_alert(use_case: str, summary: str) -> None:
     runbook = "docs/runbook.md#lake-unaudited"
     alert = Alert(use_case=use_case, cause="lake.unaudited", severity="critical", summary=summary, runbook=runbook)
     _emit("alert.raised", use_case, alert.model_dump(mode="json"))
+
+
+def _start(use_case: str, input: str, commit: str) -> None:
+    """What follows from rows that others brought, once, where a Prefect server is set."""
+    if not os.environ.get("PREFECT_API_URL"):
+        return
+    from flows.starting import start_published
+
+    try:
+        start_published(use_case, input, commit)
+    except PenstockError as error:
+        logging.getLogger("penstock.hook").warning("what follows from %s was not started: %s", commit[:12], error)
 
 
 def _emit(event: str, use_case: str, payload: dict[str, Any]) -> None:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
-from prefect import Flow
 from pydantic import Field
 
+from flows.entry import Entry, entry, named_after_source
 from schemas.errors import Refused, StaleCheck
 from schemas.refs import Source
 from schemas.results import Delivery, IngestResult, Staged
 from schemas.settings import in_force
-from schemas.usecase import Input
+from schemas.usecase import Input, UseCase
 from tasks import catalog
-from tasks.fetching import fetched
+from tasks.fetching import fetched, is_remote
 from tasks.ingestion import Limits, frame_source, locate
 
 ATTEMPTS = 5
 
 
-class Ingest(Flow[..., IngestResult]):
+class Ingest(Entry[..., IngestResult]):
     """The flow, which in Python also takes a polars or pandas frame: it becomes a file, a source like any other."""
 
     def __call__(self, use_case: str, source: Any, *args: Any, **kwargs: Any) -> IngestResult:  # type: ignore[override]
@@ -44,15 +45,17 @@ def _ingest(
     Args:
         use_case: Short name of a registered use case, e.g. flights.
         source: A path or a glob, also lakefs://repository/ref/path or s3://bucket/key; Parquet, CSV or JSON Lines;
-            or a file <name>.sql whose query gives the rows, and which names its database's variable in a comment.
+            or a file <name>.sql whose query gives the rows, and which names its database's variable in a comment. A
+            deployment reads paths below its landing folder only, and takes them from there: flights/2013-04.csv.
         input: Which input the source delivers; told by the file's folder or name where it is left out.
     """
     case = catalog.begin(use_case)
     spec = case.choose_input(input, source)
     store = in_force().store_url(case.name)
     deliveries = []
-    with fetched(source) as here:
-        for path in locate(here):
+    place, root = landed(case, source)
+    with fetched(place) as here:
+        for path in locate(here, root):
             delivery = _deliver(use_case, spec, catalog.fingerprint(path), store)
             catalog.tell(case, delivery)
             deliveries.append(delivery)
@@ -85,9 +88,17 @@ def _publish(use_case: str, spec: Input, source: Source, staged: Staged, store: 
     return delivery(status="published", why=verdict.why, commit=commit.id)
 
 
+def landed(case: UseCase, source: str) -> tuple[str, Path | None]:
+    """Where a source lies, and the folder that it must not lead out of: what an event names is not any file of ours."""
+    if not catalog.deployed() or is_remote(source):
+        return source, None
+    root = in_force().landing_dir / case.name
+    return str(root / source), root
+
+
 def _limits() -> Limits:
     settings = in_force()
     return Limits(memory_mb=settings.parse_memory_mb, seconds=settings.parse_seconds)
 
 
-ingest = Ingest(_ingest, name="ingest", flow_run_name="ingest {use_case} {source}")
+ingest: Ingest = entry("ingest", named_after_source, Ingest)(_ingest)  # type: ignore[assignment]

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from prefect import flow
 from pydantic import Field
 
+from flows.entry import entry, named_after_source
 from flows.ingest import ingest
 from flows.monitor import monitor
 from flows.score import score
 from flows.train import train
+from flows.turns import turn
+from schemas.errors import UsageError
 from schemas.refs import CommitId
-from schemas.results import Delivery, IngestResult, Loop, Monitoring, Scores, Training
+from schemas.results import IngestResult, Loop, Monitoring, Scores, Training
 from schemas.settings import in_force
 from schemas.usecase import UseCase
 from tasks import catalog
 
 
-@flow(name="lifecycle", flow_run_name="lifecycle {use_case} {source}")
+@entry("lifecycle", named_after_source)
 def lifecycle(
     use_case: Annotated[str, Field(min_length=1)],
-    source: Annotated[str, Field(min_length=1)],
+    source: Annotated[str, Field(min_length=1)] | None = None,
     input: str | None = None,
     train_by: Literal["call", "event"] = "call",
+    published: Annotated[str, Field(pattern="^[0-9a-f]{8,64}$")] | None = None,
 ) -> Loop:
     """Take in an arrival and do what follows from it: score and monitor rows, reconcile labels, retrain when wanted.
 
@@ -32,17 +35,28 @@ def lifecycle(
 
     Args:
         use_case: Short name of a registered use case, e.g. flights.
-        source: A path or a glob; Parquet, CSV or JSON Lines, plain or compressed; or a query <name>.sql.
+        source: A path or a glob, also lakefs:// and s3://; Parquet, CSV or JSON Lines, or a query <name>.sql. A
+            deployment reads paths below its landing folder only, and takes them from there: flights/2013-04.csv.
         input: Which input the source delivers; told by the file's folder or name where it is left out.
         train_by: call trains in this process; event asks for it by penstock.retrain.requested.
+        published: In place of a source, a commit of main that others brought to the lake: the loop goes on from there.
     """
     case = catalog.begin(use_case)
-    ingested = ingest(use_case, source, input=input)
-    arrival = _Arrival(use_case, case, train_by)
-    for delivery in ingested.deliveries:
-        if delivery.commit:
-            arrival.follow(delivery, delivery.commit)
+    if (source is None) == (published is None):
+        raise UsageError("lifecycle: say either source, a file that arrived, or published, a commit of main")
+    with turn("lifecycle", case.name):
+        ingested = ingest(use_case, source, input=input) if source else IngestResult(use_case=case.name, deliveries=())
+        arrival = _Arrival(use_case, case, train_by)
+        for name, commit in arrived(case, ingested, input, published):
+            arrival.follow(name, commit)
     return arrival.loop(ingested)
+
+
+def arrived(case: UseCase, ingested: IngestResult, input: str | None, published: str | None) -> list[tuple[str, CommitId]]:
+    """Inputs and the commits of main that brought them. Raises UsageError where it is not said what others brought."""
+    if published:
+        return [(case.choose_input(input, "the commit").name, published)]
+    return [(delivery.input, delivery.commit) for delivery in ingested.deliveries if delivery.commit]
 
 
 class _Arrival:
@@ -54,10 +68,10 @@ class _Arrival:
         self.monitored: list[Monitoring] = []
         self.trained: list[Training] = []
 
-    def follow(self, delivery: Delivery, commit: CommitId) -> None:
+    def follow(self, input: str, commit: CommitId) -> None:
         """Rows are scored and monitored, labels reconciled; an input that is only looked up asks for nothing more."""
-        brings_rows = delivery.input == self.case.rows
-        if not brings_rows and delivery.input != self.case.label_input.name:
+        brings_rows = input == self.case.rows
+        if not brings_rows and input != self.case.label_input.name:
             return
         if not self._has_champion():
             self._first_champion()
@@ -70,10 +84,10 @@ class _Arrival:
 
     def loop(self, ingested: IngestResult) -> Loop:
         """All that happened, as a value."""
-        last = (self.trained or self.monitored or self.scored or ingested.deliveries)[-1]
+        steps = self.trained or self.monitored or self.scored
         return Loop(
             use_case=self.use_case,
-            why=last.why,
+            why=steps[-1].why if steps else ingested.why,
             ingested=ingested,
             scored=tuple(self.scored),
             monitored=tuple(self.monitored),

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from prefect import flow
 from pydantic import Field
 
+from flows.entry import entry
 from schemas.results import Monitoring
 from schemas.settings import in_force
 from tasks import catalog
 
 
-@flow(name="monitor", flow_run_name="monitor {use_case}")
+@entry("monitor", "monitor {use_case}")
 def monitor(use_case: Annotated[str, Field(min_length=1)], arrival: str | None = None) -> Monitoring:
     """Compare a window of scored rows with the model's reference, reconcile labels, decide whether to retrain.
 

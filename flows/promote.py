@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from prefect import flow
 from pydantic import Field
 
+from flows.entry import entry
 from schemas.errors import StaleCheck
 from schemas.refs import DataRef
 from schemas.results import Training
@@ -17,7 +17,7 @@ from tasks import catalog
 ATTEMPTS = 3
 
 
-@flow(name="promote", flow_run_name="promote {use_case} v{version}")
+@entry("promote", "promote {use_case} v{version}")
 def promote(
     use_case: Annotated[str, Field(min_length=1)],
     version: Annotated[int, Field(ge=1)],

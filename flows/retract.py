@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from prefect import flow
 from pydantic import Field
 
+from flows.entry import entry, named_after_source
 from schemas.results import Retraction
 from schemas.settings import in_force
 from tasks import catalog
 
 
-@flow(name="retract", flow_run_name="retract {use_case} {source}")
+@entry("retract", named_after_source)
 def retract(
     use_case: Annotated[str, Field(min_length=1)],
     source: Annotated[str, Field(min_length=1)],

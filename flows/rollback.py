@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from prefect import flow
 from pydantic import Field
 
+from flows.entry import entry
 from schemas.results import Training
 from schemas.settings import in_force
 from tasks import catalog
 
 
-@flow(name="rollback", flow_run_name="rollback {use_case}")
+@entry("rollback", "rollback {use_case}")
 def rollback(
     use_case: Annotated[str, Field(min_length=1)],
     reason: Annotated[str, Field(min_length=1)],

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Annotated
 
 import polars as pl
-from prefect import flow
 from pydantic import Field
 
+from flows.entry import entry
 from schemas.errors import StaleCheck, UsageError
 from schemas.results import RowsToScore, Scores
 from schemas.settings import in_force
@@ -28,7 +28,7 @@ class ScoreResult(Scores):
         return open_store(self.predictions.store).scan(self.predictions.commit, [self.path]).collect()
 
 
-@flow(name="score", flow_run_name="score {use_case}")
+@entry("score", "score {use_case}")
 def score(
     use_case: Annotated[str, Field(min_length=1)],
     arrival: str | None = None,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from prefect import flow
 from pydantic import Field
 
+from flows.entry import entry
 from schemas.results import Sweep
 from schemas.settings import in_force
 from schemas.usecase import registered
@@ -15,7 +15,7 @@ from tasks import catalog
 DAYS = 14.0
 
 
-@flow(name="sweep", flow_run_name="sweep")
+@entry("sweep", "sweep branches")
 def sweep(
     use_case: str | None = None,
     older_than_days: Annotated[float, Field(ge=0)] = DAYS,

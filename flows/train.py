@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import polars as pl
-from prefect import flow
 from pydantic import Field
 
+from flows.entry import entry
+from flows.turns import turn
 from schemas.errors import NotEnoughEvidence, StaleCheck, UsageError
 from schemas.fitting import Device, Engine, Plan
 from schemas.refs import DataRef
@@ -32,7 +33,7 @@ class TrainResult(Training):
         return batch.predict_frame(resolve(self.use_case), self.model, self.data, frame)
 
 
-@flow(name="train", flow_run_name="train {use_case}")
+@entry("train", "train {use_case}")
 def train(
     use_case: Annotated[str, Field(min_length=1)],
     commit: str | None = None,
@@ -61,7 +62,8 @@ def train(
     data = catalog.data_at(settings.store_url(case.name), commit)
     try:
         plan = Plan(device=device or settings.device, engine=engine or settings.engine, trials=search, jobs=jobs)
-        result = _train(use_case, case, data, settings, plan)
+        with turn("train", case.name):
+            result = _train(use_case, case, data, settings, plan)
     except NotEnoughEvidence as refusal:
         result = TrainResult(use_case=use_case, status="skipped", why=str(refusal), data=data)
     catalog.tell_training(case, result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
@@ -42,6 +43,14 @@ class IngestResult(Value):
 
     use_case: str
     deliveries: tuple[Delivery, ...]
+
+    @property
+    def why(self) -> str:
+        """One sentence on all of them."""
+        if len(self.deliveries) == 1:
+            return f"{self.deliveries[0].status}: {self.deliveries[0].why}"
+        counts = Counter(d.status for d in self.deliveries)
+        return ", ".join(f"{count} {status}" for status, count in counts.items()) or "nothing to ingest"
 
     @property
     def accepted(self) -> int:
@@ -89,6 +98,12 @@ class Sweep(Value):
     older_than_days: float
     dry_run: bool
     branches: tuple[SweptBranch, ...]
+
+    @property
+    def why(self) -> str:
+        """One sentence."""
+        gone = "would be removed" if self.dry_run else "removed"
+        return f"{len(self.branches)} branches: {len(self.removed)} {gone}"
 
     @property
     def removed(self) -> tuple[SweptBranch, ...]:
@@ -203,3 +218,26 @@ class Loop(Value):
     scored: tuple[Scores, ...] = ()
     monitored: tuple[Monitoring, ...] = ()
     trained: tuple[Training, ...] = ()
+
+    @property
+    def status(self) -> Literal["done", "already done", "rejected"]:
+        """Whether anything is new."""
+        if self.ingested.refused:
+            return "rejected"
+        effects = {d.status for d in self.ingested.deliveries} | {s.status for s in self.scored}
+        return "already done" if effects | {t.status for t in self.trained} == {"already done"} else "done"
+
+
+class Rescan(Value):
+    """What a look at the landing folder found."""
+
+    files: int = Field(ge=0, description="files that have landed")
+    started: tuple[str, ...] = Field(default=(), description="files that no run had taken up")
+    again: tuple[str, ...] = Field(default=(), description="runs that had died")
+    strange: tuple[str, ...] = Field(default=(), description="files of no use case, one sentence each")
+
+    @property
+    def why(self) -> str:
+        """One sentence."""
+        told = f"{self.files} files: {len(self.started)} started, {len(self.again)} runs taken up again"
+        return f"{told}; {'; '.join(self.strange)}" if self.strange else told

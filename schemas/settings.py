@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     reports: Path | None = Field(default=None, description="HTML reports; default: a folder of the home")
     parse_memory_mb: int = Field(default=4096, ge=512, description="memory limit of the parsing child, MiB")
     parse_seconds: int = Field(default=600, ge=5, description="time limit of the parsing child, s")
+    deployment: str = Field(default="penstock", description="name of the Prefect deployments that files and events start")
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="where XGBoost computes")
     engine: Literal["memory", "external", "dask"] = Field(default="memory", description="where rows lie while training")
     spill: Path | None = Field(

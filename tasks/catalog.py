@@ -6,6 +6,7 @@ content hash before it is repeated, so a retry or a second run costs time and no
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, ParamSpec, TypeVar
@@ -189,7 +190,12 @@ def who(*people: str | None) -> str:
 def begin(use_case: str) -> UseCase:
     """What every flow does first: refuse packages that are not ours, and resolve the use case."""
     refuse_shadows()
-    return resolve(use_case)
+    return resolve(use_case, modules=not deployed())
+
+
+def deployed() -> bool:
+    """Whether a worker started this process: then events and schedules speak, and may name registered use cases only."""
+    return bool(os.environ.get("PREFECT__FLOW_RUN_ID"))
 
 
 def flow_run_id() -> str:

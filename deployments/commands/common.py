@@ -66,22 +66,12 @@ def explain(error: BaseException) -> tuple[str, int]:
 
     if is_lake_gone(error):
         return f"the lake stopped answering ({str(error).splitlines()[0][:200]}); is it up?", 3
+    from tasks.unreachable import is_unreachable
+
     if is_unreachable(error):
         where = os.environ.get("PREFECT_API_URL", "the local server")
         return f"Prefect's API at {where} does not answer ({one_line(error)}); start the server or unset PREFECT_API_URL", 3
     return f"{type(error).__name__}: {one_line(error)} (--debug shows where)", 1
-
-
-def is_unreachable(error: BaseException) -> bool:
-    """Whether Prefect's server could not be reached: it says so in several ways."""
-    import httpx
-
-    chain: BaseException | None = error
-    while chain is not None:
-        if isinstance(chain, httpx.TransportError) or "Failed to reach API" in str(chain):
-            return True
-        chain = chain.__cause__ or chain.__context__
-    return False
 
 
 def one_line(error: BaseException) -> str:

@@ -53,7 +53,6 @@ def test_init_writes_a_project_without_our_names(gym: Path) -> None:
 def test_the_deployments_are_flows_that_are_there(gym: Path) -> None:
     written = yaml.safe_load((gym / "prefect.yaml").read_text())
     entrypoints = [deployment["entrypoint"] for deployment in written["deployments"]]
-    assert len(entrypoints) == 4
     assert [e for e in entrypoints if not (ROOT / f"{e.split(':')[0].replace('.', '/')}.py").is_file()] == []
     assert "{{ $PENSTOCK_PROJECT }}" in (gym / "prefect.yaml").read_text()
 

@@ -1,0 +1,106 @@
+"""The deployed system's definitions, brought to a Prefect server: work pool, limits, deployments and automations.
+
+Everything here can be run again: what is there is brought up to date.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import yaml  # type: ignore[import-untyped]
+
+from schemas.errors import PenstockError, ServiceUnavailable, UsageError
+from schemas.usecase import registered
+
+FILE = "prefect.yaml"
+POOL = "penstock"
+SECONDS = 300
+# Flows whose runs come one after another, within one use case.
+IN_TURN = ("lifecycle", "train")
+
+
+def definitions(folder: Path) -> Path:
+    """The prefect.yaml that counts: the project's, where the folder has one, else Penstock's own."""
+    here = Path(__file__).resolve().parent
+    places = (folder / FILE, here.parent / FILE, here / FILE)
+    found = next((place for place in places if place.is_file() and deployment_name(place)), None)
+    if found is None:
+        raise UsageError(f"no {FILE} that deploys flows.lifecycle in {', '.join(str(p.parent) for p in places)}")
+    return found
+
+
+def deployment_name(file: Path) -> str | None:
+    """The name under which a prefect.yaml deploys the lifecycle."""
+    told = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    deployments: list[dict[str, Any]] = told.get("deployments") or []
+    return next((d["name"] for d in deployments if d.get("entrypoint") == "flows.lifecycle:lifecycle"), None)
+
+
+def apply(file: Path) -> Iterator[str]:
+    """Bring all of it to the server in force; yields a line for each part. Raises ServiceUnavailable, PenstockError."""
+    from prefect.client.orchestration import get_client
+
+    from deployments import automations
+    from flows.turns import limit_name
+
+    name = deployment_name(file)
+    assert name
+    with get_client(sync_client=True) as client:
+        _reachable(client)
+        yield _pool(client)
+        limits = [limit_name(flow, use_case) for use_case in sorted(registered()) for flow in IN_TURN]
+        for limit in limits:
+            client.upsert_global_concurrency_limit_by_name(limit, 1)
+        yield f"limits: {', '.join(limits) or 'none'}"
+        _deploy(file)
+        ids = _ids(client, name)
+        yield f"deployments: {', '.join(f'{flow}/{name}' for flow in sorted(ids))}"
+        wanted = automations.automations(name, ids)
+        automations.apply(client, wanted)
+        yield f"automations: {len(wanted)}"
+
+
+def _reachable(client: Any) -> None:
+    if error := client.api_healthcheck():
+        raise ServiceUnavailable(f"Prefect's server does not answer ({error}): start it, or set PREFECT_API_URL")
+
+
+def _pool(client: Any) -> str:
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectAlreadyExists
+
+    try:
+        client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
+    except ObjectAlreadyExists:
+        return f"work pool: {POOL} ({client.read_work_pool(POOL).type}) is there"
+    return f"work pool: {POOL} (process) is made"
+
+
+def _deploy(file: Path) -> None:
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)]
+    done = subprocess.run(
+        command, cwd=file.parent, capture_output=True, text=True, check=False, timeout=SECONDS, env=_environment()
+    )
+    if done.returncode:
+        last = " ".join((done.stderr or done.stdout).split())[-300:]
+        raise PenstockError(f"prefect deploy --all with {file} failed: {last}")
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with the server in force, whichever profile names it."""
+    from prefect.settings import PREFECT_API_URL
+
+    return {**os.environ, **({"PREFECT_API_URL": url} if (url := PREFECT_API_URL.value()) else {})}
+
+
+def _ids(client: Any, name: str) -> dict[str, UUID]:
+    from prefect.client.schemas.filters import DeploymentFilter
+
+    found = client.read_deployments(deployment_filter=DeploymentFilter.model_validate({"name": {"any_": [name]}}))
+    return {client.read_flow(each.flow_id).name: each.id for each in found}

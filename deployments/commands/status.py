@@ -1,0 +1,75 @@
+"""penstock status."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from deployments.commands.common import command as make
+from deployments.commands.common import ready, show
+
+if TYPE_CHECKING:
+    from deployments.oncall import Now, Open
+    from tasks.standing import Standing
+
+
+@make()
+@click.argument("use_case")
+def command(use_case: str, as_json: bool) -> int:
+    """Where USE_CASE stands: champion, watermark, last publish, open branches and alerts, labels, what runs now."""
+    settings = ready()
+    from prefect.settings import PREFECT_API_URL
+
+    from deployments import oncall
+    from deployments.up.system import read_state
+    from schemas.usecase import resolve
+    from tasks.registry import open_registry
+    from tasks.standing import standing
+    from tasks.versions import open_store
+
+    case = resolve(use_case)
+    store, log = (open_store(settings.store_url(name)) for name in (case.name, f"{case.name}-log"))
+    stands = standing(case, store, log, open_registry(settings.registry_url))
+    state = read_state(settings)
+    url = PREFECT_API_URL.value() or (f"{state['addresses']['prefect']}/api" if state else None)
+    runs = oncall.running(url, case.name) if url else None
+    alerts = oncall.open_alerts(url, case.name) if url else None
+    told: dict[str, Any] = stands.model_dump(mode="json")
+    told["running"] = [run.model_dump(mode="json") for run in runs] if runs is not None else None
+    told["alerts"] = [alert.model_dump(mode="json") for alert in alerts] if alerts is not None else None
+    show(told, as_json, lambda _: _print(stands, runs, alerts))
+    return 0
+
+
+def _print(stands: Standing, runs: list[Now] | None, alerts: list[Open] | None) -> None:
+    champion = f"v{stands.champion.version} ({stands.champion_why})" if stands.champion else "none"
+    _line("champion", champion)
+    if stands.champion_fitted_until:
+        _line("fitted until", f"{stands.champion_fitted_until:%Y-%m-%d %H:%M}")
+    if stands.challenger:
+        _line("challenger", f"v{stands.challenger.version}")
+    for name, newest in stands.watermarks.items():
+        _line(f"{name} until", f"{newest:%Y-%m-%d %H:%M}" if newest else "nothing published")
+    if last := stands.last_publish:
+        counts = f"{last.accepted:,} rows, {last.rejected:,} rejected"
+        _line("last publish", f"{last.source} at {last.time:%Y-%m-%d %H:%M} ({counts})")
+    _line("branches", ", ".join(stands.branches) or "none open")
+    if stands.coverage is not None:
+        _line("labels", f"{stands.coverage:.0%} of the {stands.scored:,} rows scored last")
+    _print_server(runs, alerts)
+
+
+def _print_server(runs: list[Now] | None, alerts: list[Open] | None) -> None:
+    if runs is None or alerts is None:
+        _line("runs, alerts", "not known: no Prefect server is set (PREFECT_API_URL)")
+        return
+    _line("running", "; ".join(f"{run.name} ({run.state})" for run in runs) or "nothing")
+    for told in alerts:
+        _line("alert", f"{told.alert.severity}: {told.alert.summary} (docs/runbook.md#{told.alert.runbook})")
+    if not alerts:
+        _line("alerts", "none open")
+
+
+def _line(name: str, text: str) -> None:
+    click.echo(f"{name + ':':<15} {text}")

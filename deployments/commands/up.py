@@ -1,0 +1,68 @@
+"""penstock up."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+
+import click
+
+from deployments.commands.common import command as make
+
+
+@make()
+@click.option("--any-port", is_flag=True, help="Take any free port for each part; the usual ones where left out.")
+@click.option("--exit-when-ready", is_flag=True, hidden=True, help="Stop as soon as all parts are ready.")
+def command(any_port: bool, exit_when_ready: bool, as_json: bool) -> int:
+    """Start the whole local system on loopback: Prefect, worker, MLflow, lake, watcher and API, until Ctrl-C."""
+    from deployments.local import prepare
+    from deployments.up.parts import Ports
+    from schemas.settings import read_settings
+
+    settings = read_settings()
+    # Prefect reads its settings when it is imported: from here on this process is the system's own.
+    for name in [n for n in os.environ if n.startswith("PREFECT_")]:
+        del os.environ[name]
+    prepare(settings, isolated=True)
+    stopped, ready = _on_signals()
+    from deployments.up.system import ENVIRONMENT, up
+
+    with up(settings, Path.cwd(), lambda line: None if as_json else click.echo(line), Ports(usual=not any_port)) as running:
+        told = {**running.addresses(), "landing": str(running.settings.landing_dir), "logs": str(running.keeper.logs)}
+        told["environment"] = str(running.keeper.folder / ENVIRONMENT)
+        ready.set()
+        click.echo(json.dumps(told) if as_json else _text(told))
+        while not exit_when_ready and not stopped.wait(1):
+            if not running.keeper.alive():
+                click.echo(f"circus is gone; see {running.keeper.logs}", err=True)
+                return 1
+        if not as_json:
+            click.echo("stopping")
+    return 0
+
+
+def _on_signals() -> tuple[threading.Event, threading.Event]:
+    """Whether Ctrl-C was pressed, and whether the system is ready: before that, Ctrl-C interrupts its start."""
+    stopped, ready = threading.Event(), threading.Event()
+
+    def stop(number: int, frame: object) -> None:
+        first = not stopped.is_set()
+        stopped.set()
+        if first and not ready.is_set():
+            raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    return stopped, ready
+
+
+def _text(told: dict[str, str]) -> str:
+    width = max(map(len, told))
+    lines = [f"  {name:<{width}}  {where}" for name, where in told.items()]
+    use = f"other commands in another terminal: . {told['environment']}"
+    return "\n".join(
+        ["ready:", *lines, "a file copied to <landing>/<use case>/<input>/ starts the loop", use, "Ctrl-C stops"]
+    )

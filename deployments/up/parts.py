@@ -1,0 +1,164 @@
+"""The parts of the local system: each a process of its own, and how to see that it is ready."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deployments.applying import POOL
+from deployments.local import QUIET
+from schemas.settings import Settings
+from schemas.usecase import registered
+
+HOST = "127.0.0.1"
+PREFECT, MLFLOW, LAKEFS, HOOK, API = 4200, 5000, 8001, 8008, 8000  # ports, where they are free
+ARRIVALS = 8  # runs at once; one that waits for its turn costs memory only
+PENSTOCK = (sys.executable, "-P", "-c", "from deployments.cli import main; main()")
+# Set for everybody: a part that does not know a name ignores it.
+FOR_ALL = {
+    **{name: value for name, value in QUIET.items() if "LOGGING" not in name},
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "LAKEFS_STATS_ENABLED": "false",
+    "LAKEFS_SECURITY_CHECK_LATEST_VERSION": "false",
+    "PREFECT_WORKER_QUERY_SECONDS": "1",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+    # The slots that runs hold outlive the server; in memory they would stay taken for ever.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    # Statements wait for SQLite's lock and do not fail.
+    "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
+    "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One process: its command, where it answers, and the path that says that it is ready."""
+
+    name: str
+    command: tuple[str, ...]
+    address: str = ""
+    health: str = ""
+    seconds: float = 180.0
+    ready_file: Path | None = None
+
+    @property
+    def cmd(self) -> str:
+        """The command as one line for a shell."""
+        return shlex.join(self.command)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to run, in the order of its start, and the environment that all of it shares."""
+
+    parts: tuple[Part, ...]
+    environment: Mapping[str, str]
+    notes: tuple[str, ...] = field(default=())
+
+
+class Ports:
+    """Ports of loopback: the usual one where it is free, else any. None is given out twice."""
+
+    def __init__(self, usual: bool = True) -> None:
+        self._usual, self._taken = usual, set[int]()
+
+    def take(self, usual: int) -> int:
+        """A free port."""
+        for wanted in (*range(usual, usual + 1 if self._usual else usual), *[0] * 20):
+            with socket.socket() as found:
+                try:
+                    found.bind((HOST, wanted))
+                except OSError:
+                    continue
+                port = int(found.getsockname()[1])
+            if port not in self._taken:
+                self._taken.add(port)
+                return port
+        raise OSError("no free port on loopback")
+
+
+def plan(settings: Settings, project: Path, deployment: str, ports: Ports) -> Plan:
+    """What runs here: MLflow and lakeFS only where no others are set."""
+    from deployments.up.lake import lake_parts
+
+    root = settings.root
+    prefect = f"http://{HOST}:{ports.take(PREFECT)}"
+    told = {
+        **FOR_ALL,
+        "PREFECT_HOME": str(root / "prefect"),
+        "PREFECT_PROFILES_PATH": str(root / "prefect" / "profiles.toml"),
+        "PREFECT_API_URL": f"{prefect}/api",
+        "PENSTOCK_HOME": str(root),
+        "PENSTOCK_PROJECT": str(project),
+        "PENSTOCK_LANDING": str(settings.landing_dir),
+        "PENSTOCK_REPORTS": str(settings.reports_dir),
+        "PENSTOCK_DEPLOYMENT": deployment,
+    }
+    mlflow = [] if settings.mlflow_url else [_mlflow(root, ports.take(MLFLOW))]
+    told |= {"PENSTOCK_MLFLOW_URL": settings.mlflow_url or mlflow[0].address}
+    lake, lake_told, notes = lake_parts(settings, ports)
+    parts = (_prefect(prefect), *mlflow, *lake, *_workers(prefect), _landing(root), *_apis(ports))
+    return Plan(parts, {**inherited(), **told, **lake_told}, notes)
+
+
+def inherited() -> dict[str, str]:
+    """This process's environment without the user's Prefect and MLflow: the system has its own."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
+
+
+def _module(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-P", "-m", *arguments)
+
+
+def _prefect(address: str) -> Part:
+    port = address.rpartition(":")[2]
+    command = _module("prefect", "server", "start", "--host", HOST, "--port", port)
+    return Part("prefect", command, address, f"{address}/api/health")
+
+
+def _mlflow(root: Path, port: int) -> Part:
+    """The small form: one worker, no jobs. Artifacts lie where they lie without the server, so that both can read them."""
+    store = ("--backend-store-uri", f"sqlite:///{root / 'mlflow' / 'mlflow.db'}")
+    artifacts = ("--default-artifact-root", str(root / "mlflow" / "artifacts"), "--no-serve-artifacts")
+    command = _module("mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1", *store, *artifacts)
+    return Part("mlflow", command, f"http://{HOST}:{port}", f"http://{HOST}:{port}/health")
+
+
+def _workers(prefect: str) -> list[Part]:
+    """One for trainings alone: arrivals that wait for their turn must not keep them waiting."""
+    made = []
+    for name, queue, at_once in (
+        ("worker", "default", ARRIVALS),
+        ("trainer", "training", max(1, (os.cpu_count() or 1) // 2)),
+    ):
+        told = ("--pool", POOL, "--work-queue", queue, "--name", name, "--limit", str(at_once))
+        health = f"{prefect}/api/work_pools/{POOL}/workers/filter"
+        made.append(Part(name, _module("prefect", "worker", "start", *told), health=health))
+    return made
+
+
+def _landing(root: Path) -> Part:
+    ready = root / "up" / "landing.ready"
+    return Part("landing", (*PENSTOCK, "watch", "--ready-file", str(ready)), ready_file=ready)
+
+
+def _apis(ports: Ports) -> list[Part]:
+    made = []
+    for name in sorted(registered()):
+        port = ports.take(API)
+        address = f"http://{HOST}:{port}"
+        command = (*PENSTOCK, "serve", name, "--port", str(port))
+        made.append(Part(f"api-{name}", command, address, f"{address}/healthz"))
+    return made
+
+
+def binary(name: str) -> str | None:
+    """A server's binary, where it was installed or where lakeFS's Python package puts it."""
+    return shutil.which(name) or shutil.which(name, path=str(Path.home() / ".lakefs" / "bin"))

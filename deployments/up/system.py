@@ -1,0 +1,180 @@
+"""The order of the start: servers first, then what is told to them, then what works with them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from filelock import FileLock, Timeout
+
+from deployments.applying import apply, definitions, deployment_name
+from deployments.up.keeper import Keeper
+from deployments.up.parts import Part, Plan, Ports, plan
+from schemas.errors import PenstockError, UsageError
+from schemas.settings import Settings, read_settings
+from schemas.usecase import registered
+
+STATE, ENVIRONMENT = "state.json", "environment.sh"
+FOR_TERMINALS = ("PENSTOCK_", "LAKECTL_", "PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILES_PATH")
+WORKERS = ("worker", "trainer", "landing")
+
+
+@dataclass(frozen=True)
+class Running:
+    """A system that is up."""
+
+    settings: Settings
+    plan: Plan
+    keeper: Keeper
+
+    def addresses(self) -> dict[str, str]:
+        """Where each part answers."""
+        return {part.name: part.address for part in self.plan.parts if part.address}
+
+
+@contextmanager
+def up(settings: Settings, project: Path, tell: Callable[[str], None], ports: Ports | None = None) -> Iterator[Running]:
+    """The whole system, ready when the block begins and gone when it ends.
+
+    Raises UsageError where the home's system is up already, PenstockError for a part that does not get ready.
+    """
+    folder = settings.root / "up"
+    folder.mkdir(parents=True, exist_ok=True)
+    file = definitions(project)
+    with _alone(folder):
+        planned = plan(settings, project, deployment_name(file) or "", ports or Ports())
+        _make_folders(settings, planned)
+        with _in_environment(planned.environment), Keeper(folder, planned.parts, planned.environment) as keeper:
+            _bring_up(keeper, planned, file, tell)
+            running = Running(read_settings(), planned, keeper)
+            _write_state(folder, running)
+            try:
+                yield running
+            finally:
+                (folder / STATE).unlink(missing_ok=True)
+
+
+def _bring_up(keeper: Keeper, planned: Plan, file: Path, tell: Callable[[str], None]) -> None:
+    for note in planned.notes:
+        tell(note)
+    servers = [part for part in planned.parts if part.name not in WORKERS]
+    for part in servers:
+        keeper.start(part)
+    for part in servers:
+        _wait(keeper, part)
+        tell(f"{part.name}: {part.address}")
+    _init_lake(planned)
+    for line in apply(file):
+        tell(line)
+    workers = [part for part in planned.parts if part.name in WORKERS]
+    for part in workers:
+        keeper.start(part)
+    for part in workers:
+        _wait(keeper, part)
+        tell(f"{part.name}: ready")
+
+
+def _init_lake(planned: Plan) -> None:
+    """Repositories, protection and hook of every use case, on our own lakeFS."""
+    if any(part.name == "lakefs" for part in planned.parts):
+        from deployments.lake import init
+
+        settings = read_settings()
+        with settings.active():
+            for name in sorted(registered()):
+                init(settings, name, check=False)
+
+
+def _wait(keeper: Keeper, part: Part) -> None:
+    deadline = time.monotonic() + part.seconds
+    while not is_ready(part):
+        if not keeper.alive() or time.monotonic() > deadline:
+            raise PenstockError(f"{part.name} is not ready after {part.seconds:.0f} s; see {keeper.log(part)}")
+        time.sleep(0.2)
+
+
+def is_ready(part: Part) -> bool:
+    """Whether a part answers, or has said that it is ready."""
+    if part.ready_file:
+        return part.ready_file.exists()
+    try:
+        if part.health.endswith("/workers/filter"):
+            found = httpx.post(part.health, json={}, timeout=5, trust_env=False).json()
+            return any(worker["name"] == part.name and worker.get("status") == "ONLINE" for worker in found)
+        return httpx.get(part.health, timeout=5, trust_env=False).is_success
+    except (httpx.HTTPError, ValueError):
+        return False
+
+
+def _make_folders(settings: Settings, planned: Plan) -> None:
+    for folder in (settings.landing_dir, settings.root / "prefect", settings.root / "mlflow"):
+        folder.mkdir(parents=True, exist_ok=True)
+    for name in registered():
+        (settings.landing_dir / name).mkdir(exist_ok=True)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    lock = FileLock(folder / "lock", thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UsageError(f"the system of {folder.parent} is up already; stop it, or set PENSTOCK_HOME") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _in_environment(environment: Mapping[str, str]) -> Iterator[None]:
+    """This process sees what the parts see: it talks to them."""
+    before = dict(os.environ)
+    os.environ.update(environment)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _write_state(folder: Path, running: Running) -> None:
+    told: dict[str, Any] = {
+        "format_version": 1,
+        "pid": os.getpid(),
+        "circus": running.keeper.endpoint,
+        "addresses": running.addresses(),
+        "processes": {part.name: running.keeper.pids(part) for part in running.plan.parts},
+        "landing": str(running.settings.landing_dir),
+        "logs": str(running.keeper.logs),
+    }
+    (folder / STATE).write_text(json.dumps(told, indent=2) + "\n")
+    _write_environment(folder / ENVIRONMENT, running.plan.environment)
+
+
+def _write_environment(path: Path, environment: Mapping[str, str]) -> None:
+    """What another terminal needs to work with the system; it may hold keys, so it is its owner's alone."""
+    ours = {name: value for name, value in environment.items() if name.startswith(FOR_TERMINALS)}
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in sorted(ours.items())]
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write("\n".join(lines) + "\n")
+
+
+def read_state(settings: Settings) -> dict[str, Any] | None:
+    """What is up in this home, or None."""
+    path = settings.root / "up" / STATE
+    try:
+        told: dict[str, Any] = json.loads(path.read_text())
+        os.kill(told["pid"], 0)
+    except (OSError, ValueError, KeyError):
+        return None
+    return told

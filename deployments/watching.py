@@ -1,0 +1,122 @@
+"""Watches the landing folder: a file that is whole starts the lifecycle, once. What it misses, `rescan` finds."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING
+
+from prefect.client.orchestration import get_client
+
+from flows import starting
+from flows.rescan import missed, sort_out
+from schemas.errors import PenstockError, UsageError
+from schemas.settings import Settings
+from tasks import arrivals
+from tasks.arrivals import Landed, Settling, landed
+from tasks.versions import open_store
+
+if TYPE_CHECKING:
+    from watchfiles import Change
+
+log = logging.getLogger("penstock.watching")
+LOOK_MS = 250  # between two looks at files that are not whole yet
+RETRY_SECONDS = 10.0  # after which is tried again what could not be started
+
+Start = Callable[[Landed], None]
+
+
+def start(settings: Settings, file: Landed) -> None:
+    """Start the lifecycle of a file that was delivered just now, unless it is done or somebody is at it."""
+    sha256 = file.sha256()
+    fate = arrivals.fates(open_store(settings.store_url(file.use_case))).get((file.input, sha256))
+    with get_client(sync_client=True) as client:
+        attempt = starting.attempt_for_delivery(starting.attempts_at(client, f"{file.use_case}/{sha256}"), fate)
+    if attempt is None:
+        log.info("%s/%s: nothing new (%s)", file.use_case, file.source, fate or "a run has it")
+        return
+    run = starting.start_arrival(file, sha256, attempt)
+    log.info("%s/%s: started %s as attempt %s", file.use_case, file.source, run.id, attempt)
+
+
+class Watcher:
+    """Follows one landing folder. `begin` is called with each file that is whole, in the order of arrival."""
+
+    def __init__(self, folder: Path, begin: Start) -> None:
+        self.folder, self._begin = folder, begin
+        self._settling = Settling()
+        self._waiting: dict[Path, float] = {}
+
+    def look(self, changed: list[Path]) -> None:
+        """Take note of what changed, and start what is whole."""
+        self._settling.see(path for path in changed if arrivals.is_delivery(self.folder, path) and path.is_file())
+        due = [path for path, when in self._waiting.items() if time.monotonic() >= when]
+        for path in due:
+            del self._waiting[path]
+        self._settling.see(due)
+        for path in self._settling.whole():
+            self._take(path)
+
+    def _take(self, path: Path) -> None:
+        try:
+            self._begin(landed(self.folder, path))
+        except UsageError as error:
+            log.warning("refused: %s", error)
+        except Exception as error:
+            why = error if isinstance(error, PenstockError) else f"{type(error).__name__}: {error}"
+            log.warning("%s waits: %s", path, why)
+            self._waiting[path] = time.monotonic() + RETRY_SECONDS
+
+
+def watch(settings: Settings, stop: Event, ready: Callable[[], None] = lambda: None) -> None:
+    """Watch until `stop` is set. Files that lay there before are started where no run ever took them up."""
+    from watchfiles import watch as changes
+
+    folder = settings.landing_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    watcher = Watcher(folder, lambda file: start(settings, file))
+    seen = changes(
+        folder,
+        watch_filter=None,
+        stop_event=stop,
+        debounce=100,
+        step=50,
+        rust_timeout=LOOK_MS,
+        yield_on_timeout=True,
+        raise_interrupt=False,
+    )
+    first = next(seen, set())  # from here on nothing is missed
+    ready()
+    watcher.look(_changed(first))
+    catch_up = 0.0  # when to look at what lay there before; it is asked for until the server answers
+    for found in seen:
+        watcher.look(_changed(found))
+        if time.monotonic() >= catch_up:
+            catch_up = float("inf") if _start_missed(folder) else time.monotonic() + RETRY_SECONDS
+
+
+def _start_missed(folder: Path) -> bool:
+    files, strange = sort_out([path for path in arrivals.whatever(folder) if arrivals.being_written(path) is not True])
+    try:
+        with get_client(sync_client=True) as client:
+            for file in missed(client, files):
+                log.info("%s/%s: started", file.use_case, file.source)
+    except Exception as error:
+        log.warning("what lies there waits: %s", error)
+        return False
+    for told in strange:
+        log.warning("refused: %s", told)
+    return True
+
+
+def _changed(found: set[tuple[Change, str]]) -> list[Path]:
+    """The files of a batch of changes; one that is gone is no arrival."""
+    return [file for _, path in found for file in _files(Path(path))]
+
+
+def _files(path: Path) -> list[Path]:
+    """A file, or all that lies in a folder: one that was moved here tells of itself only."""
+    return [each for each in path.rglob("*") if each.is_file()] if path.is_dir() else [path]

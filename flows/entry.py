@@ -1,0 +1,76 @@
+"""How a flow is entered: unknown names and bad values are refused in one line, and its state says what came of it."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import PurePath
+from typing import Any, ParamSpec, TypeVar, get_type_hints
+
+from prefect import Flow, runtime, tags
+from prefect.exceptions import ParameterTypeError
+from prefect.states import Completed
+
+from schemas.errors import UsageError
+from tasks.catalog import deployed
+
+P = ParamSpec("P")
+R = TypeVar("R")
+TAG = "penstock"
+
+
+class Entry(Flow[P, R]):
+    """A flow whose parameters are those that it names: the dashboard, an event or a schedule may say anything."""
+
+    def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """The parameters, typed. Raises UsageError, one line, for a name or a value that the flow does not take."""
+        known = inspect.signature(self.fn).parameters
+        if unknown := sorted(parameters.keys() - known.keys()):
+            raise UsageError(f"{self.name}: no parameter {', '.join(unknown)}; it takes {', '.join(known)}")
+        missing = [name for name, told in known.items() if told.default is told.empty and name not in parameters]
+        if missing:
+            raise UsageError(f"{self.name}: say {', '.join(missing)}; it takes {', '.join(known)}")
+        try:
+            return super().validate_parameters(parameters)
+        except ParameterTypeError as error:
+            raise UsageError(f"{self.name}: {' '.join(str(error).split())}") from None
+
+
+def entry(
+    name: str, run_name: str | Callable[[], str], kind: type[Entry[Any, Any]] = Entry
+) -> Callable[[Callable[P, R]], Entry[P, R]]:
+    """A function as a flow that is entered like this. Its result has a sentence in `why`, which its final state repeats."""
+
+    def made(function: Callable[P, R]) -> Entry[P, R]:
+        return kind(_telling(function), name=name, flow_run_name=run_name)
+
+    return made
+
+
+def _telling(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, whose runs are tagged and end in a state that says why."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> Any:
+        with tags(*([TAG] if deployed() else [])):  # runs within this one belong to the deployed system, too
+            result = function(*args, **kwargs)
+        return Completed(message=sentence(result), data=result)
+
+    # Annotations as types: Prefect would look their names up in this module, not in the function's own.
+    run.__signature__ = inspect.signature(function, eval_str=True)  # type: ignore[attr-defined]
+    run.__annotations__ = get_type_hints(function, include_extras=True)
+    return run
+
+
+def sentence(result: Any) -> str:
+    """What a result says of itself: its status, where it has one, and why."""
+    why, status = getattr(result, "why", ""), getattr(result, "status", "")
+    return why if status in ("", "done") or why.startswith(status) else f"{status}: {why}"
+
+
+def named_after_source() -> str:
+    """A run's name for a flow that takes a source: the flow, the use case and the file's name."""
+    told = runtime.flow_run.parameters
+    source = told.get("source") or told.get("published") or ""
+    return " ".join([runtime.flow_run.flow_name or "", told["use_case"], PurePath(str(source)).name]).strip()

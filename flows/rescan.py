@@ -1,0 +1,56 @@
+"""Rescan: landed files that no run took up, and runs that died, are started; what was published or refused is left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+
+from flows import starting
+from flows.entry import entry
+from schemas.errors import PenstockError, UsageError
+from schemas.results import Rescan
+from schemas.settings import in_force
+from schemas.usecase import registered
+from tasks import arrivals
+from tasks.installation import refuse_shadows
+from tasks.versions import open_store
+
+
+@entry("rescan", "rescan the landing folder")
+def rescan() -> Rescan:
+    """Find landed files that no run took up, and runs that died, and start their lifecycle."""
+    refuse_shadows()
+    with get_client(sync_client=True) as client:
+        starting.give_up_pending(client)
+        again = [starting.take_up(run).name for run in starting.lost(client)]
+        whole = [path for path in arrivals.whatever(in_force().landing_dir) if arrivals.being_written(path) is not True]
+        files, strange = sort_out(whole)
+        started = [file.source for file in missed(client, files)]
+    return Rescan(started=tuple(started), again=tuple(again), strange=tuple(strange), files=len(whole))
+
+
+def sort_out(paths: list[Path]) -> tuple[list[arrivals.Landed], list[str]]:
+    """The files of registered use cases, and a sentence on each other."""
+    files, strange = [], []
+    for path in paths:
+        try:
+            files.append(arrivals.landed(in_force().landing_dir, path))
+        except UsageError as error:
+            strange.append(str(error))
+    return files, strange
+
+
+def missed(client: SyncPrefectClient, files: list[arrivals.Landed]) -> Iterator[arrivals.Landed]:
+    """Start the files that never had a run, and that main does not know; those are the ones returned."""
+    fates = {name: arrivals.fates(open_store(in_force().store_url(name))) for name in registered()}
+    for file in files:
+        try:
+            sha256 = file.sha256()
+        except PenstockError:
+            continue  # it went away
+        known = (file.input, sha256) in fates[file.use_case]
+        if not known and not starting.attempts_at(client, f"{file.use_case}/{sha256}"):
+            starting.start_arrival(file, sha256, attempt=1)
+            yield file

@@ -1,0 +1,91 @@
+"""Where a use case stands: champion, watermarks, the last publish, branches left open, and how many labels have come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from pydantic import Field
+
+from schemas.errors import NotFound
+from schemas.refs import DataRef, ModelRef, Value
+from schemas.usecase import UseCase
+from tasks import frames, performance, publishing, watch
+from tasks.registry import ModelRegistry
+from tasks.versions import MAIN, VersionStore
+
+
+class Publish(Value):
+    """The newest publish of a source."""
+
+    source: str
+    input: str
+    commit: str
+    time: datetime
+    accepted: int = Field(ge=0)
+    rejected: int = Field(ge=0)
+
+
+class Standing(Value):
+    """What a person on call asks first."""
+
+    use_case: str
+    champion: ModelRef | None
+    champion_why: str = ""
+    champion_fitted_until: datetime | None = None
+    challenger: ModelRef | None = None
+    watermarks: Mapping[str, datetime | None] = Field(default={}, description="newest published event time by input")
+    last_publish: Publish | None = None
+    branches: tuple[str, ...] = Field(default=(), description="branches of the lake that are not merged")
+    scored: int = Field(default=0, ge=0, description="rows of the newest scoring")
+    coverage: float | None = Field(default=None, description="share of them that have a label; None without a scoring")
+
+
+def standing(case: UseCase, store: VersionStore, log: VersionStore, registry: ModelRegistry) -> Standing:
+    """Look at lake and registry; nothing is changed."""
+    champion = registry.champion(case.name)
+    told = registry.tags(champion) if champion else {}
+    until = told.get("fitted_until")
+    base = Standing(
+        use_case=case.name,
+        champion=champion,
+        champion_why=told.get("penstock.why", ""),
+        champion_fitted_until=datetime.fromisoformat(until) if until and until != "None" else None,
+        challenger=registry.challenger(case.name),
+    )
+    if not store.exists():
+        return base
+    scored, coverage = label_coverage(case, store, log)
+    return base.model_copy(
+        update={
+            "watermarks": {spec.name: publishing.watermark(store, spec) for spec in case.inputs},
+            "last_publish": last_publish(store),
+            "branches": tuple(name for name in store.branches() if name != MAIN),
+            "scored": scored,
+            "coverage": coverage,
+        }
+    )
+
+
+def last_publish(store: VersionStore) -> Publish | None:
+    """The newest publish on main that was not a retraction."""
+    for entry in store.log(MAIN, first_parent=True):
+        told = entry.metadata
+        if told.get("kind") == publishing.INGEST:
+            rows = {name: int(told.get(name, 0)) for name in ("accepted", "rejected")}
+            return Publish(source=told["source_name"], input=told["input"], commit=entry.id, time=entry.time, **rows)
+    return None
+
+
+def label_coverage(case: UseCase, store: VersionStore, log: VersionStore) -> tuple[int, float | None]:
+    """Rows of the newest scoring, and the share of them whose label has come."""
+    entry = watch.predictions_of(log, None)
+    if entry is None:
+        return 0, None
+    predictions = log.scan(entry.id, [entry.metadata["path"]]).select(list(case.key)).collect()
+    try:
+        labels = performance.newest_labels(case, frames.labels(case, DataRef(store=store.url, commit=store.head(MAIN))))
+    except NotFound:
+        return predictions.height, 0.0
+    labelled = predictions.join(labels, on=list(case.key), how="semi").height
+    return predictions.height, labelled / predictions.height if predictions.height else None
