@@ -60,6 +60,8 @@ def apply(file: Path) -> Iterator[str]:
         yield f"limits: {', '.join(limits) or 'none'}"
         _deploy(file)
         ids = _ids(client, name)
+        for deployment in ids.values():
+            _close(client, deployment)
         yield f"deployments: {', '.join(f'{flow}/{name}' for flow in sorted(ids))}"
         wanted = automations.automations(name, ids)
         automations.apply(client, wanted)
@@ -90,6 +92,15 @@ def _deploy(file: Path) -> None:
     if done.returncode:
         last = " ".join((done.stderr or done.stdout).split())[-300:]
         raise PenstockError(f"prefect deploy --all with {file} failed: {last}")
+
+
+def _close(client: Any, deployment: UUID) -> None:
+    """Let the server refuse parameters that the flow does not name: Prefect would start the run, and it would crash."""
+    schema = client.read_deployment(deployment).parameter_openapi_schema or {"type": "object"}
+    closed = {**dict(schema), "additionalProperties": False}
+    client.request(
+        "PATCH", "/deployments/{id}", path_params={"id": deployment}, json={"parameter_openapi_schema": closed}
+    ).raise_for_status()
 
 
 def _environment() -> dict[str, str]:

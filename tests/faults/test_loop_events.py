@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
+import httpx
 import polars as pl
 import pytest
 
@@ -104,10 +105,12 @@ def test_a_bad_event_is_a_failed_run_that_says_why(loop: System, use_case: str, 
     assert len(loop.publishes()) == published
 
 
-def test_unknown_parameter_names_fail_with_one_line(loop: System) -> None:
-    ended = loop.run("score", use_case="flights", spelling=1)
-    assert ended["state_type"] == "FAILED"
-    assert "score: no parameter spelling; it takes use_case, arrival, commit, since, once" in ended["state"]["message"]
+def test_unknown_parameter_names_are_refused_before_there_is_a_run(loop: System) -> None:
+    deployment = loop.until(lambda: loop.told("deployments/name/score/penstock"))["id"]
+    parameters = {"use_case": "flights", "spelling": 1}
+    answer = httpx.post(f"{loop.api}/deployments/{deployment}/create_flow_run", json={"parameters": parameters}, timeout=60)
+    assert answer.status_code == 409
+    assert "'spelling' was unexpected" in answer.text
 
 
 def test_a_file_still_being_written_is_waited_for(loop: System) -> None:
