@@ -1,41 +1,31 @@
 """Exchanges with MLflow: each bounded, silent, tried again where it failed in passing, its errors translated.
 
-MLflow is a SQLite file with a folder of artifacts beside it, or a server. This is the only module that imports it. What
-makes something (`run`, `logged_model`, `version`) looks first whether it is there, inside the exchange that is repeated:
-a reply that was lost on the way makes no second one.
+MLflow is a SQLite file with a folder of artifacts beside it, or a server. Only this module and its siblings `mlflow_*`
+import it. What makes something (`run`, `logged_model`, `version`) looks first whether it is there, inside the exchange that
+is repeated: a reply that was lost on the way makes no second one.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from filelock import FileLock
-
 from schemas.errors import NotFound, UsageError
-from tasks.registry import contents, scope
+from tasks.registry import contents, mlflow_database, mlflow_words, scope
 from tasks.registry.location import SETTING, Location
-from tasks.registry.predictor import MODEL as MODEL_FILE
 from tasks.registry.protocol import Candidate
 from tasks.registry.trouble import translated
 
 with scope.importing():
     from mlflow import MlflowClient
-    from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, RunTag
+    from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag
     from mlflow.exceptions import MlflowException
-    from mlflow.models import Model, ModelSignature
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-    from mlflow.types.schema import AnyType, ColSpec, DataType, Schema, TensorSpec
     from sqlalchemy.exc import SQLAlchemyError
 
 T = TypeVar("T")
@@ -73,8 +63,8 @@ class MlflowStore:
         with scope.importing():
             if self.at.database is not None:
                 if not self.at.there:
-                    make_database(self.at, self.at.database)
-                _refuse_others(self.at.url, self.at.database)
+                    mlflow_database.make_database(self.at, self.at.database)
+                mlflow_database.refuse_others(self.at.url, self.at.database)
             return MlflowClient(tracking_uri=self.at.url, registry_uri=self.at.url)
 
     # Versions, aliases, tags
@@ -208,7 +198,7 @@ class MlflowStore:
                 result = known[0].data.tags.get(RESULT)
                 return str(known[0].info.run_id), json.loads(result) if result else None
             run = client.create_run(experiment, tags={STUDY: study}, run_name=f"{name}-search-{study[:8]}")
-            client.log_batch(run.info.run_id, params=_params(params))
+            client.log_batch(run.info.run_id, params=mlflow_words.params(params))
             return str(run.info.run_id), None
 
         return self.tried(f"start a search of {name}", effect)
@@ -225,7 +215,7 @@ class MlflowStore:
                 return str(known[0].info.run_id)
             tags = {PARENT: parent, TRIAL: str(number), f"{TRIAL}.pruned": str(pruned).lower()}
             made = client.create_run(experiment, tags=tags, run_name=f"trial-{number}").info
-            client.log_batch(made.run_id, _metrics(metrics, made.start_time), _params(params))
+            client.log_batch(made.run_id, mlflow_words.metrics(metrics, made.start_time), mlflow_words.params(params))
             client.set_terminated(made.run_id, "FINISHED")
             return str(made.run_id)
 
@@ -236,7 +226,7 @@ class MlflowStore:
 
         def effect(client: MlflowClient) -> None:
             kept = RunTag(RESULT, contents.canonical(result).decode())
-            client.log_batch(parent, _metrics(metrics, client.get_run(parent).info.start_time), tags=[kept])
+            client.log_batch(parent, mlflow_words.metrics(metrics, client.get_run(parent).info.start_time), tags=[kept])
             client.set_terminated(parent, "FINISHED")
 
         self.tried("finish a search", effect)
@@ -270,7 +260,7 @@ class MlflowStore:
 
         def effect(client: MlflowClient) -> None:
             client.log_batch(run_id, metrics, params, [RunTag(name, value) for name, value in tags.items()])
-            client.log_inputs(run_id, [_dataset(candidate)])
+            client.log_inputs(run_id, [mlflow_words.dataset(candidate)])
             outputs = client.get_run(run_id).outputs
             if outputs is None or not outputs.model_outputs:
                 client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
@@ -302,94 +292,3 @@ class MlflowStore:
 
     def _remove(self, name: str, version: str) -> None:
         self.tried(f"remove the double {name} {version}", lambda client: client.delete_model_version(name, version))
-
-
-def make_database(at: Location, database: Path) -> None:
-    """Make a local registry's database, whole or not at all: MLflow cannot go on with one whose making was cut off."""
-    at.locks.mkdir(parents=True, exist_ok=True)
-    with FileLock(at.locks / "database.lock"):
-        if at.there:
-            return
-        for cut_off in database.parent.glob(".draft-*"):
-            shutil.rmtree(cut_off)
-        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=database.parent)) / database.name
-        _migrate(draft, str(at.artifacts))
-        os.replace(draft, database)
-        draft.parent.rmdir()
-
-
-def _refuse_others(url: str, database: Path) -> None:
-    """Raise UsageError for a file that is no database; MLflow would try to open it for minutes."""
-    try:
-        with closing(sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True)) as opened:
-            opened.execute("SELECT version_num FROM alembic_version")
-    except sqlite3.Error as error:
-        raise UsageError(
-            f"cannot open the registry {url}: {error}; it must be a database that MLflow made ({SETTING})"
-        ) from error
-
-
-def _migrate(draft: Path, artifacts: str) -> None:
-    """Run MLflow's migrations in memory, where their hundreds of transactions wait for no disk, and write the result."""
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    store = SqlAlchemyStore("sqlite:///:memory:", artifacts)  # type: ignore[no-untyped-call]
-    try:
-        with closing(sqlite3.connect(draft)) as file:
-            memory: Any = store.engine.raw_connection().driver_connection
-            memory.backup(file)
-    finally:
-        store.engine.dispose()
-
-
-def mlmodel(candidate: Candidate, stored: Mapping[str, bytes], run: Any, model: Any) -> bytes:
-    """MLflow's description of the model: the stored predictor for anyone, the bare booster for `mlflow.xgboost`."""
-    code = next(Path(path).stem for path in stored if path.startswith(f"{contents.CODE}/"))
-    described = Model(
-        artifact_path=model.artifact_location,
-        run_id=run.info.run_id,
-        utc_time_created=str(datetime.fromtimestamp(run.info.start_time / 1000, UTC).replace(tzinfo=None)),
-        signature=_signature(candidate),
-        model_uuid=contents.sha256(candidate.model)[:32],
-        model_id=model.model_id,
-        model_size_bytes=len(candidate.model),
-    )
-    environment = {"virtualenv": "python_env.yaml"}
-    python = contents.python_version()
-    described.add_flavor("python_function", loader_module=code, code=contents.CODE, env=environment, python_version=python)
-    described.add_flavor("xgboost", data=MODEL_FILE, model_class="xgboost.core.Booster", model_format="ubj", code=None)
-    return bytes(described.to_yaml().encode())
-
-
-def _signature(candidate: Candidate) -> ModelSignature | None:
-    """Numbers are doubles. MLflow's string admits no pandas categories, so that text is `any`; words.json lists it."""
-    if not candidate.input_dtypes:
-        return None
-    inputs: list[ColSpec | TensorSpec] = [
-        ColSpec(AnyType(), name, required=False)  # type: ignore[no-untyped-call]
-        if contents.is_text(dtype)
-        else ColSpec(DataType.double, name)
-        for name, dtype in candidate.input_dtypes.items()
-    ]
-    numbers = {"regression": ["prediction"], "binary": ["probability"]}.get(
-        candidate.kind, [f"probability_{name}" for name in candidate.classes]
-    )
-    outputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.double, name) for name in numbers]
-    if candidate.kind != "regression":
-        outputs.insert(0, ColSpec(DataType.string, "category"))
-    return ModelSignature(Schema(inputs), Schema(outputs))
-
-
-def _params(params: Mapping[str, Any]) -> list[Param]:
-    return [Param(name, str(value)) for name, value in params.items()]
-
-
-def _metrics(metrics: Mapping[str, float], at: int) -> list[Metric]:
-    return [Metric(name, value, at, 0) for name, value in metrics.items() if contents.finite(value)]
-
-
-def _dataset(candidate: Candidate) -> DatasetInput:
-    commit = candidate.evaluation.data_commit
-    source = contents.canonical({"store": candidate.manifest.get("data_store"), "commit": commit}).decode()
-    data = Dataset(name=candidate.name, digest=commit[:36], source_type="penstock", source=source)
-    return DatasetInput(data, [InputTag("mlflow.data.context", "training")])

@@ -20,7 +20,8 @@ from schemas.refs import ModelRef
 from schemas.verdicts import GateVerdict
 from tasks.killpoints import reach
 from tasks.registry import contents, promotion
-from tasks.registry.mlflow_store import MANIFEST, mlmodel
+from tasks.registry.mlflow_store import MANIFEST
+from tasks.registry.mlflow_words import mlmodel
 from tasks.registry.protocol import CHALLENGER, CHAMPION, UNKNOWN, By, Candidate
 from tasks.registry.reading import CARD, MODEL, MOVE, RECORD, VERDICT, Reader, shown
 

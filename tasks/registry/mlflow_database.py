@@ -1,0 +1,54 @@
+"""A local registry's database: made whole or not at all, and no other file taken for one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from schemas.errors import UsageError
+from tasks.registry.location import SETTING, Location
+
+
+def make_database(at: Location, database: Path) -> None:
+    """Make a local registry's database, whole or not at all: MLflow cannot go on with one whose making was cut off."""
+    at.locks.mkdir(parents=True, exist_ok=True)
+    with FileLock(at.locks / "database.lock"):
+        if at.there:
+            return
+        for cut_off in database.parent.glob(".draft-*"):
+            shutil.rmtree(cut_off)
+        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=database.parent)) / database.name
+        _migrate(draft, str(at.artifacts))
+        os.replace(draft, database)
+        draft.parent.rmdir()
+
+
+def refuse_others(url: str, database: Path) -> None:
+    """Raise UsageError for a file that is no database; MLflow would try to open it for minutes."""
+    try:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True)) as opened:
+            opened.execute("SELECT version_num FROM alembic_version")
+    except sqlite3.Error as error:
+        raise UsageError(
+            f"cannot open the registry {url}: {error}; it must be a database that MLflow made ({SETTING})"
+        ) from error
+
+
+def _migrate(draft: Path, artifacts: str) -> None:
+    """Run MLflow's migrations in memory, where their hundreds of transactions wait for no disk, and write the result."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    store = SqlAlchemyStore("sqlite:///:memory:", artifacts)  # type: ignore[no-untyped-call]
+    try:
+        with closing(sqlite3.connect(draft)) as file:
+            memory: Any = store.engine.raw_connection().driver_connection
+            memory.backup(file)
+    finally:
+        store.engine.dispose()

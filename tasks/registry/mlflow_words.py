@@ -1,0 +1,73 @@
+"""What Penstock tells MLflow of a model, in MLflow's own words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tasks.registry import contents, scope
+from tasks.registry.predictor import MODEL as MODEL_FILE
+from tasks.registry.protocol import Candidate
+
+with scope.importing():
+    from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types.schema import AnyType, ColSpec, DataType, Schema, TensorSpec
+
+
+def mlmodel(candidate: Candidate, stored: Mapping[str, bytes], run: Any, model: Any) -> bytes:
+    """MLflow's description of the model: the stored predictor for anyone, the bare booster for `mlflow.xgboost`."""
+    code = next(Path(path).stem for path in stored if path.startswith(f"{contents.CODE}/"))
+    described = Model(
+        artifact_path=model.artifact_location,
+        run_id=run.info.run_id,
+        utc_time_created=str(datetime.fromtimestamp(run.info.start_time / 1000, UTC).replace(tzinfo=None)),
+        signature=_signature(candidate),
+        model_uuid=contents.sha256(candidate.model)[:32],
+        model_id=model.model_id,
+        model_size_bytes=len(candidate.model),
+    )
+    environment = {"virtualenv": "python_env.yaml"}
+    python = contents.python_version()
+    described.add_flavor("python_function", loader_module=code, code=contents.CODE, env=environment, python_version=python)
+    described.add_flavor("xgboost", data=MODEL_FILE, model_class="xgboost.core.Booster", model_format="ubj", code=None)
+    return bytes(described.to_yaml().encode())
+
+
+def _signature(candidate: Candidate) -> ModelSignature | None:
+    """Numbers are doubles. MLflow's string admits no pandas categories, so that text is `any`; words.json lists it."""
+    if not candidate.input_dtypes:
+        return None
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec(AnyType(), name, required=False)  # type: ignore[no-untyped-call]
+        if contents.is_text(dtype)
+        else ColSpec(DataType.double, name)
+        for name, dtype in candidate.input_dtypes.items()
+    ]
+    numbers = {"regression": ["prediction"], "binary": ["probability"]}.get(
+        candidate.kind, [f"probability_{name}" for name in candidate.classes]
+    )
+    outputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.double, name) for name in numbers]
+    if candidate.kind != "regression":
+        outputs.insert(0, ColSpec(DataType.string, "category"))
+    return ModelSignature(Schema(inputs), Schema(outputs))
+
+
+def params(told: Mapping[str, Any]) -> list[Param]:
+    """A run's parameters."""
+    return [Param(name, str(value)) for name, value in told.items()]
+
+
+def metrics(told: Mapping[str, float], at: int) -> list[Metric]:
+    """A run's metrics at a moment in ms since 1970; what is no finite number is left out."""
+    return [Metric(name, value, at, 0) for name, value in told.items() if contents.finite(value)]
+
+
+def dataset(candidate: Candidate) -> DatasetInput:
+    """The data commit, as the run's input."""
+    commit = candidate.evaluation.data_commit
+    source = contents.canonical({"store": candidate.manifest.get("data_store"), "commit": commit}).decode()
+    data = Dataset(name=candidate.name, digest=commit[:36], source_type="penstock", source=source)
+    return DatasetInput(data, [InputTag("mlflow.data.context", "training")])
