@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from pydantic import Field
 
-from schemas.errors import NothingToCommit, ServiceUnavailable, StaleCheck
+from schemas.errors import NotFound, NothingToCommit, ServiceUnavailable, StaleCheck, UsageError
 from schemas.refs import CommitId, Guard, Value
 from schemas.settings import in_force
 from schemas.verdicts import Alert, AlertChanges
@@ -68,7 +68,8 @@ def settle(use_case: str, log_url: str, scope: Sequence[str], now: Sequence[Aler
 def deliver(use_case: str, log_url: str) -> int:
     """Tell the sinks what waits for them, oldest first; returns how many messages are through.
 
-    Raises ServiceUnavailable where a sink takes nothing: its messages wait for the next call, no other sink waits for it.
+    Raises ServiceUnavailable where a sink takes nothing or nobody understands its URL: its messages wait for the next call,
+    no other sink waits for it.
     """
     log, sinks = open_store(log_url), targets()
     waiting = read(log, log.head(MAIN)).waiting if log.exists() else ()
@@ -120,7 +121,7 @@ def _send(waiting: Iterable[Message], sinks: dict[str, str]) -> tuple[set[tuple[
                 if sink in sinks:  # a sink that is no longer in the settings is forgotten
                     notify.send(sinks[sink], message.alert, resolved=message.resolved)
                 told.add((message.model_dump_json(exclude={"left"}), sink))
-            except ServiceUnavailable as error:
+            except (ServiceUnavailable, UsageError) as error:
                 down[sink] = str(error)
     return told, list(down.values())
 
@@ -149,7 +150,8 @@ def _write(log: VersionStore, use_case: str, head: CommitId, state: State) -> No
     branch, metadata = f"alerts/{digest[:32]}", {"format_version": "1", "kind": "alerts", "use_case": use_case}
     log.branch(branch, head)
     for old in log.objects(head, FOLDER):
-        log.remove(branch, old.path)
+        with suppress(NotFound):  # a run that was killed removed it already
+            log.remove(branch, old.path)
     log.upload(branch, f"{FOLDER}{digest}.json", payload)
     with suppress(NothingToCommit):  # a run that was killed got as far
         log.commit(branch, f"alerts of {use_case}", metadata)

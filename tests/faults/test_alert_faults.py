@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from schemas.errors import ServiceUnavailable, UsageError
+from schemas.errors import ServiceUnavailable
 from schemas.settings import Settings
 from schemas.usecases.flights import FLIGHTS
 from schemas.verdicts import Alert, ColumnDrift, DriftVerdict
@@ -103,6 +103,26 @@ def test_the_same_state_again_writes_nothing(told: Settings) -> None:
     assert len(log.objects(MAIN, "alerts/")) == 1
 
 
+@pytest.mark.parametrize("where", ["upload", "commit", "merge", "delete_branch"])
+def test_a_run_that_dies_while_it_writes_the_state_is_finished_by_the_next(
+    told: Settings, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die(*_: object, **__: object) -> None:
+        raise Killed
+
+    alarm.settle("flights", log_of(told), ("drift.",), drifted(0.5))
+    log = open_store(log_of(told))
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(type(log), where, die)
+        alarm.settle("flights", log_of(told), ("drift.",), [])
+    alarm.settle("flights", log_of(told), ("drift.",), [])
+    assert alarm.read(log).open == ()
+    assert len(log.objects(MAIN, "alerts/")) == 1
+
+
 @pytest.mark.parametrize("how", ["refuses connections", "answers 503"])
 def test_a_sink_that_is_down_is_told_when_it_is_up_again(settings: Settings, how: str) -> None:
     with socket.socket() as reserved:
@@ -129,8 +149,12 @@ def test_a_sink_that_is_down_is_told_when_it_is_up_again(settings: Settings, how
     assert up.titles == ["flights: drift.features (warning)", "flights: drift.features is over"]
 
 
-def test_a_sink_that_is_down_holds_up_no_other(settings: Settings, sink: Sink) -> None:
-    both = SecretStr(f"json://127.0.0.1:9/ {sink.url}")
+@pytest.mark.parametrize("other", ["json://127.0.0.1:9/", "nonsense://hunter2"])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_sink_that_is_down_or_not_understood_holds_up_no_other(
+    settings: Settings, sink: Sink, other: str, first: bool
+) -> None:
+    both = SecretStr(" ".join([other, sink.url] if first else [sink.url, other]))
     with settings.model_copy(update={"alert_urls": both}).active() as active:
         alarm.settle("flights", log_of(active), ("drift.",), drifted(0.5))
         for _ in range(2):
@@ -153,7 +177,7 @@ def test_the_state_holds_no_secret(settings: Settings) -> None:
 def test_a_url_that_nothing_understands_is_named_without_its_secret(settings: Settings) -> None:
     with settings.model_copy(update={"alert_urls": SecretStr("nonsense://hunter2")}).active() as active:
         alarm.settle("flights", log_of(active), ("drift.",), drifted(0.5))
-        with pytest.raises(UsageError, match="a nonsense URL of PENSTOCK_ALERT_URLS") as said:
+        with pytest.raises(ServiceUnavailable, match="a nonsense URL of PENSTOCK_ALERT_URLS") as said:
             alarm.deliver("flights", log_of(active))
     assert "hunter2" not in str(said.value)
 
