@@ -88,8 +88,8 @@ class Hook:
 
 
 def _raise_alert(use_case: str, summary: str) -> None:
-    runbook = "docs/runbook.md#lake-unaudited"
-    alert = Alert(use_case=use_case, cause="lake.unaudited", severity="critical", summary=summary, runbook=runbook)
+    cause = "lake.unaudited"
+    alert = Alert(use_case=use_case, cause=cause, severity="critical", summary=summary, runbook="lake-unaudited")
     _emit("alert.raised", use_case, alert.model_dump(mode="json"))
 
 

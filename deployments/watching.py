@@ -34,7 +34,7 @@ def start(settings: Settings, file: Landed) -> None:
     sha256 = file.sha256()
     fate = arrivals.fates(open_store(settings.store_url(file.use_case))).get((file.input, sha256))
     with get_client(sync_client=True) as client:
-        attempt = starting.attempt_for_delivery(starting.attempts_at(client, f"{file.use_case}/{sha256}"), fate)
+        attempt = starting.attempt_for_delivery(starting.attempts_at(client, starting.arrival(file, sha256)), fate)
     if attempt is None:
         log.info("%s/%s: nothing new (%s)", file.use_case, file.source, fate or "a run has it")
         return

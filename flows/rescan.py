@@ -51,6 +51,6 @@ def missed(client: SyncPrefectClient, files: list[arrivals.Landed]) -> Iterator[
         except PenstockError:
             continue  # it went away
         known = (file.input, sha256) in fates[file.use_case]
-        if not known and not starting.attempts_at(client, f"{file.use_case}/{sha256}"):
+        if not known and not starting.attempts_at(client, starting.arrival(file, sha256)):
             starting.start_arrival(file, sha256, attempt=1)
             yield file

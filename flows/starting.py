@@ -1,4 +1,4 @@
-"""Runs that are started for a cause, once: the key of a run is <use case>/<hash of the cause>/<attempt>.
+"""Runs that are started for a cause, once: the key of a run is <use case>/<input>:<hash of the cause>/<attempt>.
 
 Prefect's server answers a known key with the run that has it, whatever became of that run: so the attempt belongs to it.
 """
@@ -55,13 +55,19 @@ def start_arrival(file: Landed, sha256: Sha256, attempt: int) -> FlowRun:
     """Ask for the lifecycle of a file that has landed."""
     parameters = {"use_case": file.use_case, "source": file.source, "input": file.input}
     name = f"lifecycle {file.use_case} {file.path.name}"
-    return start(_lifecycle(), f"{file.use_case}/{sha256}", attempt, parameters, name)
+    return start(_lifecycle(), arrival(file, sha256), attempt, parameters, name)
 
 
 def start_published(use_case: str, input: str, commit: str) -> FlowRun:
     """Ask for what follows from a commit of main that others brought."""
     parameters = {"use_case": use_case, "published": commit, "input": input}
-    return start(_lifecycle(), f"{use_case}/{commit}", 1, parameters, f"lifecycle {use_case} {commit[:12]}")
+    name = f"lifecycle {use_case} {commit[:12]}"
+    return start(_lifecycle(), f"{use_case}/{input}:{commit}", 1, parameters, name)  # a merge may bring several inputs
+
+
+def arrival(file: Landed, sha256: Sha256) -> str:
+    """The cause that a landed file is; the same bytes moved to another input are another cause."""
+    return f"{file.use_case}/{file.input}:{sha256}"
 
 
 def _lifecycle() -> str:

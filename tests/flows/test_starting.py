@@ -95,15 +95,18 @@ def test_a_cause_starts_one_run_however_often_it_is_told(deployment: str, tmp_pa
     second = starting.start_arrival(file, file.sha256(), attempt=2)
     assert first.id == again.id != second.id
     assert first.name == "lifecycle flights weather-1.csv"
-    assert first.idempotency_key == f"flights/{file.sha256()}/1"
+    assert first.idempotency_key == f"flights/weather:{file.sha256()}/1"
     assert first.parameters["source"] == "weather/weather-1.csv"
+    elsewhere = Landed("flights", "labels", "labels/weather-1.csv", path)  # put where it does not belong, then moved
+    assert starting.start_arrival(elsewhere, file.sha256(), attempt=1).id != first.id
     with get_client(sync_client=True) as client:
-        assert [run.id for run in starting.attempts_at(client, f"flights/{file.sha256()}")] == [first.id, second.id]
+        assert [run.id for run in starting.attempts_at(client, starting.arrival(file, file.sha256()))] == [first.id, second.id]
 
 
-def test_a_merge_of_others_starts_one_run(deployment: str) -> None:
+def test_a_merge_of_others_starts_one_run_an_input(deployment: str) -> None:
     first, again = (starting.start_published("flights", "labels", "0123456789abcdef") for _ in range(2))
-    assert first.id == again.id
+    rows = starting.start_published("flights", "flights", "0123456789abcdef")
+    assert first.id == again.id != rows.id
     assert (first.parameters["published"], first.parameters["input"]) == ("0123456789abcdef", "labels")
 
 
@@ -116,10 +119,10 @@ def test_rescan_takes_up_what_was_lost_and_what_was_never_seen(deployment: str, 
         with get_client(sync_client=True) as client:
             client.set_flow_run_state(crashed.id, Crashed(), force=True)
             first, second = rescan(), rescan()
-            runs = starting.attempts_at(client, "flights/feedfeedfeed")
+            runs = starting.attempts_at(client, "flights/labels:feedfeedfeed")
     assert (first.started, first.again) == (("weather/weather-9.csv",), ("lifecycle flights feedfeedfeed",))
     assert (second.started, second.again) == ((), ())
-    assert [run.idempotency_key for run in runs] == ["flights/feedfeedfeed/1", "flights/feedfeedfeed/2"]
+    assert [run.idempotency_key for run in runs] == ["flights/labels:feedfeedfeed/1", "flights/labels:feedfeedfeed/2"]
     assert runs[1].parameters == crashed.parameters
 
 

@@ -97,5 +97,6 @@ def test_a_merge_that_went_past_the_hook_is_audited_afterwards(
     merged = other.merge("bad", "main", "by hand", {})
     alert, published = (told(event) for event in events(3)[1:])
     assert (alert["event"], alert["severity"], alert["cause"]) == ("penstock.alert.raised", "critical", "lake.unaudited")
+    assert alert["runbook"] == "lake-unaudited"
     assert str(alert["summary"]).startswith(f"{merged.id[:12]} went past the hook: 'data/labels/2013-01/")
     assert published["commit"] == merged.id
