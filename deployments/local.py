@@ -62,17 +62,7 @@ def has_prefect_of_their_own() -> bool:
 def hush() -> None:
     """Third-party warnings and log lines are not for the person at the terminal."""
     warnings.simplefilter("ignore")
-    for name in (
-        "mlflow",
-        "alembic",
-        "prefect",
-        "EventsWorker",
-        "APILogWorker",
-        "httpx",
-        "evidently",
-        "distributed",
-        "stamina",
-    ):
+    for name in LOUD:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 

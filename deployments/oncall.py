@@ -7,20 +7,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+from pydantic import Field
 
 from schemas.errors import ServiceUnavailable
 from schemas.refs import Value
 from schemas.verdicts import Alert
 
 DAYS = 30
-# What shows that the trouble of an alert is over, by the beginning of its cause.
-OVER = {
-    "audit.": "penstock.data.published",
-    "source.": "penstock.data.published",
-    "gate.": "penstock.model.promoted",
-    "model.": "penstock.model.promoted",
-    "drift.": "penstock.model.promoted",
-}
+RAISED, RESOLVED = "penstock.alert.raised", "penstock.alert.resolved"
 
 
 class Now(Value):
@@ -32,10 +26,10 @@ class Now(Value):
 
 
 class Open(Value):
-    """An alert that nothing has answered yet, as it was last raised."""
+    """An alert that was not called off yet, as it was last raised."""
 
     alert: Alert
-    raised: datetime
+    raised: datetime | None = Field(default=None, description="None where no server remembers it")
 
 
 def running(url: str, use_case: str) -> list[Now]:
@@ -46,11 +40,17 @@ def running(url: str, use_case: str) -> list[Now]:
     return [Now(name=run["name"], state=run["state_name"], since=run["start_time"] or run["created"]) for run in mine]
 
 
-def open_alerts(url: str, use_case: str) -> list[Open]:
-    """Alerts of the last days that were not answered: by a later publish of the input, or a later promotion."""
-    names = ["penstock.alert.raised", *sorted(set(OVER.values()))]
+def open_alerts(kept: Iterable[Alert], told: Iterable[Open]) -> list[Open]:
+    """What the log repository keeps open (`kept`), however old, and the hook's, of which events alone tell."""
+    events = {found.alert.cause: found for found in told}
+    mine = [Open(alert=alert, raised=events[alert.cause].raised if alert.cause in events else None) for alert in kept]
+    return [*mine, *(found for cause, found in events.items() if cause.startswith("lake."))]
+
+
+def told_alerts(url: str, use_case: str) -> list[Open]:
+    """Alerts of the last days that were not called off, as the server's events tell. Raises ServiceUnavailable."""
     wanted = {
-        "event": {"name": names},
+        "event": {"name": [RAISED, RESOLVED]},
         "resource": {"id": [f"penstock.use-case.{use_case}"]},
         "occurred": {"since": (datetime.now(UTC) - timedelta(days=DAYS)).isoformat()},
         "order": "ASC",
@@ -62,19 +62,12 @@ def still_open(events: Iterable[Mapping[str, Any]]) -> list[Open]:
     """The alerts that are open after these events, which come in their order."""
     found: dict[str, Open] = {}
     for event in events:
-        payload = event["payload"]
-        if event["event"] == "penstock.alert.raised":
-            alert = Alert.model_validate(payload)
+        alert = Alert.model_validate(event["payload"])
+        if event["event"] == RAISED:
             found[alert.cause] = Open(alert=alert, raised=event["occurred"])
         else:
-            found = {cause: told for cause, told in found.items() if not _answers(event["event"], payload, cause)}
+            found.pop(alert.cause, None)
     return list(found.values())
-
-
-def _answers(event: str, payload: Mapping[str, Any], cause: str) -> bool:
-    answer = next((over for begin, over in OVER.items() if cause.startswith(begin)), None)
-    about_another = event == "penstock.data.published" and not cause.endswith(f".{payload.get('input')}")
-    return event == answer and not about_another
 
 
 def _ask(url: str, path: str, body: dict[str, Any], *, pages: bool = False) -> list[dict[str, Any]]:

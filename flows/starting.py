@@ -27,6 +27,7 @@ from tasks.unreachable import is_unreachable
 MOST_ATTEMPTS = 10
 NEVER_BEGAN = timedelta(minutes=10)
 DAYS = 7  # how far back lost runs are looked for
+PAGE = 200  # runs that Prefect's server gives at once
 # What a run ended with that would end so again.
 FOR_GOOD = ("UsageError", "Refused", "NotEnoughEvidence", "IntegrityError", "NotFound")
 
@@ -109,12 +110,16 @@ def lost(client: SyncPrefectClient) -> list[FlowRun]:
         "state": {"type": {"any_": ["CRASHED", "FAILED"]}},
         "expected_start_time": {"after_": datetime.now(UTC) - timedelta(days=DAYS)},
     }
-    runs = client.read_flow_runs(
+    runs: list[FlowRun] = []
+    while found := client.read_flow_runs(
         flow_filter=FlowFilter.model_validate({"name": {"any_": ["lifecycle", "train"]}}),
         deployment_filter=DeploymentFilter.model_validate({"name": {"any_": [in_force().deployment]}}),
         flow_run_filter=FlowRunFilter.model_validate(ended),
         sort=FlowRunSort.EXPECTED_START_TIME_ASC,
-    )
+        limit=PAGE,
+        offset=len(runs),
+    ):
+        runs += found
     again = [run for run in runs if is_worth_another(run)]
     known = _known(client, (next_key(run) for run in again))
     return [run for run in again if next_key(run) not in known]
@@ -153,8 +158,8 @@ def next_key(run: FlowRun) -> str:
 
 
 def _known(client: SyncPrefectClient, keys: Iterable[str]) -> set[str]:
-    wanted = list(keys)
-    if not wanted:
-        return set()
-    runs = client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate({"idempotency_key": {"any_": wanted}}))
+    wanted, runs = list(keys), list[FlowRun]()
+    for first in range(0, len(wanted), PAGE):
+        told = {"idempotency_key": {"any_": wanted[first : first + PAGE]}}
+        runs += client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(told))
     return {str(run.idempotency_key) for run in runs}

@@ -96,6 +96,11 @@ def read(log: VersionStore, ref: CommitId = MAIN) -> State:
     return State.model_validate_json(log.read(ref, stored[-1].path)) if stored else State()
 
 
+def open_now(log: VersionStore) -> tuple[Alert, ...]:
+    """The alerts that are open."""
+    return read(log).open if log.exists() else ()
+
+
 def _after(state: State, found: AlertChanges) -> State:
     gone = {alert.cause for alert in found.resolved}
     sinks = tuple(targets())

@@ -24,6 +24,7 @@ def command(use_case: str, as_json: bool) -> int:
     from deployments import oncall
     from deployments.up.system import read_state
     from schemas.usecase import resolve
+    from tasks.alarm import open_now
     from tasks.registry import open_registry
     from tasks.standing import standing
     from tasks.versions import open_store
@@ -34,15 +35,15 @@ def command(use_case: str, as_json: bool) -> int:
     state = read_state(settings)
     url = PREFECT_API_URL.value() or (f"{state['addresses']['prefect']}/api" if state else None)
     runs = oncall.running(url, case.name) if url else None
-    alerts = oncall.open_alerts(url, case.name) if url else None
+    alerts = oncall.open_alerts(open_now(log), oncall.told_alerts(url, case.name) if url else [])
     told: dict[str, Any] = stands.model_dump(mode="json")
     told["running"] = [run.model_dump(mode="json") for run in runs] if runs is not None else None
-    told["alerts"] = [alert.model_dump(mode="json") for alert in alerts] if alerts is not None else None
+    told["alerts"] = [alert.model_dump(mode="json") for alert in alerts]
     show(told, as_json, lambda _: _print(stands, runs, alerts))
     return 0
 
 
-def _print(stands: Standing, runs: list[Now] | None, alerts: list[Open] | None) -> None:
+def _print(stands: Standing, runs: list[Now] | None, alerts: list[Open]) -> None:
     champion = f"v{stands.champion.version} ({stands.champion_why})" if stands.champion else "none"
     _line("champion", champion)
     if stands.champion_fitted_until:
@@ -57,14 +58,14 @@ def _print(stands: Standing, runs: list[Now] | None, alerts: list[Open] | None) 
     _line("branches", ", ".join(stands.branches) or "none open")
     if stands.coverage is not None:
         _line("labels", f"{stands.coverage:.0%} of the {stands.scored:,} rows scored last")
-    _print_server(runs, alerts)
+    _print_now(runs, alerts)
 
 
-def _print_server(runs: list[Now] | None, alerts: list[Open] | None) -> None:
-    if runs is None or alerts is None:
-        _line("runs, alerts", "not known: no Prefect server is set (PREFECT_API_URL)")
-        return
-    _line("running", "; ".join(f"{run.name} ({run.state})" for run in runs) or "nothing")
+def _print_now(runs: list[Now] | None, alerts: list[Open]) -> None:
+    if runs is None:
+        _line("running", "not known: no Prefect server is set (PREFECT_API_URL)")
+    else:
+        _line("running", "; ".join(f"{run.name} ({run.state})" for run in runs) or "nothing")
     for told in alerts:
         _line("alert", f"{told.alert.severity}: {told.alert.summary} (docs/runbook.md#{told.alert.runbook})")
     if not alerts:

@@ -55,7 +55,7 @@ class Keeper:
 
     def __exit__(self, *_: object) -> None:
         """Stop the parts, the last one first, then circus."""
-        for part in reversed(self._parts):
+        for part in reversed(self._parts if self.alive() else ()):
             self._ask("stop", name=part.name, waiting=True)
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)

@@ -115,9 +115,10 @@ def test_a_run_that_dies_while_it_writes_the_state_is_finished_by_the_next(
 
     alarm.settle("flights", log_of(told), ("drift.",), drifted(0.5))
     log = open_store(log_of(told))
-    with monkeypatch.context() as patched, pytest.raises(Killed):
+    with monkeypatch.context() as patched:
         patched.setattr(type(log), where, die)
-        alarm.settle("flights", log_of(told), ("drift.",), [])
+        with pytest.raises(Killed):
+            alarm.settle("flights", log_of(told), ("drift.",), [])
     alarm.settle("flights", log_of(told), ("drift.",), [])
     assert alarm.read(log).open == ()
     assert len(log.objects(MAIN, "alerts/")) == 1

@@ -100,7 +100,8 @@ def test_a_cause_starts_one_run_however_often_it_is_told(deployment: str, tmp_pa
     elsewhere = Landed("flights", "labels", "labels/weather-1.csv", path)  # put where it does not belong, then moved
     assert starting.start_arrival(elsewhere, file.sha256(), attempt=1).id != first.id
     with get_client(sync_client=True) as client:
-        assert [run.id for run in starting.attempts_at(client, starting.arrival(file, file.sha256()))] == [first.id, second.id]
+        runs = starting.attempts_at(client, starting.arrival(file, file.sha256()))
+    assert [run.id for run in runs] == [first.id, second.id]
 
 
 def test_a_merge_of_others_starts_one_run_an_input(deployment: str) -> None:
@@ -124,6 +125,18 @@ def test_rescan_takes_up_what_was_lost_and_what_was_never_seen(deployment: str, 
     assert (second.started, second.again) == ((), ())
     assert [run.idempotency_key for run in runs] == ["flights/labels:feedfeedfeed/1", "flights/labels:feedfeedfeed/2"]
     assert runs[1].parameters == crashed.parameters
+
+
+def test_no_lost_run_is_out_of_sight_behind_many_others(deployment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starting, "PAGE", 1)
+    with get_client(sync_client=True) as client:
+        for commit in ("a", "b", "c"):
+            crashed = starting.start_published("flights", "labels", commit)
+            client.set_flow_run_state(crashed.id, Crashed(), force=True)
+        assert len(starting.lost(client)) == 3
+        for run in starting.lost(client):
+            starting.take_up(run)
+        assert starting.lost(client) == []
 
 
 def test_without_the_deployment_there_is_one_line(settings: Settings) -> None:
