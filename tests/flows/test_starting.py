@@ -130,7 +130,7 @@ def test_rescan_takes_up_what_was_lost_and_what_was_never_seen(deployment: str, 
 def test_no_lost_run_is_out_of_sight_behind_many_others(deployment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(starting, "PAGE", 1)
     with get_client(sync_client=True) as client:
-        for commit in ("a", "b", "c"):
+        for commit in ("aaaaaaaa", "bbbbbbbb", "cccccccc"):
             crashed = starting.start_published("flights", "labels", commit)
             client.set_flow_run_state(crashed.id, Crashed(), force=True)
         assert len(starting.lost(client)) == 3
