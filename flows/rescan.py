@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.exceptions import PrefectHTTPStatusError
 
 from flows import starting
 from flows.entry import entry
@@ -24,11 +26,26 @@ def rescan() -> Rescan:
     refuse_shadows()
     with get_client(sync_client=True) as client:
         starting.give_up_pending(client)
-        again = [starting.take_up(run).name for run in starting.lost(client)]
+        again, gone = taken_up(client)
         whole = [path for path in arrivals.whatever(in_force().landing_dir) if arrivals.being_written(path) is not True]
         files, strange = sort_out(whole)
         started = [file.source for file in missed(client, files)]
-    return Rescan(started=tuple(started), again=tuple(again), strange=tuple(strange), files=len(whole))
+    return Rescan(started=tuple(started), again=tuple(again), strange=(*gone, *strange), files=len(whole))
+
+
+def taken_up(client: SyncPrefectClient) -> tuple[list[str], list[str]]:
+    """The runs that were lost and are started again, and a sentence on each that the server does not take any more."""
+    again, gone = [], []
+    for run in starting.lost(client):
+        try:
+            again.append(starting.take_up(run).name)
+        except UsageError as error:
+            gone.append(f"{run.name} cannot be taken up again: {error}")
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code not in (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY):
+                raise
+            gone.append(f"{run.name} cannot be taken up again: its deployment does not take its parameters any more")
+    return again, gone
 
 
 def sort_out(paths: list[Path]) -> tuple[list[arrivals.Landed], list[str]]:
