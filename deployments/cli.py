@@ -19,6 +19,8 @@ COMMANDS = (
     "monitor",
     "report",
     "lifecycle",
+    "replay",
+    "backfill",
     "serve",
     "deploy",
     "watch",

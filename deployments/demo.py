@@ -16,7 +16,6 @@ from schemas.results import Delivery, Loop, Monitoring, Training
 from schemas.settings import Settings
 from schemas.usecase import UseCase, resolve
 
-MARKER = ".penstock-demo"
 FIRST, LAST, QUICK_LAST = 3, 12, 5
 BAD_MONTH, BAD_ROWS = 4, 40
 INPUTS = ("weather", "flights", "labels")
@@ -36,14 +35,15 @@ class Month:
     rows: int
 
 
-def fresh_home(home: Path) -> Path:
-    """An empty folder of the demo's own. Raises UsageError where the folder holds something else."""
+def fresh_home(home: Path, command: str = "demo") -> Path:
+    """An empty folder of the demo's (or replay's) own. Raises UsageError where the folder holds something else."""
+    marker = f".penstock-{command}"
     if home.exists() and any(home.iterdir()):
-        if not (home / MARKER).exists():
-            raise UsageError(f"{home} is not a demo's folder and is not empty: choose another with --home")
+        if not (home / marker).exists():
+            raise UsageError(f"{home} is not a {command}'s folder and is not empty: choose another with --home")
         shutil.rmtree(home)
     home.mkdir(parents=True, exist_ok=True)
-    (home / MARKER).write_text("This folder belongs to `penstock demo`, which makes it anew each time.\n")
+    (home / marker).write_text(f"This folder belongs to `penstock {command}`, which makes it anew each time.\n")
     return home
 
 

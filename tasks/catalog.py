@@ -28,11 +28,12 @@ from pydantic import Field
 
 from schemas.errors import PenstockError, ServiceUnavailable, StaleCheck, UsageError
 from schemas.refs import ModelRef
+from schemas.replaying import Replay
 from schemas.results import Challenge, Delivery, Monitoring, Outcome, Retraction, Scores, Sweep, Training
 from schemas.settings import in_force
 from schemas.usecase import UseCase, resolve
 from schemas.verdicts import Alert, Check, Decision
-from tasks import alarm, alerts, batch, by_hand, delivery, ingestion, pages, retraction, sweeping, watch
+from tasks import alarm, alerts, baselines, batch, by_hand, dated, delivery, ingestion, pages, retraction, sweeping, watch
 from tasks import challenge as training
 from tasks.installation import refuse_shadows
 from tasks.versions.trouble import reported
@@ -86,6 +87,10 @@ windows_of = step(watch.windows_of, tags={"monitor", "lake"})
 look = step(watch.look, tags={"monitor", "lake", "registry"})
 settle_alerts = step(alarm.settle, tags={"alert", "lake"})
 deliver_alerts = step(alarm.deliver, tags={"alert", "lake"})
+
+refuse_history = step(dated.refuse_history, tags={"lake"})
+looped = step(baselines.looped, tags={"monitor", "lake"})
+bare = step(baselines.bare, tags={"train", "lake"}, timeout=6 * 3600, retries=0)
 
 
 LEASE = 60.0  # s that a dead process holds a promotion back, on a server
@@ -249,6 +254,11 @@ def tell_retraction(case: UseCase, result: Retraction) -> None:
     if result.status == "retracted":
         told = {"source": result.source, "source_sha256": result.sha256, "input": result.input, "why": result.why}
         announce("data.retracted", case.name, {**told, "commit": result.commit})
+
+
+def tell_replay(result: Replay) -> None:
+    """Page of one replay."""
+    show("replay", result.use_case, pages.replay_page(result), result.why)
 
 
 def tell_sweep(result: Sweep) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from schemas.replaying import Replay
 from schemas.results import Delivery, Monitoring, Retraction, Scores, Sweep, Training
 from schemas.verdicts import Estimate, Reason
 from tasks.wording import in_words
@@ -44,6 +45,18 @@ def retraction_page(result: Retraction) -> str:
     if result.trained_on:
         lines += ["", f"Fitted on a commit with its rows: {', '.join(f'v{version}' for version in result.trained_on)}."]
     return "\n".join(lines)
+
+
+def replay_page(result: Replay) -> str:
+    """The loop beside simpler ways of keeping a model, by month."""
+    head = ("month", *[f"{result.metric}, {course.name}" for course in result.courses])
+    rows = []
+    for month in result.courses[0].months:
+        found = [course.months.get(month, {}).get(result.metric) for course in result.courses]
+        rows.append((month, *["-" if value is None else f"{value:.4f}" for value in found]))
+    total = ("all", *[f"{course.total[result.metric]:.4f}" for course in result.courses])
+    trained = ("trainings", *[str(course.trained) for course in result.courses])
+    return "\n".join([f"Totals from {result.judged_from:%Y-%m-%d} on.", "", table(head, [*rows, total, trained])])
 
 
 def sweep_page(result: Sweep) -> str:

@@ -1,0 +1,182 @@
+"""Replay: a dated source is fed as if it arrived, through the loop, and the loop is held against simpler ways."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from prefect import flow
+from pydantic import Field
+
+from flows.ingest import ingest
+from flows.lifecycle import lifecycle
+from flows.train import train
+from schemas.errors import PenstockError, UsageError
+from schemas.replaying import Course, Replay, ReplayStep
+from schemas.results import IngestResult, Training
+from schemas.settings import in_force
+from schemas.usecase import UseCase
+from tasks import catalog, dated
+from tasks.baselines import NEVER
+
+Listener = Callable[[str | ReplayStep], None]
+MADE_A_MODEL = ("promoted", "refused")
+OTHER_WAYS = {"never": NEVER, "weekly": 7, "daily": 1}
+
+
+@flow(name="replay", flow_run_name="replay {use_case}")
+def replay(
+    use_case: Annotated[str, Field(min_length=1)],
+    since: datetime | None = None,
+    until: datetime | None = None,
+    every: Annotated[str, Field(pattern=dated.NAMED.pattern)] = "week",
+    label_delay: Annotated[float, Field(ge=0, le=365)] | None = 1,
+    source: str | None = None,
+    judged_from: datetime | None = None,
+    oracle: bool = False,
+) -> Replay:
+    """Feed a dated source to the loop period by period and compare with never retraining and retraining every week.
+
+    What lies before `since` is ingested first and makes the first champion. The use case's lake must hold nothing yet.
+
+    Args:
+        use_case: Short name of a registered use case, e.g. flights.
+        since: Where the replay begins; two months after the source's first row where it is left out.
+        until: Where it ends; after the source's last row where it is left out.
+        every: How much arrives at once: day, week, month or a number of days like 10d.
+        label_delay: Days after the event at which a label becomes known; empty takes the source's own word for it.
+        source: Folder with a folder or file for each input; the demo's flights where it is left out.
+        judged_from: Totals count from here; from the start where it is left out.
+        oracle: Compare with retraining every day, too.
+    """
+    started = time.monotonic()
+    case = catalog.begin(use_case)
+    catalog.refuse_history(in_force().store_url(case.name))
+    rows = dated.read(case, source, label_delay)
+    since, until = _span(rows, since, until)
+    _say("training the first champion on what came before")
+    _begin(use_case, rows, since)
+    trained: Counter[str] = Counter()
+    steps = [_told(step) for step in _live(use_case, rows, dated.periods(since, until, every), trained)]
+    took = time.monotonic() - started
+    judged = dated.moment(judged_from) if judged_from else since
+    courses = _courses(use_case, case, (since, until), judged, label_delay, oracle)
+    looped = courses[0].model_copy(update={"trainings": dict(sorted(trained.items())), "seconds": round(took, 1)})
+    result = Replay(
+        use_case=case.name,
+        why=_why(case, looped, courses),
+        metric=case.gate.metric,
+        judged_from=judged,
+        steps=tuple(steps),
+        courses=(looped, *courses[1:]),
+        seconds=round(took, 1),
+    )
+    catalog.tell_replay(result)
+    return result
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Tell each line and each step of the replays in this block."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+_listener: ContextVar[Listener | None] = ContextVar("replay_listener", default=None)
+
+
+def _say(what: str | ReplayStep) -> None:
+    if listener := _listener.get():
+        listener(what)
+
+
+def _told(step: ReplayStep) -> ReplayStep:
+    _say(step)
+    return step
+
+
+def _span(rows: dated.Dated, since: datetime | None, until: datetime | None) -> tuple[datetime, datetime]:
+    first, last = rows.span
+    midnight = {"hour": 0, "minute": 0, "second": 0, "microsecond": 0}
+    begin = dated.moment(since) if since else (first + timedelta(days=59)).replace(**midnight)  # type: ignore[arg-type]
+    end = dated.moment(until) if until else (last + timedelta(days=1)).replace(**midnight)  # type: ignore[arg-type]
+    if not first < begin < last:
+        raise UsageError(
+            f"the source's rows are of {first:%Y-%m-%d} to {last:%Y-%m-%d}: begin in between, after some of them"
+        )
+    return begin, end
+
+
+def _begin(use_case: str, rows: dated.Dated, since: datetime) -> None:
+    """The past, and a champion of it. Raises PenstockError where there is none."""
+    for name, path in rows.land(in_force().landing_dir, None, since).items():
+        _refused(ingest(use_case, str(path), input=name))
+    first = train(use_case)
+    if first.status != "promoted":
+        raise PenstockError(f"the first model was not promoted ({first.why}); begin the replay later")
+
+
+def _live(
+    use_case: str, rows: dated.Dated, periods: Iterator[tuple[datetime, datetime]], trained: Counter[str]
+) -> Iterator[ReplayStep]:
+    for since, until in periods:
+        started = time.monotonic()
+        _say(f"{since:%Y-%m-%d} to {until:%Y-%m-%d}")
+        loops = []
+        for name, path in rows.land(in_force().landing_dir, since, until).items():
+            loops.append(lifecycle(use_case, str(path), input=name))
+            _refused(loops[-1].ingested)
+        made = [t for loop in loops for t in loop.trained if t.status in MADE_A_MODEL]
+        trained[f"{until - timedelta(seconds=1):%Y-%m}"] += len(made)
+        yield ReplayStep(
+            since=since,
+            until=until,
+            accepted=sum(loop.ingested.accepted for loop in loops),
+            rejected=sum(loop.ingested.rejected for loop in loops),
+            trained=tuple(map(_training, made)),
+            why=loops[-1].why if loops else "nothing arrived",
+            seconds=round(time.monotonic() - started, 1),
+        )
+
+
+def _training(made: Training) -> str:
+    return f"{made.status} v{made.model.version}" if made.model else made.status
+
+
+def _refused(result: IngestResult) -> None:
+    for delivery in result.deliveries:
+        if delivery.status == "rejected":
+            _say(f"{delivery.source} was refused: {delivery.why}")
+
+
+def _courses(
+    use_case: str,
+    case: UseCase,
+    span: tuple[datetime, datetime],
+    judged: datetime,
+    label_delay: float | None,
+    oracle: bool,
+) -> list[Course]:
+    """The loop's course, then the others', each trained and scored on what the loop had published."""
+    settings = in_force()
+    data = catalog.data_at(settings.store_url(case.name), None)
+    courses = [catalog.looped(use_case, data, settings.store_url(f"{case.name}-log"), span, judged)]
+    for name, days in OTHER_WAYS.items():
+        if name != "daily" or oracle:
+            _say(f"for comparison: retraining {name}")
+            courses.append(catalog.bare(use_case, data, name, days, span, judged, label_delay))
+    return courses
+
+
+def _why(case: UseCase, looped: Course, others: list[Course]) -> str:
+    metric = case.gate.metric
+    told = ", ".join(f"{c.name} {c.total[metric]:.4f} ({c.trained})" for c in (looped, *others[1:]))
+    return f"{metric} (trainings): {told}"
