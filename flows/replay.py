@@ -109,9 +109,7 @@ def _span(rows: dated.Dated, since: datetime | None, until: datetime | None) -> 
     begin = dated.moment(since) if since else (first + timedelta(days=59)).replace(**midnight)  # type: ignore[arg-type]
     end = dated.moment(until) if until else (last + timedelta(days=1)).replace(**midnight)  # type: ignore[arg-type]
     if not first < begin < last:
-        raise UsageError(
-            f"the source's rows are of {first:%Y-%m-%d} to {last:%Y-%m-%d}: begin in between, after some of them"
-        )
+        raise UsageError(f"the source's rows are of {first:%Y-%m-%d} to {last:%Y-%m-%d}: begin in between")
     return begin, end
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -104,7 +104,7 @@ class _Learner:
 
     def __init__(self, case: UseCase, rows: pl.DataFrame, labels: pl.DataFrame, label_delay: float | None) -> None:
         self.case, self.rows, self.labels, self.label_delay = case, rows, labels, label_delay
-        self.rounds, self.sought = 0, datetime.min
+        self.rounds, self.sought = 0, datetime.min.replace(tzinfo=UTC)
         self.booster: Any = None
 
     def train(self, moment: datetime) -> _Learner:
@@ -123,8 +123,7 @@ class _Learner:
         case, time_name = self.case, str(self.case.time)
         before = of_kind(self.rows.schema[time_name], moment - timedelta(days=self.label_delay or 0))
         old = self.rows if case.label_input.known_at else self.rows.filter(pl.col(time_name) < before)
-        as_of = case.label_input.known_at and of_kind(self.labels.schema[case.label_input.known_at], moment)
-        told = features.labelled(case, old.lazy(), self.labels.lazy(), as_of or None).collect()
+        told = features.labelled(case, old.lazy(), self.labels.lazy(), moment).collect()
         return told.filter(pl.col(features.TARGET).is_not_null())
 
 
