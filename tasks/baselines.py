@@ -19,7 +19,7 @@ from schemas.errors import NotEnoughEvidence
 from schemas.refs import DataRef
 from schemas.replaying import Course
 from schemas.usecase import UseCase, resolve
-from tasks import batch, evaluation, features, frames, scoring, training
+from tasks import batch, evaluation, features, frames, matrices, scoring, training
 from tasks.moments import of_kind
 from tasks.versions import MAIN, open_store
 
@@ -137,7 +137,7 @@ def _rounds(case: UseCase, known: pl.DataFrame) -> int:
 
 
 def _boosted(case: UseCase, known: pl.DataFrame, rounds: int, stopping: pl.DataFrame | None = None) -> Any:
-    xgb = training.load_xgboost()
+    xgb = matrices.load_xgboost()
     params = {**training.OBJECTIVES[case.target.kind], **case.training.params, "seed": case.training.seed}
     if case.target.kind == "multiclass":
         params["num_class"] = len(case.target.classes)
@@ -152,10 +152,10 @@ def _boosted(case: UseCase, known: pl.DataFrame, rounds: int, stopping: pl.DataF
 
 
 def _matrix(case: UseCase, rows: pl.DataFrame, ref: Any = None) -> Any:
-    label = training.numeric_target(case, rows[features.TARGET])
+    label = matrices.numeric_target(case.target.kind, rows[features.TARGET])
     told = rows.select(features.feature_names(case))
     bins = case.training.params.get("max_bin")
-    return training.load_xgboost().QuantileDMatrix(told, label=label, enable_categorical=True, max_bin=bins, ref=ref)
+    return matrices.load_xgboost().QuantileDMatrix(told, label=label, enable_categorical=True, max_bin=bins, ref=ref)
 
 
 def _stretches(span: tuple[datetime, datetime], days: int) -> Iterator[tuple[datetime, datetime]]:
