@@ -21,7 +21,7 @@ from schemas.replaying import Course, Replay, ReplayStep
 from schemas.results import IngestResult, Training
 from schemas.settings import in_force
 from schemas.usecase import UseCase
-from tasks import catalog, dated
+from tasks import catalog, dated, pages
 from tasks.baselines import NEVER
 
 Listener = Callable[[str | ReplayStep], None]
@@ -76,7 +76,7 @@ def replay(
         courses=(looped, *courses[1:]),
         seconds=round(took, 1),
     )
-    catalog.tell_replay(result)
+    catalog.show("replay", case.name, pages.replay_page(result), result.why)
     return result
 
 

@@ -66,8 +66,17 @@ class Replay(Value):
         return (never.total[self.metric] - loop.total[self.metric]) / far if far else None
 
 
+class Unit(Value):
+    """One thing that a backfill does once: a dated file to ingest, or a publish of rows to score."""
+
+    name: str
+    dates: tuple[str, ...] = Field(description="partitions it belongs to, e.g. 2013-04")
+    place: str = Field(description="path of the file, or commit of main")
+    input: str
+
+
 class Partition(Value):
-    """One partition of a backfill."""
+    """What became of one unit of a backfill."""
 
     name: str
     status: Literal["done", "already done", "refused", "failed"]

@@ -58,6 +58,7 @@ class Settings(BaseSettings):
     spill: Path | None = Field(
         default=None, description="external and dask: folder for rows; workers elsewhere must see it; default: temporary"
     )
+    task_runner: Literal["threads", "dask"] = Field(default="threads", description="where a backfill maps partitions")
     dask_address: str | None = Field(default=None, description="scheduler, e.g. tcp://host:8786; default: a local cluster")
     dask_workers: int = Field(default=2, ge=1, description="workers of the local cluster, of one thread each")
     alert_urls: SecretStr | None = Field(

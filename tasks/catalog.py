@@ -28,12 +28,28 @@ from pydantic import Field
 
 from schemas.errors import PenstockError, ServiceUnavailable, StaleCheck, UsageError
 from schemas.refs import ModelRef
-from schemas.replaying import Replay
 from schemas.results import Challenge, Delivery, Monitoring, Outcome, Retraction, Scores, Sweep, Training
 from schemas.settings import in_force
 from schemas.usecase import UseCase, resolve
 from schemas.verdicts import Alert, Check, Decision
+<<<<<<< HEAD
 from tasks import alarm, alerts, baselines, batch, by_hand, dated, delivery, ingestion, pages, retraction, sweeping, watch
+=======
+from tasks import (
+    alerts,
+    baselines,
+    batch,
+    by_hand,
+    dated,
+    delivery,
+    ingestion,
+    pages,
+    partitions,
+    retraction,
+    sweeping,
+    watch,
+)
+>>>>>>> bb44e81 (penstock backfill: ranges of partitions, a few at once, over threads or Dask)
 from tasks import challenge as training
 from tasks.installation import refuse_shadows
 from tasks.versions.trouble import reported
@@ -88,6 +104,8 @@ look = step(watch.look, tags={"monitor", "lake", "registry"})
 settle_alerts = step(alarm.settle, tags={"alert", "lake"})
 deliver_alerts = step(alarm.deliver, tags={"alert", "lake"})
 
+dated_files = step(partitions.files, tags={"ingest"})
+publishes = step(partitions.publishes, tags={"lake"})
 refuse_history = step(dated.refuse_history, tags={"lake"})
 looped = step(baselines.looped, tags={"monitor", "lake"})
 bare = step(baselines.bare, tags={"train", "lake"}, timeout=6 * 3600, retries=0)
@@ -254,11 +272,6 @@ def tell_retraction(case: UseCase, result: Retraction) -> None:
     if result.status == "retracted":
         told = {"source": result.source, "source_sha256": result.sha256, "input": result.input, "why": result.why}
         announce("data.retracted", case.name, {**told, "commit": result.commit})
-
-
-def tell_replay(result: Replay) -> None:
-    """Page of one replay."""
-    show("replay", result.use_case, pages.replay_page(result), result.why)
 
 
 def tell_sweep(result: Sweep) -> None:

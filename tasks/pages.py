@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from schemas.replaying import Replay
+from schemas.replaying import Backfill, Replay
 from schemas.results import Delivery, Monitoring, Retraction, Scores, Sweep, Training
 from schemas.verdicts import Estimate, Reason
 from tasks.wording import in_words
@@ -57,6 +57,12 @@ def replay_page(result: Replay) -> str:
     total = ("all", *[f"{course.total[result.metric]:.4f}" for course in result.courses])
     trained = ("trainings", *[str(course.trained) for course in result.courses])
     return "\n".join([f"Totals from {result.judged_from:%Y-%m-%d} on.", "", table(head, [*rows, total, trained])])
+
+
+def backfill_page(result: Backfill) -> str:
+    """What became of each partition."""
+    rows = [(found.name, found.status, f"{found.rows:,}", found.why) for found in result.partitions]
+    return "\n".join([f"{result.what}: {result.why}", "", table(("partition", "", "rows", ""), rows)])
 
 
 def sweep_page(result: Sweep) -> str:
