@@ -1,0 +1,103 @@
+"""A replay on real flights: the loop's numbers are those of its receipts, and the others know no label too early."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from flows.ingest import ingest
+from flows.replay import listening, replay
+from schemas.errors import UsageError
+from schemas.refs import DataRef
+from schemas.settings import Settings
+from schemas.usecases.flights import FLIGHTS
+from tasks import baselines, batch, frames, landing
+from tasks.features import canonical
+from tasks.registry import open_registry
+from tasks.versions import open_store
+
+DAY = timedelta(days=1)
+START = datetime(2013, 2, 1, tzinfo=UTC)
+END = START + 14 * DAY
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    heard: list[Any] = []
+    with Settings(home=tmp_path_factory.mktemp("replay")).active() as settings, listening(heard.append):
+        yield settings, replay("flights", START, END, every="week", oracle=True), heard
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_loop_is_measured_on_its_own_receipts(lived: Any) -> None:
+    settings, result, heard = lived
+    assert [(step.since, step.until) for step in result.steps] == [(START, START + 7 * DAY), (START + 7 * DAY, END)]
+    assert [step for step in heard if not isinstance(step, str)] == list(result.steps)
+    assert [course.name for course in result.courses] == ["loop", "never", "weekly", "daily"]
+    data = batch.head(settings.store_url("flights"), None)
+    log = open_store(settings.store_url("flights-log"))
+    paths = [e.metadata["path"] for e in log.log() if e.metadata.get("kind") == "score"]
+    made = pl.concat(log.scan("main", [path]).collect() for path in dict.fromkeys(paths))
+    told = made.join(frames.labels(FLIGHTS, data).collect(), on=list(FLIGHTS.key)).drop_nulls("arr_delay")
+    p, late = told["probability"], told["arr_delay"] > 15
+    loss = -pl.DataFrame({"p": p, "y": late}).select(pl.when("y").then(pl.col("p").log()).otherwise((1 - pl.col("p")).log()))
+    assert result.courses[0].total["log_loss"] == pytest.approx(loss.to_series().mean(), abs=1e-4)
+    assert result.courses[0].rows == told.height
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_others_train_as_often_as_they_say_on_the_same_rows(lived: Any) -> None:
+    _, result, _ = lived
+    assert [course.trained for course in result.courses[1:]] == [0, 1, 13]
+    assert len({course.rows for course in result.courses}) == 1
+    assert all(0.3 < course.total["log_loss"] < 0.7 and course.total["auc"] > 0.55 for course in result.courses)
+    assert isinstance(result.recovered, float)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_second_replay_into_the_same_home_is_refused(lived: Any) -> None:
+    settings, _, _ = lived
+    before = len(open_registry(settings.registry_url).versions("flights"))
+    with pytest.raises(UsageError, match="holds data already"):
+        replay("flights", START, END)
+    assert len(open_registry(settings.registry_url).versions("flights")) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [1, 7])
+def test_no_baseline_sees_a_label_before_it_is_known(settings: Settings, delay: float) -> None:
+    for path in landing.land_flights(settings.landing_dir, [1], label_delay_days=delay):
+        ingest("flights", str(path))
+    data: DataRef = batch.head(settings.store_url("flights"), None)
+    rows, labels = canonical(FLIGHTS, frames.designed(FLIGHTS, data)), frames.labels(FLIGHTS, data).collect()
+    moment = datetime(2013, 1, 20, tzinfo=UTC)
+    known = baselines._Learner(FLIGHTS, rows, labels, delay)._known(moment)
+    assert known["time_hour"].max() <= moment - delay * DAY
+    assert known["time_hour"].max() > moment - (delay + 1) * DAY
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_command_prints_the_comparison_and_leaves_the_users_home_alone(tmp_path: Path) -> None:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_", "PENSTOCK_"))}
+    environment = {**kept, "HOME": str(tmp_path / "user"), "PYTHONPATH": str(Path(__file__).parents[2])}
+    (tmp_path / "user").mkdir()
+    command = [str(Path(sys.executable).with_name("penstock")), "replay", "flights", "--from", "2013-01-25"]
+    arguments = ["--to", "2013-01-28", "--every", "3d", "--home", str(tmp_path / "home"), "--json"]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert [course["name"] for course in told["courses"]] == ["loop", "never", "weekly"]
+    assert told["courses"][0]["total"]["log_loss"] > 0
+    assert list((tmp_path / "user").iterdir()) == []
