@@ -1,0 +1,111 @@
+"""Prefect's server and MLflow's on PostgreSQL: the registry's main path, and a flow run to its end."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deployments.local import OURS, QUIET
+from tasks.landing import land_flights
+from tasks.registry import open_registry
+from tests.registry_kit import candidate, crowned, verdict
+from tests.services import postgres
+
+ROOT = Path(__file__).parents[2]
+FLOW = """
+import sys
+from flows.ingest import ingest
+result = ingest("flights", sys.argv[1])
+print(result.deliveries[0].status)
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[postgres.Server]:
+    programs = postgres.binaries()
+    if programs is None:
+        pytest.skip(postgres.HOW)
+    for driver in ("psycopg2", "asyncpg"):
+        if importlib.util.find_spec(driver) is None:
+            pytest.skip(f"{driver} is not installed: pip install 'penstock[postgres]'")
+    with postgres.running(programs) as found:
+        yield found
+
+
+def environment(**told: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    return {**kept, **QUIET, "PYTHONPATH": str(ROOT), **told}
+
+
+@contextmanager
+def process(command: list[str], health: str, home: Path, **told: str) -> Iterator[None]:
+    """A server that has answered, for the block."""
+    with (home / "server.log").open("wb") as log:
+        child = subprocess.Popen([sys.executable, "-m", *command], env=environment(**told), stdout=log, stderr=log, cwd=home)
+    try:
+        deadline = time.monotonic() + 180
+        while not _answers(health):
+            if child.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError((home / "server.log").read_text()[-3000:])
+            time.sleep(0.2)
+        yield
+    finally:
+        child.terminate()
+        child.wait(60)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5).is_success
+    except httpx.TransportError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_registry_keeps_its_champion_on_postgresql(server: postgres.Server, tmp_path: Path) -> None:
+    port, backend = postgres.free_port(), server.url("mlflow", "psycopg2")
+    url = f"http://127.0.0.1:{port}"
+    command = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    places = ["--backend-store-uri", backend, "--artifacts-destination", str(tmp_path / "artifacts")]
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with process([*command, *places], f"{url}/health", tmp_path, **quiet):
+        registry = open_registry(url)
+        first = crowned(registry, "flights", 1)
+        assert registry.record(candidate("flights", 1)) == first, "the same candidate made a second version"
+        second = registry.record(candidate("flights", 2, until="2013-04-01T00:00:00+00:00"))
+        assert registry.champion("flights") == first
+        assert registry.promote(second, verdict(), expected=first)
+        assert registry.champion("flights") == second
+        assert registry.model_bytes(second) == b"model 2"
+        assert [ref.version for ref in registry.versions("flights")] == [1, 2]
+    told = server.ask("select alias, version from registered_model_aliases where alias = 'champion'", "mlflow")
+    assert told == "champion|2"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_flow_runs_to_completed_on_postgresql(server: postgres.Server, tmp_path: Path) -> None:
+    (file,) = [path for path in land_flights(tmp_path, [2]) if path.parent.name == "weather"]
+    port, database = postgres.free_port(), server.url("prefect", "asyncpg")
+    api = f"http://127.0.0.1:{port}/api"
+    command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    told = {"PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_API_DATABASE_CONNECTION_URL": database}
+    with process(command, f"{api}/health", tmp_path, **told):
+        ours = environment(PREFECT_API_URL=api, PREFECT_HOME=told["PREFECT_HOME"], PENSTOCK_HOME=str(tmp_path / "home"))
+        ran = [
+            subprocess.run([sys.executable, "-c", FLOW, str(file)], env=ours, capture_output=True, text=True) for _ in "ab"
+        ]
+        assert [done.stdout.strip() for done in ran] == ["published", "already done"], ran[0].stderr + ran[1].stderr
+        runs = httpx.post(f"{api}/flow_runs/filter", json={}, timeout=60).raise_for_status().json()
+    assert [run["state_type"] for run in runs] == ["COMPLETED"] * 2
+    assert server.ask("select count(*) from flow_run where state_type = 'COMPLETED'", "prefect") == "2"
