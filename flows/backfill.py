@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from prefect import flow, task, unmapped
+from prefect import task, unmapped
 from prefect.cache_policies import NO_CACHE
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import Field
 
+from flows.entry import entry
 from flows.ingest import ingest
 from flows.score import score
 from schemas.errors import PenstockError, Refused, UsageError
@@ -20,7 +21,7 @@ from tasks import catalog, pages
 Where = Mapping[str, Any]
 
 
-@flow(name="backfill", flow_run_name="backfill {use_case} {what} {since} to {until}")
+@entry("backfill", "backfill {use_case} {what} {since} to {until}")
 def backfill(
     use_case: Annotated[str, Field(min_length=1)],
     since: Annotated[str, Field(min_length=7, max_length=10)],

@@ -10,9 +10,9 @@ from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import Annotated
 
-from prefect import flow
 from pydantic import Field
 
+from flows.entry import entry
 from flows.ingest import ingest
 from flows.lifecycle import lifecycle
 from flows.train import train
@@ -29,7 +29,7 @@ MADE_A_MODEL = ("promoted", "refused")
 OTHER_WAYS = {"never": NEVER, "weekly": 7, "daily": 1}
 
 
-@flow(name="replay", flow_run_name="replay {use_case}")
+@entry("replay", "replay {use_case}")
 def replay(
     use_case: Annotated[str, Field(min_length=1)],
     since: datetime | None = None,
@@ -56,6 +56,8 @@ def replay(
     """
     started = time.monotonic()
     case = catalog.begin(use_case)
+    if source and catalog.deployed():
+        raise UsageError("replay: a deployment replays the demo's flights only; run it with a source of your own by hand")
     catalog.refuse_history(in_force().store_url(case.name))
     rows = dated.read(case, source, label_delay)
     since, until = _span(rows, since, until)

@@ -32,10 +32,8 @@ from schemas.results import Challenge, Delivery, Monitoring, Outcome, Retraction
 from schemas.settings import in_force
 from schemas.usecase import UseCase, resolve
 from schemas.verdicts import Alert, Check, Decision
-<<<<<<< HEAD
-from tasks import alarm, alerts, baselines, batch, by_hand, dated, delivery, ingestion, pages, retraction, sweeping, watch
-=======
 from tasks import (
+    alarm,
     alerts,
     baselines,
     batch,
@@ -49,7 +47,6 @@ from tasks import (
     sweeping,
     watch,
 )
->>>>>>> bb44e81 (penstock backfill: ranges of partitions, a few at once, over threads or Dask)
 from tasks import challenge as training
 from tasks.installation import refuse_shadows
 from tasks.versions.trouble import reported
