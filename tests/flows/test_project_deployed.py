@@ -66,7 +66,7 @@ def test_a_projects_deployments_are_made_and_one_runs(tmp_path: Path) -> None:
     assert "lifecycle/gym" in done.stdout
     with get_client(sync_client=True) as client:
         made = client.read_deployments()
-        assert len({client.read_flow(each.flow_id).name for each in made if each.name == "gym"}) == 10
+        assert len({client.read_flow(each.flow_id).name for each in made if each.name == "gym"}) == 12
         ours = [found.name for found in client.read_automations() if found.name.startswith("gym: ")]
         assert len(ours) == len(set(ours)) == 4
         assert client.read_global_concurrency_limit_by_name("penstock-train-gym-churn").limit == 1
