@@ -1,4 +1,4 @@
-"""Every command and snippet of the tutorial and of the Python page, run in order as written but for ports and pip's index."""
+"""Every command and snippet of the tutorial and the Python page, run in order as written, but for ports and pip's index."""
 
 from __future__ import annotations
 
