@@ -81,8 +81,8 @@ def where(settings: Settings) -> Where:
         "home": settings.root,
         "lake_url": settings.lake_url,
         "mlflow_url": settings.mlflow_url,
-        "landing": settings.landing,
-        "reports": settings.reports,
+        "landing": settings.landing_dir,
+        "reports": settings.reports_dir,
     }
 
 
