@@ -195,7 +195,7 @@ class MlflowStore:
         def effect(client: MlflowClient) -> tuple[str, Any]:
             experiment = self._experiment(client, name)
             known = client.search_runs([experiment], f"tags.`{STUDY}` = '{study}'", order_by=["start_time ASC"])
-            told = {"tags": {STUDY: study}, "run_name": f"{name}-search-{study[:8]}"}
+            told: dict[str, Any] = {"tags": {STUDY: study}, "run_name": f"{name}-search-{study[:8]}"}
             run = known[0] if known else client.create_run(experiment, **told)
             client.log_batch(run.info.run_id, params=mlflow_words.params(params))
             result = run.data.tags.get(RESULT)
