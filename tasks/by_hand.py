@@ -23,6 +23,7 @@ def held_back(use_case: str, registry_url: str, log_url: str) -> str | None:
     registry = open_registry(registry_url)
     held = moves.held_back(registry, open_store(log_url), case.name)
     if champion := registry.champion(case.name):
+        challenge.stood_in(registry, champion)
         cards.attached(case, registry, champion)
     return held
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from schemas.errors import NotFound
+from schemas.errors import IntegrityError, NotFound
 from schemas.refs import ModelRef
 from schemas.usecase import UseCase
 from tasks import evaluation, gating
@@ -56,9 +56,16 @@ def _curve(case: UseCase, rows: pl.DataFrame) -> list[dict[str, float]]:
 
 
 def attached(case: UseCase, registry: ModelRegistry, ref: ModelRef, *, anew: bool = False) -> None:
-    """See that a version has its card, made again where the gate has spoken once more."""
-    if anew or registry.card(ref, "md") is None:
+    """See that a version has its card, made again where the gate has spoken once more or the card is damaged."""
+    if anew or not _carded(registry, ref):
         registry.attach_card(ref, made(case, registry, ref), case.question)
+
+
+def _carded(registry: ModelRegistry, ref: ModelRef) -> bool:
+    try:
+        return registry.card(ref, "md") is not None
+    except IntegrityError:
+        return False
 
 
 def made(case: UseCase, registry: ModelRegistry, ref: ModelRef) -> dict[str, bytes]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 import polars as pl
 
-from schemas.errors import NotEnoughEvidence
+from schemas.errors import NotEnoughEvidence, NotFound
 from schemas.fitting import Device, Plan
 from schemas.refs import DataRef, ModelRef
 from schemas.results import Challenge, Outcome
 from schemas.usecase import UseCase, resolve
-from schemas.verdicts import Evaluation
+from schemas.verdicts import Evaluation, GateVerdict
 from tasks import (
     cards,
     engines,
@@ -36,7 +37,7 @@ from tasks.versions import open_store
 
 FORMAT = 1
 OF_HOLDOUT = ("evidence", "estimator")
-STATE, WHY, SEARCH = "penstock.state", "penstock.why", "penstock.search"
+STATE, WHY, SEARCH, RECIPE = "penstock.state", "penstock.why", "penstock.search", "penstock.recipe_of"
 
 
 def champion(name: str, registry_url: str) -> ModelRef | None:
@@ -163,6 +164,16 @@ def promote(use_case: str, model: ModelRef, challenged: Challenge, registry_url:
         registry.stand_in(challenged.model, challenged.verdict, by=model)
     cards.attached(case, registry, model)
     return outcome
+
+
+def stood_in(registry: ModelRegistry, model: ModelRef) -> None:
+    """See that the gated challenger in whose place a refit ships says so, where a kill came before it could."""
+    recipe = registry.tags(model).get(RECIPE)
+    gated = registry.version(model.name, int(recipe)) if recipe else None
+    if gated is None or registry.tags(gated).get(STATE) != CHALLENGER:
+        return
+    with suppress(NotFound):  # made champion over the gate's head: there is no verdict to keep
+        registry.stand_in(gated, GateVerdict.model_validate(registry.document(model, "verdict")), by=model)
 
 
 def fitted_until(registry: ModelRegistry, model: ModelRef) -> datetime | None:

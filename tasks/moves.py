@@ -77,9 +77,10 @@ def promoted(
 def rolled_back(registry: ModelRegistry, log: VersionStore, model: ModelRef, *, by: By, reason: str) -> Outcome:
     """Move the alias to a version that was tried out before, whatever any gate said, and write it down."""
     with registry.exclusive(model.name):
-        caught_up(registry, log, model.name, lost=True)
+        links = caught_up(registry, log, model.name, lost=True)
         expected = registry.champion(model.name)
-        moved = registry.promote(model, None, expected=expected, by=By(by.who, hand=True, back=True), override=reason)
+        by = By(by.who, hand=True, back=True, before=history.champion(links))
+        moved = registry.promote(model, None, expected=expected, by=by, override=reason)
         caught_up(registry, log, model.name)
     why = reason if moved else f"v{model.version} is the champion"
     return Outcome(status="promoted" if moved else "already done", why=why, model=model)

@@ -66,7 +66,7 @@ def _url(query: str, path: Path) -> URL:
     value = os.environ.get(told[0], "")
     try:
         return make_url(value)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # a port that is no number
         what = "is no SQLAlchemy URL, such as postgresql+psycopg2://user:password@host/database" if value else "is not set"
         raise UsageError(f"{path.name!r} asks the database of the environment variable {told[0]}, which {what}") from None
 
@@ -93,9 +93,13 @@ def _connected(url: URL, path: Path) -> Iterator[Connection]:
     except SQLAlchemyError as error:
         raise ServiceUnavailable(f"the database of {path.name!r} does not answer: {_said(error, url)}") from None
     try:
+        if url.get_backend_name() == "sqlite":  # it begins no transaction before DDL, nor before WITH ... INSERT
+            connection.exec_driver_sql("PRAGMA query_only = ON")
         yield connection.execution_options(stream_results=True, max_row_buffer=BATCH)
     except PenstockError:
         raise
+    except AttributeError:  # polars, of a statement without a result
+        raise UsageError(f"the query {path.name!r} gives no rows: it has to select them") from None
     except (SQLAlchemyError, pl.exceptions.PolarsError, ValueError, TypeError) as error:
         gone = isinstance(error, DBAPIError) and error.connection_invalidated
         raise (ServiceUnavailable if gone else UsageError)(f"the query {path.name!r} failed: {_said(error, url)}") from None

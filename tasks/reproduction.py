@@ -25,6 +25,8 @@ def named(registry: ModelRegistry, name: str, version: str) -> list[ModelRef]:
     champion = registry.champion(name)
     if version == "all":
         others = [model for model in registry.versions(name) if model != champion]
+        if not champion and not others:
+            raise NotFound(f"{name} has no versions in the registry {registry.url}; penstock train {name} makes the first")
         return [champion, *others] if champion else others
     if version in (CHAMPION, CHALLENGER):
         model = champion if version == CHAMPION else registry.challenger(name)

@@ -69,7 +69,8 @@ def train(settings: Settings, data: DataRef, name: str = NAME, **plan: object) -
     if challenged.verdict.promoted:
         shipped = challenge.refit(name, challenged, registry, told.device)
         challenge.try_out(name, shipped, registry)
-    challenge.promote(shipped, challenged, registry)
+    log = settings.store_url(f"{shipped.name}-log")
+    challenge.promote(name, shipped, challenged, registry, log, "a test")
     return challenged, shipped
 
 

@@ -70,7 +70,12 @@ def _list(registry: ModelRegistry, log: VersionStore, name: str, as_json: bool) 
     rows = chronicle.versions(registry, name)
     links, problems = chronicle.entries(log)
     frozen = history.frozen(links)
-    told = {"versions": rows, "history": [_entry(link) for link in links], "frozen": _told(frozen) if frozen else None}
+    told = {
+        "versions": rows,
+        "history": [_entry(link) for link in links],
+        "frozen": _told(frozen) if frozen else None,
+        "problems": problems,
+    }
     show(told, as_json, lambda _: _print(rows, links, frozen))
     if problems and not as_json:
         click.secho(

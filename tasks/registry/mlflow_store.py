@@ -194,12 +194,12 @@ class MlflowStore:
 
         def effect(client: MlflowClient) -> tuple[str, Any]:
             experiment = self._experiment(client, name)
-            if known := client.search_runs([experiment], f"tags.`{STUDY}` = '{study}'", order_by=["start_time ASC"]):
-                result = known[0].data.tags.get(RESULT)
-                return str(known[0].info.run_id), json.loads(result) if result else None
-            run = client.create_run(experiment, tags={STUDY: study}, run_name=f"{name}-search-{study[:8]}")
+            known = client.search_runs([experiment], f"tags.`{STUDY}` = '{study}'", order_by=["start_time ASC"])
+            told: dict[str, Any] = {"tags": {STUDY: study}, "run_name": f"{name}-search-{study[:8]}"}
+            run = known[0] if known else client.create_run(experiment, **told)
             client.log_batch(run.info.run_id, params=mlflow_words.params(params))
-            return str(run.info.run_id), None
+            result = run.data.tags.get(RESULT)
+            return str(run.info.run_id), json.loads(result) if result else None
 
         return self.tried(f"start a search of {name}", effect)
 
@@ -211,11 +211,14 @@ class MlflowStore:
         def effect(client: MlflowClient) -> str:
             experiment = client.get_run(parent).info.experiment_id
             same = f"tags.`{PARENT}` = '{parent}' and tags.`{TRIAL}` = '{number}'"
-            if known := client.search_runs([experiment], same):
+            known = client.search_runs([experiment], same)
+            if known and known[0].info.status == "FINISHED":
                 return str(known[0].info.run_id)
             tags = {PARENT: parent, TRIAL: str(number), f"{TRIAL}.pruned": str(pruned).lower()}
-            made = client.create_run(experiment, tags=tags, run_name=f"trial-{number}").info
-            client.log_batch(made.run_id, mlflow_words.metrics(metrics, made.start_time), mlflow_words.params(params))
+            run = known[0] if known else client.create_run(experiment, tags=tags, run_name=f"trial-{number}")
+            made = run.info
+            if not run.data.params:  # which cannot change once they are there
+                client.log_batch(made.run_id, mlflow_words.metrics(metrics, made.start_time), mlflow_words.params(params))
             client.set_terminated(made.run_id, "FINISHED")
             return str(made.run_id)
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
 from schemas.errors import UsageError
-from schemas.history import Move
+from schemas.history import Move, Side
 from schemas.refs import ModelRef, Sha256
 from schemas.verdicts import Evaluation, GateVerdict, Kind
 
@@ -19,11 +19,15 @@ CHALLENGER = "challenger"
 
 @dataclass(frozen=True)
 class By:
-    """Who moves the champion's alias: a flow run or a person, by hand or not, as a rollback or not."""
+    """Who moves the champion's alias: a flow run or a person, by hand or not, as a rollback or not.
+
+    `before` is the champion according to the history, which stands in where the registry has lost its own.
+    """
 
     who: str = ""
     hand: bool = False
     back: bool = False
+    before: Side | None = None
 
 
 UNKNOWN = By()

@@ -137,18 +137,18 @@ class MlflowRegistry(Reader):
                 self._store.tag(ref.name, ref.version, {STATE: state})
                 self._drop_challenger(ref)
                 return False
-            self._announce(ref, champion, _kind(override, by), by.who, why, evidence)
+            self._announce(ref, Side.of(champion) or by.before, _kind(override, by), by.who, why, evidence)
             self._store.set_alias(ref.name, CHAMPION, ref.version)
             reach("registry.after_promote")
             self.settle(ref.name)
             return True
 
     def _announce(
-        self, ref: ModelRef, champion: ModelRef | None, kind: MoveKind, who: str, why: str, evidence: str | None
+        self, ref: ModelRef, before: Side | None, kind: MoveKind, who: str, why: str, evidence: str | None
     ) -> None:
         """Mark a version with the move that is about to be made: what a killed process leaves for the history."""
         now, after = datetime.now(UTC), Side.of(ref)
-        move = Move(kind=kind, when=now, who=who, why=why, before=Side.of(champion), after=after, evidence=evidence)
+        move = Move(kind=kind, when=now, who=who, why=why, before=before, after=after, evidence=evidence)
         self._store.tag(ref.name, ref.version, {MOVE: move.model_dump_json(by_alias=True)})
         reach("registry.before_promote")
 

@@ -312,3 +312,14 @@ def test_a_lost_registry_is_refused(desk: Desk, tmp_path: Path) -> None:
         moves.promoted(empty.registry, empty.log, ref, verdict(), expected=None, by=By())
     assert empty.registry.champion(NAME) is None
     assert timedelta(0) < datetime.now(UTC) - desk.links()[0].entry.when < timedelta(minutes=10)
+
+
+def test_a_rollback_mends_an_alias_that_was_lost(desk: Desk) -> None:
+    first, second = desk.promoted(1), desk.promoted(2)
+    desk.registry._store.drop_alias(NAME, "champion")  # type: ignore[attr-defined]
+    done = moves.rolled_back(desk.registry, desk.log, first, by=SAM, reason="the alias is gone")
+    assert (done.status, desk.registry.champion(NAME)) == ("promoted", first)
+    newest = desk.links()[-1].entry
+    assert (newest.kind, newest.who, newest.why, newest.before) == ("rollback", "sam", "the alias is gone", Side.of(second))
+    assert desk.registry.tags(second)["penstock.state"] == "rolled back"
+    assert desk.problems() == []

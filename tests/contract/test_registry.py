@@ -12,6 +12,7 @@ import pytest
 from schemas.errors import IntegrityError, NotFound, StaleCheck, UsageError
 from schemas.refs import ModelRef
 from schemas.verdicts import Check, Evaluation, GateVerdict
+from tasks import challenge
 from tasks.registry import ModelRegistry, open_registry
 from tests.registry_kit import candidate, crowned, server, unique, verdict
 
@@ -135,6 +136,38 @@ def test_a_challenger_whose_refit_ships_keeps_its_verdict(registry: ModelRegistr
     assert (registry.champion(name), registry.challenger(name)) == (refit, None)
     assert registry.tags(gated)["penstock.state"] == "refitted"
     assert GateVerdict.model_validate(registry.document(gated, "verdict")) == verdict()
+
+
+def test_a_refit_that_was_killed_before_its_challenger_was_told_tells_it(registry: ModelRegistry, name: str) -> None:
+    gated = registry.record(candidate(name, 1))
+    refit = registry.record(candidate(name, 2, manifest={"recipe_of": gated.version}))
+    assert registry.promote(refit, verdict(), expected=None)
+    for _ in range(2):
+        challenge.stood_in(registry, refit)
+        assert registry.tags(gated)["penstock.state"] == "refitted"
+    assert GateVerdict.model_validate(registry.document(gated, "verdict")) == verdict()
+
+
+def test_a_refit_made_champion_without_a_verdict_tells_nothing(registry: ModelRegistry, name: str) -> None:
+    gated = registry.record(candidate(name, 1))
+    refit = registry.record(candidate(name, 2, manifest={"recipe_of": gated.version}))
+    assert registry.promote(refit, None, expected=None, override="in a hurry")
+    challenge.stood_in(registry, refit)
+    assert registry.tags(gated)["penstock.state"] == "challenger"
+
+
+def test_a_trial_that_was_cut_off_is_finished(registry: ModelRegistry, name: str) -> None:
+    parent, _ = registry.begin_study(name, "study", {"trials": 2})
+    tags = {"mlflow.parentRunId": parent, "penstock.trial": "1"}
+
+    def cut_off(client: Any) -> Any:
+        return client.create_run(client.get_run(parent).info.experiment_id, tags=tags).info.run_id
+
+    left = registry._store.tried("start a trial", cut_off)  # type: ignore[attr-defined]
+    for depth in (3, 3, 4):
+        assert registry.record_trial(parent, 1, {"max_depth": depth}, {"loss": 0.5}, pruned=False) == left
+    run = registry._store.tried("read a trial", lambda client: client.get_run(left))  # type: ignore[attr-defined]
+    assert (run.info.status, run.data.params, run.data.metrics) == ("FINISHED", {"max_depth": "3"}, {"loss": 0.5})
 
 
 def test_promoting_the_champion_again_does_nothing(registry: ModelRegistry, name: str) -> None:

@@ -124,6 +124,11 @@ def test_versions_that_are_not_there(lived, version, error, said):
         named(lived.registry, "orders", version)
 
 
+def test_none_of_no_versions_is_no_success(tmp_path):
+    with pytest.raises(NotFound, match="no versions"):
+        named(open_registry(f"sqlite:///{tmp_path / 'mlflow.db'}"), "orders", "all")
+
+
 def test_a_commit_that_is_in_no_store_is_said(lived, tmp_path):
     model = lived.registry.champion("orders")
     told = {**manifest(lived.settings, model), "data_store": (tmp_path / "gone").as_uri()}

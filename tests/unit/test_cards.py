@@ -9,9 +9,10 @@ import pytest
 
 from schemas.verdicts import Kind
 from tasks.card_page import Section, html, markdown
-from tasks.cards import evidence, made
+from tasks.cards import attached, evidence, made
 from tasks.evaluation import block_metric, with_scores
 from tasks.registry import open_registry
+from tasks.registry.contents import card_path
 from tasks.splitting import split_by_time
 from tests.modelling_kit import case, frame
 from tests.registry_kit import candidate
@@ -53,6 +54,16 @@ def test_a_card_of_a_version_that_holds_little(tmp_path: object) -> None:
         assert ref.sha256 in page
         assert "0.7000" in page
     assert "## Gate" not in pages["md"]
+
+
+def test_a_damaged_card_is_made_again(tmp_path: object) -> None:
+    registry = open_registry(f"sqlite:///{tmp_path}/mlflow.db")
+    ref = registry.record(candidate("orders"))
+    attached(case("binary"), registry, ref)
+    page, path = registry.card(ref, "md"), card_path(registry.tags(ref)["penstock.card_sha256.md"], "md")
+    registry._store.write(registry._store.entry("orders", 1).source, {path: b"damaged"})  # type: ignore[attr-defined]
+    attached(case("binary"), registry, ref)
+    assert registry.card(ref, "md") == page
 
 
 def test_nothing_in_a_card_is_markup() -> None:

@@ -78,8 +78,17 @@ def test_no_row_gives_the_header(shop: sqlite3.Connection, tmp_path: Path) -> No
     assert queried(path, tmp_path).read_text() == "id,day\n"
 
 
-def test_a_query_changes_nothing(shop: sqlite3.Connection, tmp_path: Path) -> None:
-    queried(ask(tmp_path, "-- connection: SHOP_URL\ndelete from sales returning id"), tmp_path)
+@pytest.mark.parametrize(
+    "query",
+    [
+        "delete from sales returning id",
+        "with more as (select 9) insert into sales (id) select * from more returning id",
+        "drop table sales",
+    ],
+)
+def test_a_query_changes_nothing(shop: sqlite3.Connection, tmp_path: Path, query: str) -> None:
+    with pytest.raises(UsageError, match="attempt to write a readonly database"):
+        queried(ask(tmp_path, f"-- connection: SHOP_URL\n{query}"), tmp_path)
     assert shop.execute("select count(*) from sales").fetchone() == (4,)
 
 
@@ -92,6 +101,8 @@ def test_a_query_changes_nothing(shop: sqlite3.Connection, tmp_path: Path) -> No
         ("-- connection: NOWHERE_URL\nselect 1", "NOWHERE_URL, which is not set"),
         ("-- connection: PATH\nselect 1", "PATH, which is no SQLAlchemy URL"),
         ("-- connection: ODD_URL\nselect 1", "install its driver"),
+        ("-- connection: BAD_PORT_URL\nselect 1", "BAD_PORT_URL, which is no SQLAlchemy URL"),
+        ("-- connection: SHOP_URL\npragma cache_size = 9", "gives no rows"),
         ("-- connection: SHOP_URL\nselect absent from sales", "no such column: absent"),
         ("-- connection: SHOP_URL\nselect x'00ff' as picture", "gives 'picture' as Binary"),
     ],
@@ -100,6 +111,7 @@ def test_what_cannot_be_asked_is_told_in_one_line(
     shop: sqlite3.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, query: str, says: str
 ) -> None:
     monkeypatch.setenv("ODD_URL", "nosuchdb://user:s3cret@host/db")
+    monkeypatch.setenv("BAD_PORT_URL", "postgresql+psycopg2://user:s3cret@host:port/db")
     with pytest.raises(UsageError) as refused:
         queried(ask(tmp_path, query), tmp_path)
     assert says in str(refused.value)
