@@ -145,8 +145,7 @@ def test_a_registration_that_comes_through_late_leaves_one_version(proxy: FaultP
     assert through.acquire(timeout=120)
     assert through.acquire(timeout=120)
     registry = open_registry(server().url)
-    assert registry.versions(name)
-    trained(registry, name)
+    trained(registry, name)  # whatever has come through by now
     whole(registry, name, 1)
 
 

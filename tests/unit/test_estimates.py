@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from schemas.verdicts import Kind
-from tasks import estimates, evaluation, features, scoring, training
+from tasks import estimates, evaluation, features, scoring, splitting, training
 from tests import modelling_kit as kit
 
 RNG = np.random.default_rng(7)
@@ -19,7 +19,7 @@ def parts(kind: Kind) -> tuple[Any, pl.DataFrame, np.ndarray, pl.DataFrame, np.n
     """A use case, a holdout and a later window with a fitted model's scores of both."""
     case = kit.case(kind)
     rows = features.canonical(case, kit.frame(case)).filter(pl.col("_target").is_not_null())
-    train, stopping, rest = training.split_by_time(replace(case, split=replace(case.split, holdout_days=16)), rows)
+    train, stopping, rest = splitting.split_by_time(replace(case, split=replace(case.split, holdout_days=16)), rows)
     booster = scoring.booster(training.fit(case, train, stopping).model)
     half = rest.height // 2
     holdout, window = rest[:half], rest[half:]
