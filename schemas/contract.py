@@ -98,6 +98,12 @@ class Contract(pa.DataFrameModel):
         return tuple(name for name, spec in columns if (spec.metadata or {}).get("known", "at_prediction") == when)
 
     @classmethod
+    def private(cls) -> frozenset[str]:
+        """Names of the columns that may not appear in receipts."""
+        columns = cls.to_schema().columns.items()
+        return frozenset(name for name, spec in columns if (spec.metadata or {}).get("private"))
+
+    @classmethod
     def dtypes(cls) -> dict[str, pl.DataType]:
         """Polars data type of each column, in contract order."""
         return {name: polars_dtype(spec) for name, spec in cls.to_schema().columns.items()}

@@ -173,13 +173,17 @@ class Scores(Value):
     """One batch of predictions with receipts."""
 
     use_case: str
-    status: Literal["published", "already done", "skipped"]
+    status: Literal["published", "already done", "skipped", "rejected"]
     why: str = Field(description="one sentence")
     cause: str = Field(default="", description="names (model, rows): the same cause is scored once")
     model: ModelRef | None = None
     data: DataRef | None = None
     predictions: DataRef | None = Field(default=None, description="the log repository at the commit that holds them")
-    path: str | None = Field(default=None, description="path of the predictions in the log repository")
+    path: str | None = Field(
+        default=None, description="of the predictions in the log repository: an object, or a folder of several, ending in /"
+    )
+    rejected: str | None = Field(default=None, description="folder of the log repository that holds a file's rejected rows")
+    audit: AuditVerdict | None = Field(default=None, description="what the contract said about a file")
     rows: int = Field(default=0, ge=0)
     categories: Mapping[str, int] = {}
 

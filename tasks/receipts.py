@@ -83,10 +83,9 @@ _TOLD: dict[str, pl.DataType] = {
 }
 
 
-def private_columns(use_case: UseCase) -> set[str]:
+def private_columns(use_case: UseCase) -> frozenset[str]:
     """Columns of the rows that may not appear in receipts."""
-    specs = use_case.input(use_case.rows).contract.to_schema().columns.items()
-    return {name for name, spec in specs if (spec.metadata or {}).get("private")}
+    return use_case.input(use_case.rows).contract.private()
 
 
 def _array(scores: Sequence[Sequence[float]]) -> np.ndarray:

@@ -13,13 +13,14 @@ import polars as pl
 from schemas.errors import IntegrityError, UsageError
 from schemas.refs import DataRef, ModelRef
 from schemas.usecase import UseCase
-from tasks.features import feature_names, identity, key_text
+from tasks.features import feature_names, identity, key_hash, key_text
 from tasks.matrices import load_xgboost
 
 if TYPE_CHECKING:
     import xgboost
 
 GOLDEN = "_expected_"
+ROW_KEY = "row_key"
 
 
 def booster(model: bytes) -> xgboost.Booster:
@@ -93,7 +94,8 @@ def receipts(
 ) -> pl.DataFrame:
     """One row a prediction: its id, key and time, what is predicted, and what it was made from and when.
 
-    The id follows from (model bytes, data commit, key): scoring again gives the same ids.
+    The id follows from (model bytes, data commit, key): scoring again gives the same ids. Private columns are left out;
+    where one is of the key, `row_key`, a 64-bit hash of the key, stands for it.
     """
     made_from: dict[str, Any] = {
         "model_name": model.name,
@@ -104,7 +106,10 @@ def receipts(
         "flow_run": flow_run,
         "scored_at": scored_at,
     }
-    named = designed.select(prediction_ids(use_case, designed, model.sha256, data.commit), *identity(use_case))
+    private = use_case.input(use_case.rows).contract.private()
+    shown = [name for name in identity(use_case) if name not in private]
+    joined_by = [key_hash(use_case).alias(ROW_KEY)] if private & set(use_case.key) else []
+    named = designed.select(prediction_ids(use_case, designed, model.sha256, data.commit), *shown, *joined_by)
     predicted = pl.concat([named, business(use_case, scores)], how="horizontal")
     return predicted.with_columns(pl.lit(value).alias(name) for name, value in made_from.items())
 
