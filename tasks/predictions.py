@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -74,18 +75,24 @@ class Parts:
 
         Raises StaleCheck where another run of the same cause got in between: it has published them, or will.
         """
-        parts = self._one_each()
-        if not parts:
-            self._log.delete_branch(self.branch)
-            return None
-        try:
+        with self._not_alone():
+            parts = self._one_each()
+            if not parts:
+                self._log.delete_branch(self.branch)
+                return None
             merged = self._merge(title, {**metadata, **_summary(parts), "path": self._path(parts), "branch": self.branch})
-        except (NotFound, NothingToCommit):
-            raise StaleCheck(f"another run scored the same rows at the same time ({self.branch}); score again") from None
         reach("predictions.after_merge")
         for left in self._log.branches(f"score/{self._cause}-"):
             self._log.delete_branch(left)
         return merged
+
+    @contextmanager
+    def _not_alone(self) -> Iterator[None]:
+        """Another run that published the same rows has taken the branch away."""
+        try:
+            yield
+        except (NotFound, NothingToCommit):
+            raise StaleCheck(f"another run scored the same rows at the same time ({self.branch}); score again") from None
 
     def _merge(self, title: str, metadata: Mapping[str, str]) -> Commit:
         try:
@@ -98,10 +105,11 @@ class Parts:
 
     def _upload(self, folder: str, number: int, rows: pl.DataFrame, metadata: Mapping[str, str]) -> None:
         file = self._scratch / f"{number:06}.parquet"
-        rows.write_parquet(file)
+        rows.write_parquet(file, compression_level=1)  # ids hardly compress: more effort is lost on them
         with file.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
-        self._log.upload(self.branch, f"{folder}{number:06}-{digest}.parquet", file, metadata)
+        with self._not_alone():
+            self._log.upload(self.branch, f"{folder}{number:06}-{digest}.parquet", file, metadata)
         file.unlink()
 
     def _objects(self) -> list[tuple[int, StoredObject]]:
