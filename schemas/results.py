@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from schemas.refs import CommitId, DataRef, ModelRef, Sha256, Value
-from schemas.verdicts import AuditVerdict, Decision, DriftVerdict, Estimate, Evaluation, GateVerdict
+from schemas.verdicts import AuditVerdict, Comparison, Decision, DriftVerdict, Estimate, Evaluation, GateVerdict
 
 DeliveryStatus = Literal["published", "already done", "rejected", "skipped"]
 
@@ -201,6 +201,7 @@ class Monitoring(Value):
     estimate: Estimate | None = Field(default=None, description="of the same metrics, without labels")
     realized: Evaluation | None = Field(default=None, description="where labels have come")
     coverage: float = Field(default=0.0, ge=0, le=1, description="share of the predictions that have a label")
+    shadow: tuple[Comparison, ...] = Field(default=(), description="challengers on the rows that the server answered")
     current: bool = Field(default=True, description="whether the model that scored the window is still the champion")
     decision: Decision
 

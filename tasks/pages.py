@@ -120,6 +120,8 @@ def monitoring_page(result: Monitoring) -> str:
     if result.realized:
         lines += ["", f"Labels have come for {result.coverage:.1%} of the predictions."]
         lines += ["", table(("metric", "realized"), [(n, f"{v:.4f}") for n, v in sorted(result.realized.metrics.items())])]
+    for pair in result.shadow:
+        lines += ["", f"Shadow: {pair.told}."]
     return "\n".join(lines)
 
 

@@ -209,12 +209,13 @@ def expire(log: VersionStore, before: date) -> int:
 
     The history of the repository still holds them until the store collects its garbage.
     """
-    old = [stored.path for stored in log.objects(MAIN, FOLDER) if _day(stored.path) < before]
+    old = [stored.path for stored in log.objects(MAIN, FOLDER) if day(stored.path) < before]
     if old:
         metadata = {"format_version": str(FORMAT), "kind": "expiry", "before": str(before), "objects": str(len(old))}
         _merged(log, FOLDER, {}, old, f"receipts before {before} let go", metadata)
     return len(old)
 
 
-def _day(path: str) -> date:
+def day(path: str) -> date:
+    """Day of the receipts that an object holds."""
     return date.fromisoformat(path.removeprefix(FOLDER).partition("/")[0])

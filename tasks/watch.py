@@ -15,8 +15,21 @@ from schemas.refs import Commit, CommitId, DataRef, ModelRef
 from schemas.results import Monitoring
 from schemas.usecase import UseCase, resolve
 from schemas.verdicts import Decision, DriftVerdict, Estimate, Evaluation
-from tasks import batch, decision, drift, estimates, evaluation, features, frames, performance, predictions, records
-from tasks import references, scoring
+from tasks import (
+    batch,
+    decision,
+    drift,
+    estimates,
+    evaluation,
+    features,
+    frames,
+    performance,
+    predictions,
+    records,
+    references,
+    scoring,
+    shadow,
+)
 from tasks.registry import ModelRegistry, open_registry
 from tasks.versions import MAIN, VersionStore, open_store
 
@@ -68,6 +81,7 @@ def look(use_case: str, data: DataRef, arrival: str | None, registry_url: str, l
         estimate=_estimate(case, registry, model, rows, past_errors(records.recalled(log), window)),
         realized=realized,
         coverage=coverage,
+        shadow=tuple(shadow.compare(case, log, frames.labels(case, data))),
         decision=Decision(retrain=False, why=""),
     )
     champion = registry.champion(case.name)
