@@ -205,8 +205,7 @@ def _designed(job: Job, rows: pl.LazyFrame, context: Mapping[str, pl.LazyFrame])
     inputs = None
     if job.with_inputs:
         held = rows.collect()
-        shown = [name for name in held.columns if name not in job.case.input(job.case.rows).contract.private()]
-        inputs, rows = held.select(pl.struct(shown).alias("inputs")).to_series(), held.lazy()
+        inputs, rows = held.select(features.told_inputs(job.case, held.columns)).to_series(), held.lazy()
     designed = features.design(job.case, rows, context)
     if job.since and job.case.time:
         time = designed.collect_schema()[job.case.time]
