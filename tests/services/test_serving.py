@@ -293,10 +293,19 @@ def test_champion_and_challenger_are_compared_on_what_both_scored(server: Runnin
     assert found.metric == "log_loss"
     assert found.challenger_metric < found.champion_metric  # type: ignore[operator]  # 30 rounds against 10, on rows both saw
     assert shadow.compare(FLIGHTS, open_store(home.settings.store_url("nothing-log"))) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_monitor_shows_what_the_shadow_said(server: Running, home: Home) -> None:
+    server.until(lambda: server.client.get("/model").json()["challenger"] == 3)
+    server.predict({"rows": [example(home.settings, at) for at in range(400, 420)]})
+    log, store = open_store(home.settings.store_url("flights-log")), open_store(home.settings.store_url("flights"))
+    server.until(lambda: bool(shadow.compare(FLIGHTS, log)))
     told = (home.settings.registry_url, log.url)
     batch.score("flights", batch.head(store.url, None), RowsToScore(), *told, "")
     seen = watch.look("flights", batch.head(store.url, None), None, *told, str(home.settings.reports_dir))
-    assert seen.shadow[0].rows >= 300
+    assert seen.shadow[0].rows >= 20
     assert f"v3 in shadow of v1 on {seen.shadow[0].rows} served rows" in pages.monitoring_page(seen)
 
 
