@@ -1,4 +1,4 @@
-"""Score: the rows that a commit brought, by the champion as it stands, published with receipts."""
+"""Score: the rows that a commit brought, or a file's, by the champion as it stands, published with receipts."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from pydantic import Field
 
 from flows.entry import entry
 from schemas.errors import StaleCheck, UsageError
+from schemas.refs import DataRef
 from schemas.results import RowsToScore, Scores
 from schemas.settings import in_force
 from tasks import catalog
+from tasks.fetching import fetched
+from tasks.ingestion import Limits, locate
+from tasks.predictions import paths
 from tasks.versions import open_store
 
 ATTEMPTS = 5
@@ -23,9 +27,14 @@ class ScoreResult(Scores):
 
     def frame(self) -> pl.DataFrame:
         """The predictions with their receipts, one row a scored row. Raises UsageError where there are none."""
+        return self.scan().collect()
+
+    def scan(self) -> pl.LazyFrame:
+        """The same, read in place: predictions may be more than memory holds."""
         if self.predictions is None or self.path is None:
             raise UsageError(f"this scoring made no predictions ({self.why})")
-        return open_store(self.predictions.store).scan(self.predictions.commit, [self.path]).collect()
+        log, commit = open_store(self.predictions.store), self.predictions.commit
+        return log.scan(commit, paths(log, commit, self.path))
 
 
 @entry("score", "score {use_case}")
@@ -35,8 +44,11 @@ def score(
     commit: str | None = None,
     since: datetime | None = None,
     once: bool = False,
+    file: str | None = None,
 ) -> ScoreResult:
-    """Score the rows that one publish brought with the champion, and publish the predictions to the log repository.
+    """Score the rows that one publish brought, or those of a file, with the champion; publish the predictions to the log.
+
+    Of any number of rows. A run that was killed goes on where it was when it is started again on the same data commit.
 
     Args:
         use_case: Short name of a registered use case, e.g. flights.
@@ -44,17 +56,31 @@ def score(
         commit: Data commit at which other inputs are looked up; the head of main where it is left out.
         since: Score only rows whose event time is this or later.
         once: Leave rows alone that any model has scored before.
+        file: Path of one file of rows to score instead, also lakefs:// or s3://. It is audited, and not ingested.
     """
+    if file and (arrival or since or once):
+        raise UsageError("a file is scored as a whole: leave out arrival, since and once")
     case = catalog.begin(use_case)
     settings = in_force()
     data = catalog.data_at(settings.store_url(case.name), commit)
     log = settings.store_url(f"{case.name}-log")
     rows = RowsToScore(arrival=arrival, since=since, once=once)
+    told = (settings.registry_url, log, catalog.flow_run_id())
     for _ in range(ATTEMPTS):
         try:
-            scores = catalog.score(use_case, data, rows, settings.registry_url, log, catalog.flow_run_id())
+            scores = _score_file(use_case, data, file, *told) if file else catalog.score(use_case, data, rows, *told)
         except StaleCheck:
             continue  # another run published these predictions in between: the next look finds them
         catalog.tell_scores(case, scores)
         return ScoreResult(**dict(scores))
     raise StaleCheck(f"{case.name}: the predictions kept changing while they were published; score again")
+
+
+def _score_file(use_case: str, data: DataRef, file: str, registry: str, log: str, flow_run: str) -> Scores:
+    settings = in_force()
+    limits = Limits(memory_mb=settings.parse_memory_mb, seconds=settings.parse_seconds)
+    with fetched(file) as here:
+        found = locate(here)
+        if len(found) > 1:
+            raise UsageError(f"cannot score {file!r}: it names {len(found)} files; score them one by one")
+        return catalog.score_file(use_case, data, catalog.fingerprint(found[0]), registry, log, flow_run, limits)

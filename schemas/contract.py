@@ -33,9 +33,10 @@ def no_nan(data: PolarsData) -> pl.LazyFrame:
     return data.lazyframe.select(pl.col(data.key).is_not_nan())
 
 
-def column(*, known: Known = "at_prediction", private: bool = False, **checks: Any) -> Any:
+def column(*, known: Known = "at_prediction", private: bool | Literal["hashed"] = False, **checks: Any) -> Any:
     """A Pandera field that also says when its value is known and whether it may appear in receipts.
 
+    A private value is left out of them, or `hashed`: a pseudonym, by which the same value is recognised again.
     `checks` go to `pandera.Field` as they are: `ge`, `isin`, `str_matches`, `nullable`, `dtype_kwargs`, ...
     """
     return pa.Field(metadata={"known": known, "private": private}, **checks)
@@ -96,6 +97,18 @@ class Contract(pa.DataFrameModel):
         """Names of the columns known at that moment, in contract order."""
         columns = cls.to_schema().columns.items()
         return tuple(name for name, spec in columns if (spec.metadata or {}).get("known", "at_prediction") == when)
+
+    @classmethod
+    def private(cls) -> frozenset[str]:
+        """Names of the columns whose values may not appear in receipts."""
+        columns = cls.to_schema().columns.items()
+        return frozenset(name for name, spec in columns if (spec.metadata or {}).get("private"))
+
+    @classmethod
+    def hashed(cls) -> frozenset[str]:
+        """Names of those private columns whose hash may appear."""
+        columns = cls.to_schema().columns.items()
+        return frozenset(name for name, spec in columns if (spec.metadata or {}).get("private") == "hashed")
 
     @classmethod
     def dtypes(cls) -> dict[str, pl.DataType]:

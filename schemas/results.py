@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from schemas.refs import CommitId, DataRef, ModelRef, Sha256, Value
-from schemas.verdicts import AuditVerdict, Decision, DriftVerdict, Estimate, Evaluation, GateVerdict
+from schemas.verdicts import AuditVerdict, Comparison, Decision, DriftVerdict, Estimate, Evaluation, GateVerdict
 
 DeliveryStatus = Literal["published", "already done", "rejected", "skipped"]
 
@@ -173,13 +173,17 @@ class Scores(Value):
     """One batch of predictions with receipts."""
 
     use_case: str
-    status: Literal["published", "already done", "skipped"]
+    status: Literal["published", "already done", "skipped", "rejected"]
     why: str = Field(description="one sentence")
     cause: str = Field(default="", description="names (model, rows): the same cause is scored once")
     model: ModelRef | None = None
     data: DataRef | None = None
     predictions: DataRef | None = Field(default=None, description="the log repository at the commit that holds them")
-    path: str | None = Field(default=None, description="path of the predictions in the log repository")
+    path: str | None = Field(
+        default=None, description="of the predictions in the log repository: an object, or a folder of several, ending in /"
+    )
+    rejected: str | None = Field(default=None, description="folder of the log repository that holds a file's rejected rows")
+    audit: AuditVerdict | None = Field(default=None, description="what the contract said about a file")
     rows: int = Field(default=0, ge=0)
     categories: Mapping[str, int] = {}
 
@@ -197,6 +201,7 @@ class Monitoring(Value):
     estimate: Estimate | None = Field(default=None, description="of the same metrics, without labels")
     realized: Evaluation | None = Field(default=None, description="where labels have come")
     coverage: float = Field(default=0.0, ge=0, le=1, description="share of the predictions that have a label")
+    shadow: tuple[Comparison, ...] = Field(default=(), description="challengers on the rows that the server answered")
     current: bool = Field(default=True, description="whether the model that scored the window is still the champion")
     decision: Decision
 

@@ -195,3 +195,28 @@ class AlertChanges(Value):
 
     raised: tuple[Alert, ...] = ()
     resolved: tuple[Alert, ...] = ()
+
+
+class Comparison(Value):
+    """One champion and one challenger on the rows that both scored."""
+
+    champion: int
+    challenger: int
+    rows: int = Field(ge=0)
+    same_category: float | None = Field(default=None, description="share of the rows; None for a regression")
+    mean_difference: float = Field(description="mean absolute difference of the (first) score")
+    labelled: int = Field(default=0, ge=0, description="rows whose outcome is known")
+    metric: str = ""
+    champion_metric: float | None = Field(default=None, description="on the labelled rows")
+    challenger_metric: float | None = Field(default=None, description="on the labelled rows")
+
+    @property
+    def told(self) -> str:
+        """The comparison in a sentence."""
+        same = "" if self.same_category is None else f" gave the same category for {self.same_category:.1%}, and"
+        seen = f"v{self.challenger} in shadow of v{self.champion} on {self.rows:,} served rows:{same}"
+        seen += f" scores {self.mean_difference:.4f} apart on average"
+        if self.champion_metric is None or self.challenger_metric is None:
+            return seen
+        pair = f"{self.challenger_metric:.4f} against {self.champion_metric:.4f}"
+        return f"{seen}; {self.metric} {pair} on {self.labelled:,} labelled rows"

@@ -115,6 +115,29 @@ def compile_contract(contract: type[Contract], columns: Sequence[str] | None = N
     return Compiled(contract, types, tuple(rules), tuple(opaque), tuple(unique), contract.first_stays())
 
 
+def without_outcomes(contract: type[Contract]) -> type[Contract]:
+    """The contract of rows whose outcome has not come yet: without outcome columns and the checks that may read them."""
+    gone = set(contract.known("outcome"))
+    if not gone:
+        return contract
+    told = compile_contract(contract)
+    readable = {rule.check for rule in told.rules if rule.column is None and not set(rule.shows) & gone}
+    schema = contract.to_schema()
+    columns = {name: spec for name, spec in schema.columns.items() if name not in gone}
+    checks = [check for check in schema.checks if str(check.error or check.name or check) in readable]
+    unique = [name for name in schema.unique or () if name not in gone]
+
+    class Known(contract):  # type: ignore[valid-type,misc]
+        """Made of another contract."""
+
+        @classmethod
+        def to_schema(cls) -> pa.DataFrameSchema:
+            return pa.DataFrameSchema(columns, checks=checks, unique=unique or None, strict=True, name=contract.__name__)
+
+    Known.__name__ = contract.__name__
+    return Known
+
+
 def run_opaque(check: Opaque, rows: pl.DataFrame, contract: str) -> Flags:
     """Which rows a check passes, as Pandera runs it. A verdict on the whole frame counts for each row.
 

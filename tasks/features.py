@@ -74,6 +74,26 @@ def key_hash(use_case: UseCase) -> pl.Expr:
     return key_text(use_case).map_batches(_hash, return_dtype=pl.UInt64, is_elementwise=True)
 
 
+def told_inputs(use_case: UseCase, names: Sequence[str]) -> pl.Expr:
+    """These columns of the rows as a receipt may hold them, as the struct `inputs`: private ones hashed or left out."""
+    contract = use_case.input(use_case.rows).contract
+    hashed = contract.hashed()
+    shown = [name for name in names if name not in contract.private() or name in hashed]
+    return pl.struct(_pseudonym(name) if name in hashed else pl.col(name) for name in shown).alias("inputs")
+
+
+def _pseudonym(name: str) -> pl.Expr:
+    """64 bits of a hash of each value, in hexadecimal; null stays null."""
+    text = pl.col(name).to_physical().cast(pl.String)
+    made = text.map_batches(_hashed_text, return_dtype=pl.String, is_elementwise=True)
+    return made.alias(name)
+
+
+def _hashed_text(texts: pl.Series) -> pl.Series:
+    digests = [None if text is None else hashlib.blake2b(text.encode(), digest_size=8).hexdigest() for text in texts]
+    return pl.Series(digests, dtype=pl.String)
+
+
 def labelled(use_case: UseCase, designed: pl.LazyFrame, labels: pl.LazyFrame, as_of: datetime | None = None) -> pl.LazyFrame:
     """The designed rows with `_target`: null where no outcome is known.
 

@@ -95,6 +95,10 @@ def scores_page(result: Scores) -> str:
     lines = [f"**{result.use_case}: {result.status}{model}**. {result.why}"]
     if result.categories:
         lines += ["", table(("category", "rows"), [(name, f"{n:,}") for name, n in result.categories.items()])]
+    if result.audit and result.audit.reasons:
+        head = ("rows", "share", "column", "check", "for example")
+        lines += ["", f"Rejected: {result.audit.rejected:,} of {result.audit.rows:,} rows."]
+        lines += ["", table(head, reasons(result.audit.reasons, result.audit.rows))]
     return "\n".join(lines)
 
 
@@ -116,6 +120,8 @@ def monitoring_page(result: Monitoring) -> str:
     if result.realized:
         lines += ["", f"Labels have come for {result.coverage:.1%} of the predictions."]
         lines += ["", table(("metric", "realized"), [(n, f"{v:.4f}") for n, v in sorted(result.realized.metrics.items())])]
+    for pair in result.shadow:
+        lines += ["", f"Shadow: {pair.told}."]
     return "\n".join(lines)
 
 

@@ -24,7 +24,6 @@ import numpy as np
 import polars as pl
 
 from schemas.refs import Commit, Guard
-from schemas.usecase import UseCase
 from tasks import features, journal, scoring
 from tasks.killpoints import reach
 from tasks.online.scorer import Prepared, frame_of
@@ -52,7 +51,7 @@ def frame(prepared: Prepared, records: Sequence[Sequence[Any]], models: Mapping[
     case = prepared.use_case
     ids, numbers, roles, values, scores = zip(*records, strict=True)
     rows = frame_of(prepared, values)
-    private = private_columns(case)
+    private = case.input(case.rows).contract.private()
     named = [name for name in features.identity(case) if name not in private]
     told = [models[number] for number in numbers]
     return pl.concat(
@@ -65,7 +64,7 @@ def frame(prepared: Prepared, records: Sequence[Sequence[Any]], models: Mapping[
             pl.DataFrame({"scored_at": [_moment(each) for each in ids]}, schema={"scored_at": pl.Datetime("us", "UTC")}),
             rows.select(
                 features.key_hash(case).alias("row_key"),
-                pl.struct(name for name in rows.columns if name not in private).alias("inputs"),
+                features.told_inputs(case, rows.columns),
             ),
         ],
         how="horizontal",
@@ -81,12 +80,6 @@ _TOLD: dict[str, pl.DataType] = {
     "contract_version": pl.String(),
     "flow_run": pl.String(),
 }
-
-
-def private_columns(use_case: UseCase) -> set[str]:
-    """Columns of the rows that may not appear in receipts."""
-    specs = use_case.input(use_case.rows).contract.to_schema().columns.items()
-    return {name for name, spec in specs if (spec.metadata or {}).get("private")}
 
 
 def _array(scores: Sequence[Sequence[float]]) -> np.ndarray:
@@ -210,12 +203,13 @@ def expire(log: VersionStore, before: date) -> int:
 
     The history of the repository still holds them until the store collects its garbage.
     """
-    old = [stored.path for stored in log.objects(MAIN, FOLDER) if _day(stored.path) < before]
+    old = [stored.path for stored in log.objects(MAIN, FOLDER) if day(stored.path) < before]
     if old:
         metadata = {"format_version": str(FORMAT), "kind": "expiry", "before": str(before), "objects": str(len(old))}
         _merged(log, FOLDER, {}, old, f"receipts before {before} let go", metadata)
     return len(old)
 
 
-def _day(path: str) -> date:
+def day(path: str) -> date:
+    """Day of the receipts that an object holds."""
     return date.fromisoformat(path.removeprefix(FOLDER).partition("/")[0])

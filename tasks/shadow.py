@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import numpy as np
 import polars as pl
-from pydantic import Field
 
-from schemas.refs import Value
 from schemas.usecase import UseCase
+from schemas.verdicts import Comparison
 from tasks import evaluation, features, receipts
 from tasks.versions import MAIN, VersionStore
 
 SHADOWED = "_shadow"
-
-
-class Comparison(Value):
-    """One champion and one challenger on the rows that both scored."""
-
-    champion: int
-    challenger: int
-    rows: int = Field(ge=0)
-    same_category: float | None = Field(default=None, description="share of the rows; None for a regression")
-    mean_difference: float = Field(description="mean absolute difference of the (first) score")
-    labelled: int = Field(default=0, ge=0, description="rows whose outcome is known")
-    metric: str = ""
-    champion_metric: float | None = Field(default=None, description="on the labelled rows")
-    challenger_metric: float | None = Field(default=None, description="on the labelled rows")
+DAYS = 28
 
 
 def compare(use_case: UseCase, log: VersionStore, labels: pl.LazyFrame | None = None) -> list[Comparison]:
-    """Every pair of versions that served and shadowed the same rows, newest champion first.
+    """Every pair of versions that served and shadowed the same rows on the newest 28 days of answers, newest champion first.
 
     `labels` are rows of the label input. Rows are joined to them by key: where key columns are private, none is found.
     """
     paths = [stored.path for stored in log.objects(MAIN, receipts.FOLDER)] if log.exists() else []
     if not paths:
         return []
-    told = pl.concat([log.scan(MAIN, [path]) for path in paths], how="diagonal").collect()
+    since = max(map(receipts.day, paths)) - timedelta(days=DAYS)
+    recent = [log.scan(MAIN, [path]) for path in paths if receipts.day(path) > since]
+    told = pl.concat(recent, how="diagonal").drop("inputs", "lookups", strict=False).collect()
     answered = told.filter(pl.col("role") == receipts.CHAMPION)
     shadowed = told.filter(pl.col("role") == receipts.SHADOW)
     both = answered.join(shadowed, on="prediction_id", suffix=SHADOWED, maintain_order="left")

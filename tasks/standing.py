@@ -10,7 +10,7 @@ from pydantic import Field
 from schemas.errors import NotFound
 from schemas.refs import DataRef, ModelRef, Value
 from schemas.usecase import UseCase
-from tasks import frames, performance, publishing, watch
+from tasks import frames, performance, predictions, publishing, watch
 from tasks.registry import ModelRegistry
 from tasks.versions import MAIN, VersionStore
 
@@ -82,10 +82,13 @@ def label_coverage(case: UseCase, store: VersionStore, log: VersionStore) -> tup
     entry = watch.predictions_of(log, None)
     if entry is None:
         return 0, None
-    predictions = log.scan(entry.id, [entry.metadata["path"]]).select(list(case.key)).collect()
+    made = predictions.of(log, entry)
+    if not set(case.key) <= set(made.collect_schema()):  # a part of the key is private
+        return int(entry.metadata["rows"]), None
+    scored = made.select(list(case.key)).collect()
     try:
         labels = performance.newest_labels(case, frames.labels(case, DataRef(store=store.url, commit=store.head(MAIN))))
     except NotFound:
-        return predictions.height, 0.0
-    labelled = predictions.join(labels, on=list(case.key), how="semi").height
-    return predictions.height, labelled / predictions.height if predictions.height else None
+        return scored.height, 0.0
+    labelled = scored.join(labels, on=list(case.key), how="semi").height
+    return scored.height, labelled / scored.height if scored.height else None

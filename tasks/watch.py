@@ -15,7 +15,21 @@ from schemas.refs import Commit, CommitId, DataRef, ModelRef
 from schemas.results import Monitoring
 from schemas.usecase import UseCase, resolve
 from schemas.verdicts import Decision, DriftVerdict, Estimate, Evaluation
-from tasks import batch, decision, drift, estimates, evaluation, frames, performance, records, references
+from tasks import (
+    batch,
+    decision,
+    drift,
+    estimates,
+    evaluation,
+    features,
+    frames,
+    performance,
+    predictions,
+    records,
+    references,
+    scoring,
+    shadow,
+)
 from tasks.registry import ModelRegistry, open_registry
 from tasks.versions import MAIN, VersionStore, open_store
 
@@ -67,6 +81,7 @@ def look(use_case: str, data: DataRef, arrival: str | None, registry_url: str, l
         estimate=_estimate(case, registry, model, rows, past_errors(records.recalled(log), window)),
         realized=realized,
         coverage=coverage,
+        shadow=tuple(shadow.compare(case, log, frames.labels(case, data))),
         decision=Decision(retrain=False, why=""),
     )
     champion = registry.champion(case.name)
@@ -105,12 +120,14 @@ def predictions_of(log: VersionStore, arrival: str | None) -> Commit | None:
 
 def scored_rows(case: UseCase, data: DataRef, log: VersionStore, entry: Commit) -> pl.DataFrame:
     """Designed rows of one scoring with the scores as they were recorded."""
-    predictions = log.scan(entry.id, [entry.metadata["path"]]).collect()
+    made = predictions.of(log, entry).collect()
     paths = frames.brought(open_store(data.store), entry.metadata["arrival"], case.rows)
-    keys = list(case.key)
-    rows = frames.designed(case, data, paths).collect().join(predictions.select(keys), on=keys, how="semi")
-    matched = rows.select(keys).join(predictions, on=keys, how="left", maintain_order="left")
-    return references.with_scores(case, rows, recorded(case, matched))
+    rows, keys = frames.designed(case, data, paths).collect(), list(case.key)
+    if scoring.ROW_KEY in made.columns:  # a part of the key is private
+        rows, keys = rows.with_columns(features.key_hash(case).alias(scoring.ROW_KEY)), [scoring.ROW_KEY]
+    rows = rows.join(made.select(keys), on=keys, how="semi")
+    matched = rows.select(keys).join(made, on=keys, how="left", maintain_order="left")
+    return references.with_scores(case, rows.drop(scoring.ROW_KEY, strict=False), recorded(case, matched))
 
 
 def recorded(case: UseCase, predictions: pl.DataFrame) -> np.ndarray:

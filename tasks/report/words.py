@@ -113,6 +113,8 @@ def _seen(story: Story, seen: Monitoring) -> Iterable[Moment]:
     asked = [
         m.decision.why for m in story.records if m.arrival == seen.arrival and m.model == seen.model and m.decision.retrain
     ]
+    for pair in seen.shadow:
+        yield Moment(at, 2, "shadow", "muted", f"{pair.told}.")
     if asked:
         yield Moment(at, 2, "retrain", "warn", asked[-1])
 

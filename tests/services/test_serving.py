@@ -13,8 +13,9 @@ import polars as pl
 import pytest
 
 from schemas.refs import DataRef
+from schemas.results import RowsToScore
 from schemas.usecases.flights import FLIGHTS
-from tasks import batch, publishing, receipts, shadow
+from tasks import batch, pages, publishing, receipts, shadow, watch
 from tasks.registry import open_registry
 from tasks.versions import open_store
 from tests.serving_kit import ROOT, TOKEN, Home, Running, as_json, example
@@ -292,6 +293,20 @@ def test_champion_and_challenger_are_compared_on_what_both_scored(server: Runnin
     assert found.metric == "log_loss"
     assert found.challenger_metric < found.champion_metric  # type: ignore[operator]  # 30 rounds against 10, on rows both saw
     assert shadow.compare(FLIGHTS, open_store(home.settings.store_url("nothing-log"))) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_monitor_shows_what_the_shadow_said(server: Running, home: Home) -> None:
+    server.until(lambda: server.client.get("/model").json()["challenger"] == 3)
+    server.predict({"rows": [example(home.settings, at) for at in range(400, 420)]})
+    log, store = open_store(home.settings.store_url("flights-log")), open_store(home.settings.store_url("flights"))
+    server.until(lambda: bool(shadow.compare(FLIGHTS, log)))
+    told = (home.settings.registry_url, log.url)
+    batch.score("flights", batch.head(store.url, None), RowsToScore(), *told, "")
+    seen = watch.look("flights", batch.head(store.url, None), None, *told, str(home.settings.reports_dir))
+    assert seen.shadow[0].rows >= 20
+    assert f"v3 in shadow of v1 on {seen.shadow[0].rows} served rows" in pages.monitoring_page(seen)
 
 
 def test_a_prediction_is_traced_to_the_files_its_model_was_trained_on(server: Running, home: Home) -> None:

@@ -1,5 +1,6 @@
 """Parts of the server by themselves: answers in words, the journal, the cache, tokens, the description of the API."""
 
+import hashlib
 import json
 import os
 from dataclasses import replace
@@ -17,10 +18,12 @@ from deployments.serving.cache import Cache
 from deployments.serving.models import Package
 from schemas.errors import IntegrityError, UsageError
 from schemas.refs import ModelRef
+from schemas.results import Monitoring
 from schemas.settings import Settings
 from schemas.usecase import Target
-from schemas.usecases.flights import FLIGHTS
-from tasks import journal, receipts, scoring
+from schemas.usecases.flights import FLIGHTS, Flights
+from schemas.verdicts import Comparison, Decision
+from tasks import journal, pages, receipts, scoring
 from tasks.online.lookups import table
 from tasks.online.scorer import prepare
 
@@ -219,11 +222,28 @@ def test_the_description_shows_the_contract_and_no_outcome() -> None:
 
 def test_private_columns_stay_out_of_receipts(monkeypatch: pytest.MonkeyPatch) -> None:
     prepared = prepare(FLIGHTS)
-    monkeypatch.setattr(receipts, "private_columns", lambda case: {"tailnum", "carrier"})
+    monkeypatch.setattr(Flights, "private", lambda: frozenset({"tailnum", "carrier", "dest"}))
+    monkeypatch.setattr(Flights, "hashed", lambda: frozenset({"dest"}))
     values = [2013, 7, 1, 1745, 2030, "UA", 15, "N123", "EWR", "ORD", 719, 17, 45, 1372712400000000]
     told = dict.fromkeys(receipts._TOLD, "x") | {"model_version": 1}
     made = receipts.frame(prepared, [(answers.new_id(), 0, "champion", values, [0.25])], {0: told})
     assert "carrier" not in made.columns
     assert set(made["inputs"][0]) == set(prepared.columns) - {"tailnum", "carrier"}
+    assert made["inputs"][0]["dest"] == hashlib.blake2b(b"ORD", digest_size=8).hexdigest()
     assert made["row_key"][0] is not None
     assert (made["category"][0], made["probability"][0]) == ("on time", 0.25)
+
+
+# Shadow
+
+
+def test_a_comparison_is_told_in_a_sentence_and_shown_by_the_monitor() -> None:
+    pair = Comparison(champion=1, challenger=3, rows=1200, same_category=0.925, mean_difference=0.0312)
+    assert pair.told == (
+        "v3 in shadow of v1 on 1,200 served rows: gave the same category for 92.5%, and scores 0.0312 apart on average"
+    )
+    told = {"labelled": 900, "metric": "log_loss", "champion_metric": 0.5, "challenger_metric": 0.48}
+    known = pair.model_copy(update=told)
+    assert known.told.endswith("; log_loss 0.4800 against 0.5000 on 900 labelled rows")
+    seen = Monitoring(use_case="flights", why="", decision=Decision(retrain=False, why=""), shadow=(known,))
+    assert f"Shadow: {known.told}." in pages.monitoring_page(seen)
