@@ -19,7 +19,7 @@ from schemas.errors import NotEnoughEvidence
 from schemas.refs import DataRef
 from schemas.replaying import Course
 from schemas.usecase import UseCase, resolve
-from tasks import batch, evaluation, features, frames, matrices, scoring, training
+from tasks import batch, evaluation, features, frames, matrices, predictions, scoring, training
 from tasks.moments import of_kind
 from tasks.versions import MAIN, open_store
 
@@ -59,7 +59,7 @@ def looped(use_case: str, data: DataRef, log_url: str, span: tuple[datetime, dat
     started, case = time.monotonic(), resolve(use_case)
     log = open_store(log_url)
     told = [entry for entry in log.log(MAIN, first_parent=True) if entry.metadata.get("kind") == batch.KIND]
-    made = [log.scan(entry.id, [entry.metadata["path"]]).collect() for entry in reversed(told)]
+    made = [predictions.of(log, entry).collect() for entry in reversed(told)]
     if not made:
         raise NotEnoughEvidence(f"{case.name}: nothing was scored between {span[0]:%Y-%m-%d} and {span[1]:%Y-%m-%d}")
     first = pl.concat(made, how="diagonal").unique(list(case.key), keep="first", maintain_order=True)

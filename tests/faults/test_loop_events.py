@@ -71,7 +71,7 @@ def test_late_arrivals_move_nothing_back(loop: System, tmp_path: Path) -> None:
     late = rows.with_columns(pl.lit("9999").alias("flight"))  # flights of January that nobody had told of
     path = loop.home / "landing" / "flights" / "flights" / "flights-late.csv"
     written = tmp_path / "late.csv"
-    late.unique(["time_hour", "origin"]).write_csv(written)
+    late.unique(["time_hour", "carrier"], maintain_order=True).write_csv(written)
     written.rename(path)
     run = loop.ended("lifecycle", "flights-late")[0]
     assert run["state_type"] == "COMPLETED", run["state"]

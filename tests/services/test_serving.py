@@ -18,7 +18,7 @@ from schemas.usecases.flights import FLIGHTS
 from tasks import batch, pages, publishing, receipts, shadow, watch
 from tasks.registry import open_registry
 from tasks.versions import open_store
-from tests.serving_kit import ROOT, TOKEN, Home, Running, as_json, example
+from tests.serving_kit import TOKEN, Home, Running, as_json, example
 
 MIB = 1 << 20
 FIVE = {"hour": 17, "minute": 0, "sched_dep_time": 1700}
@@ -97,13 +97,6 @@ def test_contributions_add_up_to_the_margin(server: Running, home: Home) -> None
     assert 1 / (1 + np.exp(-margin)) == pytest.approx(answer["probability"], abs=1e-5)
     assert list(told["contributions"]) == list(FLIGHTS.features)
     assert answer["category"] in told["sentence"]
-
-
-def test_the_documented_request_is_answered(server: Running) -> None:
-    document = (ROOT / "docs" / "serving.md").read_text()
-    body = document.partition("-d '")[2].partition("'\n")[0]
-    assert json.loads(body)["dest"] == "ORD"
-    assert server.predict(body.encode()).status_code == 200
 
 
 # Bad input
