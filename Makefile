@@ -10,11 +10,12 @@ RESOLVE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 COMPILE := $(RESOLVE) pyproject.toml --all-extras --group dev --group bench
 IMAGES := deployments/images
 
-.PHONY: help setup demo test lint unit bench lock clean
+.PHONY: help setup demo test system lint unit bench lock clean
 
 help:
 	@echo "make demo   run the whole loop on real flights data"
 	@echo "make test   lint, types and all tests"
+	@echo "make system the tests that start the whole deployed system (minutes each)"
 	@echo "make bench  the benchmarks, each beside its peer"
 	@echo "make lock   resolve the dependencies again, for CPU and GPU"
 
@@ -33,6 +34,9 @@ demo: $(READY)
 
 test: lint
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+system: $(READY)
+	@$(BIN)/python -m pytest -m system $(ARGS)
 
 unit: $(READY)
 	@$(BIN)/python -m pytest tests/unit $(ARGS)

@@ -81,6 +81,9 @@ def _process(name: str, pids: list[int], state: dict[str, Any]) -> Finding:
 def _server(settings: Settings, url: str) -> Iterator[Finding]:
     told = {"deployments": {"name": {"any_": [settings.deployment]}}}
     names = {_flow(url, each["flow_id"]) for each in _post(url, "deployments/filter", told)}
+    if not names:
+        yield Finding(name="deployments", status="note", detail=f"nothing is deployed to {url}", mend=APPLY)
+        return
     missing = [flow for flow in FLOWS if flow not in names]
     if missing:
         lacking = ", ".join(f"{flow}/{settings.deployment}" for flow in missing)

@@ -11,7 +11,7 @@ import pytest
 from tasks.publishing import watermark
 from tests.loop_kit import System, system
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(1200)]
 TEN = 10
 
 

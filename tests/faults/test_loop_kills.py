@@ -7,7 +7,7 @@ import pytest
 
 from tests.loop_kit import Run, System, system
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(1200)]
 SILENT = 90  # s after which a dead run is marked
 
 

@@ -19,7 +19,7 @@ from schemas.errors import UsageError
 from schemas.refs import DataRef
 from schemas.settings import Settings
 from schemas.usecases.flights import FLIGHTS
-from tasks import baselines, batch, frames, landing
+from tasks import baselines, batch, frames, landing, predictions
 from tasks.features import canonical
 from tasks.registry import open_registry
 from tasks.versions import open_store
@@ -45,8 +45,8 @@ def test_the_loop_is_measured_on_its_own_receipts(lived: Any) -> None:
     assert [course.name for course in result.courses] == ["loop", "never", "weekly", "daily"]
     data = batch.head(settings.store_url("flights"), None)
     log = open_store(settings.store_url("flights-log"))
-    paths = [e.metadata["path"] for e in log.log() if e.metadata.get("kind") == "score"]
-    made = pl.concat(log.scan("main", [path]).collect() for path in dict.fromkeys(paths))
+    entries = [e for e in log.log("main", first_parent=True) if e.metadata.get("kind") == "score"]
+    made = pl.concat(predictions.of(log, entry).collect() for entry in entries)
     told = made.join(frames.labels(FLIGHTS, data).collect(), on=list(FLIGHTS.key)).drop_nulls("arr_delay")
     p, late = told["probability"], told["arr_delay"] > 15
     right = pl.when(late).then(p).otherwise(1 - p)

@@ -48,7 +48,7 @@ def script(text: str) -> str:
     return re.sub(r"\b4200\b", str(free_port()), "\n".join(lines))
 
 
-@pytest.mark.slow
+@pytest.mark.system
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize("page", SAYS)
 def test_the_page_runs_from_top_to_bottom(page: str, tmp_path: Path) -> None:
