@@ -14,14 +14,15 @@ from contextlib import suppress
 
 from pydantic import Field
 
-from schemas.errors import NotFound, NothingToCommit, ServiceUnavailable, StaleCheck, UsageError
-from schemas.refs import CommitId, Guard, Value
+from schemas.errors import ServiceUnavailable, StaleCheck, UsageError
+from schemas.refs import CommitId, Value
 from schemas.settings import in_force
 from schemas.verdicts import Alert, AlertChanges
-from tasks import notify
+from tasks import logbook, notify
 from tasks.alerts import changes
 from tasks.versions import MAIN, VersionStore, open_store
 
+KIND = "alerts"
 FOLDER = "alerts/"
 ATTEMPTS = 8
 
@@ -152,13 +153,7 @@ def _untold(message: Message, told: set[tuple[str, str]]) -> Message:
 def _write(log: VersionStore, use_case: str, head: CommitId, state: State) -> None:
     payload = json.dumps(state.model_dump(mode="json"), sort_keys=True).encode()
     digest = hashlib.sha256(payload).hexdigest()
-    branch, metadata = f"alerts/{digest[:32]}", {"format_version": "1", "kind": "alerts", "use_case": use_case}
-    log.branch(branch, head)
-    for old in log.objects(head, FOLDER):
-        with suppress(NotFound):  # a run that was killed removed it already
-            log.remove(branch, old.path)
-    log.upload(branch, f"{FOLDER}{digest}.json", payload)
-    with suppress(NothingToCommit):  # a run that was killed got as far
-        log.commit(branch, f"alerts of {use_case}", metadata)
-    log.merge(branch, MAIN, f"alerts of {use_case}", metadata, guard=Guard(commit=head, prefixes=(FOLDER,)))
-    log.delete_branch(branch)
+    metadata = {"format_version": "1", "kind": KIND, "use_case": use_case}
+    old = [stored.path for stored in log.objects(head, FOLDER)]
+    added = {f"{FOLDER}{digest}.json": payload}
+    logbook.bring(log, f"{KIND}/{digest[:32]}", FOLDER, head, added, f"alerts of {use_case}", metadata, old)

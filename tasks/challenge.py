@@ -81,7 +81,7 @@ def challenge(use_case: str, data: DataRef, registry_url: str, plan: Plan) -> Ch
             "evidence": cards.evidence(case, parts.holdout, scores),
             "estimator": estimates.estimator(case, parts.holdout, scores),
         }
-        model = record(registry, data, _candidate(tuned, made_from, fitted, seen, evaluated, told))
+        model = record(registry, data, candidate(tuned, made_from, fitted, seen, evaluated, told))
         baseline = evaluation.baseline_scores(case, seen, parts.holdout)
         holdout = parts.holdout
     verdict = gating.gate(
@@ -121,7 +121,7 @@ def refit(use_case: str, challenged: Challenge, registry_url: str, device: Devic
         )
         evaluated = challenged.evaluation.model_copy(update={"model_sha256": sha256(fitted.model)})
         told = {name: registry.document(challenged.model, name) for name in OF_HOLDOUT}  # the refit model has seen all rows
-        return record(registry, data, _candidate(tuned, made_from, fitted, rows, evaluated, told))
+        return record(registry, data, candidate(tuned, made_from, fitted, rows, evaluated, told))
 
 
 def record(registry: ModelRegistry, data: DataRef, made: Candidate) -> ModelRef:
@@ -187,20 +187,7 @@ def sha256(payload: bytes) -> str:
     return hashlib.sha256(payload).hexdigest()
 
 
-def candidate(case: UseCase, data: DataRef, fitted: training.Fitted, rows: pl.DataFrame, evaluated: Evaluation) -> Candidate:
-    """A model fitted on all of `rows` with its manifest, golden rows, reference and tags, ready to be recorded."""
-    made_from = manifests.manifest(
-        case,
-        data,
-        fitted,
-        row_digest=engines.digest(rows),
-        rows=rows.height,
-        fitted_until=manifests.newest(case, rows),
-    )
-    return _candidate(case, made_from, fitted, rows, evaluated)
-
-
-def _candidate(
+def candidate(
     case: UseCase,
     made_from: Mapping[str, Any],
     fitted: training.Fitted,
@@ -208,6 +195,7 @@ def _candidate(
     evaluated: Evaluation,
     documents: Mapping[str, Any] | None = None,
 ) -> Candidate:
+    """A model fitted on `rows`, with its manifest, golden rows, reference and tags, ready to be recorded."""
     booster = scoring.booster(fitted.model)
     scores = scoring.predict(case, booster, rows)
     dtypes = {name: rows.schema[name] for name in features.feature_names(case)}

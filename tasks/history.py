@@ -19,8 +19,7 @@ from pydantic import ValidationError
 
 from schemas.errors import IntegrityError, NotFound, StaleCheck
 from schemas.history import Entry, Link, Move, Side
-from schemas.refs import Guard
-from tasks.killpoints import reach
+from tasks import logbook
 from tasks.versions import MAIN, VersionStore
 
 FOLDER = "history/"
@@ -84,18 +83,9 @@ def _append(log: VersionStore, move: Move) -> Link:
     entry = Entry(**dict(move), number=len(links) + 1, previous=previous)
     data = packed(entry)
     digest = hashlib.sha256(data).hexdigest()
-    path, branch = _path(entry, digest), _branch(digest)
+    path = _path(entry, digest)
     told = {"format_version": "1", "kind": KIND, "path": path, "move": move.kind}
-    log.delete_branch(branch)  # of a process that died here before
-    log.branch(branch, seen)
-    log.upload(branch, path, data)
-    log.commit(branch, f"{move.kind}: {_to(move)}", told)
-    reach("history.before_merge")
-    log.merge(
-        branch, MAIN, f"history {entry.number}: {move.kind} {_to(move)}", told, guard=Guard(commit=seen, prefixes=(FOLDER,))
-    )
-    reach("history.after_merge")
-    log.delete_branch(branch)
+    logbook.bring(log, _branch(digest), FOLDER, seen, {path: data}, f"history {entry.number}: {move.kind} {_to(move)}", told)
     return Link(entry, digest)
 
 

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from schemas.refs import Commit, Guard
-from tasks import features, journal, scoring
+from schemas.refs import Commit
+from tasks import features, journal, logbook, scoring
 from tasks.killpoints import reach
 from tasks.online.scorer import Prepared, frame_of
 from tasks.versions import MAIN, VersionStore
@@ -147,19 +147,9 @@ def _merged(
     message: str,
     metadata: Mapping[str, str],
 ) -> Commit:
-    """Bring changes under one folder to main. A branch that a killed process left behind is begun anew."""
+    """Bring changes under one folder to main."""
     branch = f"{KIND}/{hashlib.sha256(f'{folder} {message}'.encode()).hexdigest()[:32]}"
-    log.delete_branch(branch)
-    seen = log.head(MAIN)
-    log.branch(branch, seen)
-    for path, payload in added.items():
-        log.upload(branch, path, payload)
-    for path in removed:
-        log.remove(branch, path)
-    log.commit(branch, message, metadata)
-    commit = log.merge(branch, MAIN, message, metadata, guard=Guard(commit=seen, prefixes=(folder,)))
-    log.delete_branch(branch)
-    return commit
+    return logbook.bring(log, branch, folder, log.head(MAIN), added, message, metadata, removed)
 
 
 # Finding, and letting go

@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from schemas.errors import NotFound, NothingToCommit, StaleCheck
-from schemas.refs import Commit, Guard
+from schemas.errors import NotFound, StaleCheck
+from schemas.refs import Commit
 from schemas.results import Monitoring
 from schemas.usecase import UseCase
+from tasks import logbook
 from tasks.versions import MAIN, VersionStore
 
 KIND = "monitor"
@@ -82,14 +83,9 @@ def _rounded(value: Any) -> Any:
 
 def _write(case: UseCase, log: VersionStore, folder: str, payload: bytes, checked_at: str) -> None:
     digest = hashlib.sha256(payload).hexdigest()
-    path, branch = f"{folder}{digest}.json", f"monitor/{digest[:32]}"
+    path = f"{folder}{digest}.json"
     metadata = {"format_version": str(FORMAT), "kind": KIND, "use_case": case.name, "path": path}
-    log.branch(branch, checked_at)
-    log.upload(branch, path, payload)
-    with suppress(NothingToCommit):  # a run that was killed got as far
-        log.commit(branch, f"monitoring of {case.name}", metadata)
-    log.merge(branch, MAIN, f"monitoring of {case.name}", metadata, guard=Guard(commit=checked_at, prefixes=(folder,)))
-    log.delete_branch(branch)
+    logbook.bring(log, f"{KIND}/{digest[:32]}", folder, checked_at, {path: payload}, f"monitoring of {case.name}", metadata)
 
 
 def _read(log: VersionStore, entry: Commit) -> Monitoring | None:

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from schemas.errors import NotFound
 from schemas.refs import Commit
 from schemas.results import SweptBranch
+from tasks import alarm, batch, history, publishing, receipts, records
 from tasks.versions import MAIN, VersionStore, open_store
 
-OURS = ("ingest/", "score/", "receipts/", "monitor/", "alerts/", "history/")
+OURS = tuple(f"{kind}/" for kind in (publishing.INGEST, batch.KIND, receipts.KIND, records.KIND, alarm.KIND, history.KIND))
 
 
 def sweep(store_url: str, older_than_days: float, dry_run: bool) -> tuple[SweptBranch, ...]:

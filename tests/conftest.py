@@ -20,3 +20,13 @@ def settings(tmp_path: Path) -> Iterator[object]:
 
     with Settings(home=tmp_path / "home").active() as active:
         yield active
+
+
+@pytest.fixture
+def sink() -> Iterator[object]:
+    """A web server that alerts are sent to."""
+    from tests.alert_kit import Sink
+
+    made = Sink()
+    yield made
+    made.close()

@@ -24,9 +24,9 @@ from filelock import FileLock
 from schemas.refs import DataRef, ModelRef
 from schemas.settings import Settings
 from schemas.usecase import UseCase, resolve
-from schemas.verdicts import GateVerdict
-from tasks import challenge, delivery, evaluation, frames, ingestion, landing, scoring, training
-from tasks.registry import open_registry
+from schemas.verdicts import Evaluation, GateVerdict
+from tasks import challenge, delivery, engines, evaluation, frames, ingestion, landing, manifests, scoring, training
+from tasks.registry import Candidate, open_registry
 from tasks.versions import open_store
 
 ROOT = Path(__file__).parents[1]
@@ -51,6 +51,21 @@ def publish(settings: Settings, name: str, input: str, rows: pl.DataFrame, folde
     delivery.publish(name, input, source, staged, url)
 
 
+def whole_candidate(
+    case: UseCase, data: DataRef, fitted: training.Fitted, rows: pl.DataFrame, evaluated: Evaluation
+) -> Candidate:
+    """A model fitted on all of `rows` with its manifest, golden rows, reference and tags, ready to be recorded."""
+    made_from = manifests.manifest(
+        case,
+        data,
+        fitted,
+        row_digest=engines.digest(rows),
+        rows=rows.height,
+        fitted_until=manifests.newest(case, rows),
+    )
+    return challenge.candidate(case, made_from, fitted, rows, evaluated)
+
+
 def record(settings: Settings, name: str, rounds: int) -> ModelRef:
     """Fit all labelled rows for some rounds and record the model; it becomes the challenger."""
     case = resolve(name)
@@ -60,7 +75,7 @@ def record(settings: Settings, name: str, rounds: int) -> ModelRef:
     fitted = training.refit(case, rows, rounds, threads=1)
     scores = scoring.predict(case, scoring.booster(fitted.model), rows)
     evaluated = evaluation.evaluate(case, challenge.sha256(fitted.model), data.commit, rows, scores)
-    return open_registry(settings.registry_url).record(challenge.candidate(case, data, fitted, rows, evaluated))
+    return open_registry(settings.registry_url).record(whole_candidate(case, data, fitted, rows, evaluated))
 
 
 def promote(settings: Settings, ref: ModelRef) -> None:

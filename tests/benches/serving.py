@@ -34,6 +34,7 @@ from tasks.matrices import load_xgboost
 from tasks.registry import open_registry
 from tasks.versions import open_store
 from tests.benches.http_load import CONNECTIONS, Measured, Target, driven
+from tests.ports import free_port
 from tests.serving_kit import ROOT, TOKEN, Home, as_json, flights_home, promote, record, serving
 
 BENCH = ROOT / ".bench"
@@ -236,15 +237,6 @@ def environment(peer: str) -> Path:
         subprocess.run([uv, "pip", "install", "--quiet", "--python", str(python), *packages], check=True)
         (BENCH / folder / ".ready").touch()
     return python
-
-
-def free_port() -> int:
-    """A port that is free now."""
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

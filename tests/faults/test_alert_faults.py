@@ -1,11 +1,8 @@
 """Alerts reach a sink once a cause, wait while it is down, and are called off when it is over."""
 
-import json
 import socket
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,54 +11,13 @@ from pydantic import SecretStr
 from schemas.errors import ServiceUnavailable
 from schemas.settings import Settings
 from schemas.usecases.flights import FLIGHTS
-from schemas.verdicts import Alert, ColumnDrift, DriftVerdict
 from tasks import alarm
-from tasks.alerts import KINDS, alerts
+from tasks.alerts import KINDS
 from tasks.decision import decide
 from tasks.versions import MAIN, open_store
+from tests.alert_kit import Sink, drifted
 
 RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"
-
-
-class Sink:
-    """A web server that keeps what it is told, and says no while it is told to."""
-
-    def __init__(self, port: int = 0) -> None:
-        self.told: list[dict[str, str]] = []
-        self.status = 200
-        sink = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if sink.status == 200:
-                    sink.told.append(json.loads(body))
-                self.send_response(sink.status)
-                self.end_headers()
-
-            def log_message(self, *args: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self.url = f"json://127.0.0.1:{self.server.server_port}/"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
-        self.thread.start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
-
-    @property
-    def titles(self) -> list[str]:
-        return [each["title"] for each in self.told]
-
-
-@pytest.fixture
-def sink() -> Iterator[Sink]:
-    made = Sink()
-    yield made
-    made.close()
 
 
 @pytest.fixture
@@ -72,12 +28,6 @@ def told(settings: Settings, sink: Sink) -> Iterator[Settings]:
 
 def log_of(settings: Settings) -> str:
     return settings.store_url("flights-log")
-
-
-def drifted(score: float) -> list[Alert]:
-    column = ColumnDrift(column="dest", method="psi", score=score, threshold=0.1, importance=0.4)
-    verdict = DriftVerdict(status="drift" if score > 0.1 else "no drift", why=f"dest {score}", rows=500, columns=(column,))
-    return list(alerts(FLIGHTS, verdict))
 
 
 def test_a_storm_of_drift_is_told_once_and_once_more_when_it_is_over(told: Settings, sink: Sink) -> None:

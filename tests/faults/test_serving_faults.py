@@ -21,7 +21,7 @@ from tasks.registry import CHAMPION, Candidate, open_registry
 from tasks.versions import VersionStore, open_store
 from tests.faults.proxy import FaultProxy, answer, slow
 from tests.registry_kit import server as mlflow_server
-from tests.serving_kit import TOKEN, Home, Running, example, promote, record, serving, shared_home
+from tests.serving_kit import TOKEN, Home, Running, example, promote, record, serving, shared_home, whole_candidate
 
 GRACE = 1.5  # s: receipts are on the disk within one, and this clock is another process's
 
@@ -116,7 +116,7 @@ def candidate(settings: Settings, model: Callable[[bytes], bytes], rounds: int =
     scores = scoring.predict(FLIGHTS, scoring.booster(fitted.model), rows)
     damaged = model(fitted.model)
     evaluated = evaluation.evaluate(FLIGHTS, challenge.sha256(damaged), data.commit, rows, scores)
-    made = challenge.candidate(FLIGHTS, data, fitted, rows, evaluated)
+    made = whole_candidate(FLIGHTS, data, fitted, rows, evaluated)
     return replace(made, model=damaged, manifest={**made.manifest, "model_sha256": challenge.sha256(damaged)})
 
 

@@ -1,7 +1,6 @@
 """Alerts from the steps that flows take: events and messages once a cause, through a notification block of Prefect too."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from pydantic import SecretStr
@@ -11,14 +10,7 @@ from schemas.usecases.flights import FLIGHTS
 from schemas.verdicts import Alert
 from tasks import alarm, catalog
 from tasks.versions import open_store
-from tests.faults.test_alert_faults import Sink, drifted
-
-
-@pytest.fixture
-def sink() -> Iterator[Sink]:
-    made = Sink()
-    yield made
-    made.close()
+from tests.alert_kit import Sink, drifted
 
 
 @pytest.fixture

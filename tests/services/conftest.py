@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
 import stamina
+from playwright.sync_api import Browser, Error, sync_playwright
 
 from tasks.versions.lakefs_client import ATTEMPTS
 from tasks.versions.lakefs_store import LakeFSStore
@@ -63,3 +65,15 @@ def home(template: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
 def server(home: Home) -> Iterator[Running]:
     with serving(home.settings) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A real browser; skipped where there is none."""
+    with sync_playwright() as playwright:
+        try:
+            found = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        except Error as missing:
+            pytest.skip(f"no browser is installed here: playwright install chromium ({missing.message.splitlines()[0]})")
+        yield found
+        found.close()

@@ -7,7 +7,6 @@ import ctypes
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -22,6 +21,7 @@ import pytest
 from schemas.settings import Settings
 from tasks.versions.lakefs_client import Lake
 from tasks.versions.lakefs_store import LakeFSStore
+from tests.ports import free_port
 
 KEY_ID, SECRET = "AKIAPENSTOCKTESTS000", "only-for-servers-that-tests-start-000000"
 HOOK_TOKEN = "token-that-the-test-server-shows-its-hooks"
@@ -108,7 +108,7 @@ def started() -> Server:
     home = Path(tempfile.mkdtemp(prefix=PREFIX))
     (home / "owner").write_text(str(os.getpid()))
     for _ in range(3):
-        port = _free_port()
+        port = free_port()
         process = _start(home, port)
         if _wait(process, port, home):
             found = Server(process, home, port)
@@ -171,12 +171,6 @@ def _wait(process: subprocess.Popen[bytes], port: int, home: Path) -> bool:
             raise TimeoutError(f"lakeFS is not up after {SECONDS} s: {_tail(home)}")
         time.sleep(0.05)
     return False
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def _tail(home: Path) -> str:

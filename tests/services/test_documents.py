@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from deployments.local import OURS, QUIET
-from tests.services.postgres import free_port
+from tests import documents
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"```(bash|python)\n(.*?)```", re.DOTALL)
@@ -42,10 +42,9 @@ SAYS = {
 
 def script(text: str) -> str:
     """The page's blocks as one bash script that stops at the first failure and leaves no process behind."""
-    lines = ["set -em", "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT"]
-    for language, code in BLOCK.findall(text):
-        lines.append(code if language == "bash" else f"python - <<'SNIPPET'\n{code}SNIPPET\n")
-    return re.sub(r"\b4200\b", str(free_port()), "\n".join(lines))
+    found = BLOCK.findall(text)
+    commands = [code if language == "bash" else f"python - <<'SNIPPET'\n{code}SNIPPET\n" for language, code in found]
+    return re.sub(r"\b4200\b", str(free_port()), documents.script(commands))
 
 
 @pytest.mark.system
@@ -65,9 +64,4 @@ def test_the_page_runs_from_top_to_bottom(page: str, tmp_path: Path) -> None:
         "PYTHONPATH": f"{ROOT}:{site}",
     }
     text = (ROOT / "docs" / page).read_text()
-    command = ["bash", "-c", script(text)]
-    done = subprocess.run(command, cwd=tmp_path / "work", env=environment, capture_output=True, text=True, timeout=1480)
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said[-6000:]
-    for expected in SAYS[page]:
-        assert expected in said, f"{expected!r} is not in:\n{said}"
+    documents.says(script(text), SAYS[page], tmp_path / "work", environment, 1480)

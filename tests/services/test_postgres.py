@@ -17,6 +17,7 @@ import pytest
 from deployments.local import OURS, QUIET
 from tasks.landing import land_flights
 from tasks.registry import open_registry
+from tests.ports import free_port
 from tests.registry_kit import candidate, crowned, verdict
 from tests.services import postgres
 
@@ -73,7 +74,7 @@ def _answers(url: str) -> bool:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_registry_keeps_its_champion_on_postgresql(server: postgres.Server, tmp_path: Path) -> None:
-    port, backend = postgres.free_port(), server.url("mlflow", "psycopg2")
+    port, backend = free_port(), server.url("mlflow", "psycopg2")
     url = f"http://127.0.0.1:{port}"
     command = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     places = ["--backend-store-uri", backend, "--artifacts-destination", str(tmp_path / "artifacts")]
@@ -96,7 +97,7 @@ def test_the_registry_keeps_its_champion_on_postgresql(server: postgres.Server, 
 @pytest.mark.timeout(600)
 def test_a_flow_runs_to_completed_on_postgresql(server: postgres.Server, tmp_path: Path) -> None:
     (file,) = [path for path in land_flights(tmp_path, [2]) if path.parent.name == "weather"]
-    port, database = postgres.free_port(), server.url("prefect", "asyncpg")
+    port, database = free_port(), server.url("prefect", "asyncpg")
     api = f"http://127.0.0.1:{port}/api"
     command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     told = {"PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_API_DATABASE_CONNECTION_URL": database}

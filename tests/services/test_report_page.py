@@ -1,28 +1,15 @@
 """The report in a real browser: its charts are there, in both colour schemes and on a phone, and nothing complains."""
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Error, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from tasks import report
 from tests.unit.test_report import START, story
 
 CHARTS = ("performance-log_loss", "performance-auc", "drift", "volume", "importances")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        try:
-            found = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        except Error as missing:
-            pytest.skip(f"no browser is installed here: playwright install chromium ({missing.message.splitlines()[0]})")
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")

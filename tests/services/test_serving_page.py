@@ -1,24 +1,12 @@
 """The page at / in a real browser: it asks for the token, shows the champion, and tries a prediction."""
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from schemas.usecases.flights import FLIGHTS
 from tests.serving_kit import TOKEN, Running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        try:
-            found = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        except Error as missing:
-            pytest.skip(f"no browser is installed here: playwright install chromium ({missing.message.splitlines()[0]})")
-        yield found
-        found.close()
 
 
 @pytest.fixture

@@ -1,0 +1,43 @@
+"""One way to change the log repository: a branch of the change's own, one commit, one guarded merge into `main`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from schemas.errors import NotFound, NothingToCommit, StaleCheck
+from schemas.refs import Commit, CommitId, Guard
+from tasks.killpoints import reach
+from tasks.versions import MAIN, VersionStore
+
+
+def bring(
+    log: VersionStore,
+    branch: str,
+    folder: str,
+    seen: CommitId,
+    added: Mapping[str, bytes],
+    message: str,
+    metadata: Mapping[str, str],
+    removed: Iterable[str] = (),
+) -> Commit:
+    """Bring changes below one folder to main, which holds there what it held at `seen`.
+
+    `branch`: `<kind>/<name>`, the same for the same change; one that a killed process left behind is begun anew. Raises
+    StaleCheck where the folder has changed since, or where another process makes the same change at this moment: look again.
+    """
+    kind = branch.partition("/")[0]
+    try:
+        log.delete_branch(branch)
+        log.branch(branch, seen)
+        for path, payload in added.items():
+            log.upload(branch, path, payload)
+        for path in removed:
+            log.remove(branch, path)
+        log.commit(branch, message, metadata)
+        reach(f"{kind}.before_merge")
+        commit = log.merge(branch, MAIN, message, metadata, guard=Guard(commit=seen, prefixes=(folder,)))
+    except (NotFound, NothingToCommit):
+        raise StaleCheck(f"another process changed {folder} of {log.url} at the same time ({branch}): look again") from None
+    reach(f"{kind}.after_merge")
+    log.delete_branch(branch)
+    return commit
