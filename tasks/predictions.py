@@ -17,12 +17,13 @@ from pathlib import Path
 import polars as pl
 
 from schemas.errors import NotFound, NothingToCommit, StaleCheck
-from schemas.refs import Commit, Guard, StoredObject
+from schemas.refs import Commit, CommitId, Guard, StoredObject
 from tasks.killpoints import reach
 from tasks.versions import MAIN, VersionStore
 
 FOLDER, REJECTED = "predictions/", "rejected-predictions/"
 ROWS = 1 << 18  # of a part
+ATTEMPTS = 8
 
 Window = tuple[datetime, datetime] | None
 
@@ -76,11 +77,14 @@ class Parts:
         Raises StaleCheck where another run of the same cause got in between: it has published them, or will.
         """
         with self._not_alone():
-            parts = self._one_each()
-            if not parts:
+            made = self._commit(title, metadata)
+            if made is None:
                 self._log.delete_branch(self.branch)
                 return None
-            merged = self._merge(title, {**metadata, **_summary(parts), "path": self._path(parts), "branch": self.branch})
+            commit, told = made
+            reach("predictions.after_commit")
+            guard = Guard(commit=self._seen, prefixes=(self._folder, self._aside))
+            merged = self._log.merge(commit, MAIN, title, told, guard=guard)
         reach("predictions.after_merge")
         for left in self._log.branches(f"score/{self._cause}-"):
             self._log.delete_branch(left)
@@ -94,14 +98,23 @@ class Parts:
         except (NotFound, NothingToCommit):
             raise StaleCheck(f"another run scored the same rows at the same time ({self.branch}); score again") from None
 
-    def _merge(self, title: str, metadata: Mapping[str, str]) -> Commit:
-        try:
-            commit = self._log.commit(self.branch, title, metadata).id
-        except NothingToCommit:  # a killed run came as far as this
-            commit = self._log.head(self.branch)
-        reach("predictions.after_commit")
-        guard = Guard(commit=self._seen, prefixes=(self._folder, self._aside))
-        return self._log.merge(commit, MAIN, title, metadata, guard=guard)
+    def _commit(self, title: str, metadata: Mapping[str, str]) -> tuple[CommitId, dict[str, str]] | None:
+        """A commit with one object a part, and what it tells; None where there are no parts.
+
+        Another run may put a part on the branch between look and commit, so the commit is looked at, not the branch.
+        """
+        for _ in range(ATTEMPTS):
+            parts = self._one_each()
+            if not parts:
+                return None
+            told = {**metadata, **_summary(parts), "path": self._path(parts), "branch": self.branch}
+            try:
+                commit = self._log.commit(self.branch, title, told).id
+            except NothingToCommit:  # a killed run came as far as this
+                commit = self._log.head(self.branch)
+            if {found.path for found in self._log.objects(commit, self._folder)} == {part.path for part in parts}:
+                return commit, told
+        raise StaleCheck(f"other runs keep adding to {self.branch}; score again")
 
     def _upload(self, folder: str, number: int, rows: pl.DataFrame, metadata: Mapping[str, str]) -> None:
         file = self._scratch / f"{number:06}.parquet"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from schemas.errors import Refused
-from schemas.refs import DataRef
+from schemas.refs import Commit, DataRef
 from schemas.results import RowsToScore, Scores
 from schemas.settings import Settings
 from tasks import batch, ingestion, predictions, receipts, watch
@@ -157,3 +158,27 @@ def test_two_runs_at_once_publish_once(home: Settings) -> None:
     found = log.scan("main", [each.path for each in log.objects("main", predictions.FOLDER)]).collect()
     assert (found.height, found["prediction_id"].n_unique()) == (ROWS, ROWS)
     assert score(home).status == "already done"
+
+
+def test_a_part_added_between_look_and_commit_is_not_published_twice(
+    home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = open_store(home.store_url("parcels-log"))
+    log.create()
+    rows = serving_cases.rows(PART)
+    parts = predictions.Parts(log, "c" * 32, "d" * 12, tmp_path)
+    other = predictions.Parts(log, "c" * 32, "d" * 12, tmp_path)
+    parts.add(0, rows, None)
+    commit, late = log.commit, [rows.reverse(), rows.head(3)]
+
+    def interrupted(branch: str, message: str, metadata: Mapping[str, str]) -> Commit:
+        if late:
+            other.add(0, late.pop(), None)
+        return commit(branch, message, metadata)
+
+    monkeypatch.setattr(log, "commit", interrupted)
+    published = parts.publish("predictions", {"cause": "c"})
+    assert published
+    assert not late
+    [held] = log.objects("main", predictions.FOLDER)
+    assert (held.path, held.metadata["rows"]) == (published.metadata["path"], published.metadata["rows"])

@@ -299,7 +299,7 @@ def test_monitor_shows_what_the_shadow_said(server: Running, home: Home) -> None
     batch.score("flights", batch.head(store.url, None), RowsToScore(), *told, "")
     seen = watch.look("flights", batch.head(store.url, None), None, *told, str(home.settings.reports_dir))
     assert seen.shadow[0].rows >= 20
-    assert f"v3 in shadow of v1 on {seen.shadow[0].rows} served rows" in pages.monitoring_page(seen)
+    assert f"v3 in shadow of v1 on {seen.shadow[0].rows:,} served rows" in pages.monitoring_page(seen)
 
 
 def test_a_prediction_is_traced_to_the_files_its_model_was_trained_on(server: Running, home: Home) -> None:
