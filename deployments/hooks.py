@@ -7,7 +7,6 @@ endpoint, which `penstock lake init` writes into the repository's hook, to whoev
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 from functools import lru_cache
 from typing import Annotated, Any
@@ -20,12 +19,13 @@ from schemas.errors import PenstockError, UsageError
 from schemas.settings import Settings, read_settings
 from schemas.usecase import UseCase, resolve
 from schemas.verdicts import Alert
-from tasks import admission
+from tasks import admission, alarm, unaudited
 from tasks.admission import Arrival, Rules, Ruling
 from tasks.ingestion import Limits
 from tasks.versions.lakefs_hooks import answer
 from tasks.versions.lakefs_store import LakeFSStore
 
+LOGGER = logging.getLogger("penstock.hook")
 PATH = "/lake"
 CLOSE = {"Connection": "close"}  # lakeFS would ask again on a connection that has just been given up as idle
 STATUS = {"admitted": 200, "stale": 409, "refused": 403}
@@ -78,7 +78,7 @@ class Hook:
         merge = store.get(event.source_ref)
         found = admission.look_back(store, case, merge, event.commit_metadata, self._rules, event.branch_id)
         if found.refused:
-            _raise_alert(case.name, f"{merge.id[:12]} went past the hook: {found.refused}")
+            self._raise_alert(unaudited.alert(case.name, merge, found.refused))
         for name in found.inputs:
             told = {"commit": merge.id, "input": name, "origin": "external", "why": found.why}
             _emit("data.published", case.name, told)
@@ -86,26 +86,40 @@ class Hook:
                 _start(case.name, name, merge.id)
         return Ruling("admitted", found.why)
 
-
-def _raise_alert(use_case: str, summary: str) -> None:
-    cause = "lake.unaudited"
-    alert = Alert(use_case=use_case, cause=cause, severity="critical", summary=summary, runbook="lake-unaudited")
-    _emit("alert.raised", use_case, alert.model_dump(mode="json"))
+    def _raise_alert(self, alert: Alert) -> None:
+        """Keep the alert open and tell its sinks; what cannot be told now waits for the next flow of the use case."""
+        log = self._settings.store_url(f"{alert.use_case}-log")
+        with self._settings.active():
+            try:
+                alarm.settle(alert.use_case, log, (alert.cause,), (alert,))
+                alarm.deliver(alert.use_case, log)
+            except PenstockError as error:
+                LOGGER.warning("%s (%s)", error, alert.summary)
+        _emit("alert.raised", alert.use_case, alert.model_dump(mode="json"))
 
 
 def _start(use_case: str, input: str, commit: str) -> None:
     """What follows from rows that others brought, once, where a Prefect server is set."""
-    if not os.environ.get("PREFECT_API_URL"):
+    if not _has_prefect():
         return
     from flows.starting import start_published
 
     try:
         start_published(use_case, input, commit)
     except PenstockError as error:
-        logging.getLogger("penstock.hook").warning("what follows from %s was not started: %s", commit[:12], error)
+        LOGGER.warning("what follows from %s was not started: %s", commit[:12], error)
+
+
+def _has_prefect() -> bool:
+    """Whether there is a Prefect server to tell: without one, Prefect would start a server in this process for the event."""
+    from prefect.settings import PREFECT_API_URL
+
+    return bool(PREFECT_API_URL.value())
 
 
 def _emit(event: str, use_case: str, payload: dict[str, Any]) -> None:
+    if not _has_prefect():
+        return
     from prefect.events import emit_event
 
     resource = {"prefect.resource.id": f"penstock.use-case.{use_case}", "prefect.resource.name": use_case}

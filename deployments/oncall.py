@@ -41,10 +41,9 @@ def running(url: str, use_case: str) -> list[Now]:
 
 
 def open_alerts(kept: Iterable[Alert], told: Iterable[Open]) -> list[Open]:
-    """What the log repository keeps open (`kept`), however old, and the hook's, of which events alone tell."""
-    events = {found.alert.cause: found for found in told}
-    mine = [Open(alert=alert, raised=events[alert.cause].raised if alert.cause in events else None) for alert in kept]
-    return [*mine, *(found for cause, found in events.items() if cause.startswith("lake."))]
+    """What the log repository keeps open (`kept`), however old, with the moment that the events tell of."""
+    raised = {found.alert.cause: found.raised for found in told}
+    return [Open(alert=alert, raised=raised.get(alert.cause)) for alert in kept]
 
 
 def told_alerts(url: str, use_case: str) -> list[Open]:

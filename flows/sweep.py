@@ -23,6 +23,8 @@ def sweep(
 ) -> Sweep:
     """Remove finished and stale branches of a use case's repositories. A refused source's evidence lies on such a branch.
 
+    Alerts about merges that went past the lake's hook are over where their rows are gone from `main`.
+
     Args:
         use_case: Short name of a registered use case; all of them where it is left out.
         older_than_days: A branch whose last commit is older is stale.
@@ -36,6 +38,8 @@ def sweep(
         for found in catalog.sweep(store, older_than_days, dry_run)
     ]
     result = Sweep(older_than_days=older_than_days, dry_run=dry_run, branches=tuple(seen))
+    for name in names if not dry_run else ():
+        catalog.call_off_unaudited(name, *_stores(name))
     catalog.tell_sweep(result)
     return result
 

@@ -45,6 +45,7 @@ from tasks import (
     partitions,
     retraction,
     sweeping,
+    unaudited,
     watch,
 )
 from tasks import challenge as training
@@ -101,6 +102,7 @@ windows_of = step(watch.windows_of, tags={"monitor", "lake"})
 look = step(watch.look, tags={"monitor", "lake", "registry"})
 settle_alerts = step(alarm.settle, tags={"alert", "lake"})
 deliver_alerts = step(alarm.deliver, tags={"alert", "lake"})
+unaudited_standing = step(unaudited.standing, tags={"alert", "lake"})
 
 dated_files = step(partitions.files, tags={"ingest"})
 publishes = step(partitions.publishes, tags={"lake"})
@@ -244,6 +246,11 @@ def raise_alerts(use_case: str, scope: Iterable[str], now: Iterable[Alert]) -> N
     if alarm.targets():
         with suppress(ServiceUnavailable, UsageError):  # the task's failure says it; the work of the flow stands
             deliver_alerts(use_case, log)
+
+
+def call_off_unaudited(use_case: str, store_url: str, log_url: str) -> None:
+    """Close the alerts about merges past the lake's hook whose rows are gone."""
+    raise_alerts(use_case, (unaudited.CAUSE,), unaudited_standing(store_url, log_url))
 
 
 def show(kind: str, use_case: str, page: str, description: str) -> None:

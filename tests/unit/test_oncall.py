@@ -39,12 +39,11 @@ def test_a_cause_that_is_raised_again_is_one_alert() -> None:
     assert [found.alert.summary for found in still_open([raised("model.loss", "a"), raised("model.loss", "b")])] == ["b"]
 
 
-def test_what_the_log_keeps_open_counts_and_of_events_only_the_hooks() -> None:
-    events = still_open([raised("model.loss"), raised("drift.features"), raised("lake.unaudited")])
+def test_what_the_log_keeps_open_counts_and_events_tell_since_when() -> None:
+    events = still_open([raised("model.loss"), raised("drift.features")])
     kept = [found.alert for found in still_open([raised("model.loss"), raised("gate.refused")])]  # one too old for events
     found = open_alerts(kept, events)
     assert [(each.alert.cause, each.raised is None) for each in found] == [
         ("model.loss", False),
         ("gate.refused", True),
-        ("lake.unaudited", False),
     ]

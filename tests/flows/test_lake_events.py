@@ -12,12 +12,14 @@ from prefect.events.worker import EventsWorker
 
 from deployments.hooks import create_app
 from deployments.lake import init
+from flows.sweep import sweep
 from schemas.errors import NotFound
 from schemas.refs import Guard
 from schemas.settings import Settings
 from tasks.versions.lakefs_store import LakeFSStore
+from tests.alert_kit import Sink
 from tests.services.hook import hook_settings, labels, parquet, put, served
-from tests.services.server import Server, new_repository
+from tests.services.server import new_repository, server
 
 
 @pytest.fixture
@@ -41,17 +43,22 @@ def events() -> Iterator[Callable[[int], list[Event]]]:
 
 
 @pytest.fixture
-def writers(lake: Server) -> Iterator[tuple[LakeFSStore, LakeFSStore, Callable[[], None]]]:
+def settings(sink: Sink) -> Settings:
+    """The hook's, and those of writers that seal."""
+    return hook_settings(f"lakefs://{new_repository()}", alert_urls=sink.url)
+
+
+@pytest.fixture
+def writers(settings: Settings) -> Iterator[tuple[LakeFSStore, LakeFSStore, Callable[[], None]]]:
     """One that seals, one that does not, and what installs the hook."""
-    name = new_repository()
-    lake.store(name).create()
-    url = f"lakefs://{name}"
-    with served(create_app(hook_settings(url))) as address:
+    url = str(settings.lake_url)
+    server().store(url.removeprefix("lakefs://")).create()
+    with served(create_app(settings)) as address:
 
         def install() -> None:
             init(hook_settings(url, lake_hook_url=address), "flights", check=False)
 
-        ours, other = (LakeFSStore(f"{url}/flights", settings) for settings in (hook_settings(url), Settings()))
+        ours, other = (LakeFSStore(f"{url}/flights", told) for told in (settings, Settings()))
         yield ours, other, install
 
 
@@ -81,10 +88,13 @@ def test_others_merges_are_made_known_and_ours_are_not(
 
 
 def test_a_merge_that_went_past_the_hook_is_audited_afterwards(
-    writers: tuple[LakeFSStore, LakeFSStore, Callable[[], None]], events: Callable[[int], list[Event]]
+    writers: tuple[LakeFSStore, LakeFSStore, Callable[[], None]],
+    events: Callable[[int], list[Event]],
+    settings: Settings,
+    sink: Sink,
 ) -> None:
     """A branch from before the hook was there: lakeFS reads a merge's hooks from what is merged."""
-    _, other, install = writers
+    ours, other, install = writers
     put(other, "good", parquet(labels()))
     put(other, "bad", parquet(labels(100).with_columns(flight=0)))
     install()
@@ -96,7 +106,16 @@ def test_a_merge_that_went_past_the_hook_is_audited_afterwards(
     assert [told(event)["event"] for event in events(1)] == ["penstock.data.published"]
     merged = other.merge("bad", "main", "by hand", {})
     alert, published = (told(event) for event in events(3)[1:])
-    assert (alert["event"], alert["severity"], alert["cause"]) == ("penstock.alert.raised", "critical", "lake.unaudited")
+    cause = f"lake.unaudited.{merged.id[:16]}"
+    assert (alert["event"], alert["severity"], alert["cause"]) == ("penstock.alert.raised", "critical", cause)
     assert alert["runbook"] == "lake-unaudited"
     assert str(alert["summary"]).startswith(f"{merged.id[:12]} went past the hook: 'data/labels/2013-01/")
     assert published["commit"] == merged.id
+    with settings.active():
+        sweep("flights")
+        assert sink.titles == [f"flights: {cause} (critical)"]
+        ours.revert("main", merged.id, "undo an unaudited merge", {})
+        sweep("flights", dry_run=True)
+        assert len(sink.titles) == 1
+        sweep("flights")
+    assert sink.titles[1:] == [f"flights: {cause} is over"]
