@@ -203,6 +203,7 @@ class Monitoring(Value):
     coverage: float = Field(default=0.0, ge=0, le=1, description="share of the predictions that have a label")
     shadow: tuple[Comparison, ...] = Field(default=(), description="challengers on the rows that the server answered")
     current: bool = Field(default=True, description="whether the model that scored the window is still the champion")
+    newest: bool = Field(default=True, description="whether no window that begins later was seen before")
     decision: Decision
 
     @property

@@ -304,11 +304,13 @@ def tell_scores(case: UseCase, result: Scores) -> None:
 
 
 def tell_monitoring(case: UseCase, result: Monitoring) -> None:
-    """Page, event and alerts of one window."""
+    """Page, event and alerts of one window. One whose labels came late calls off nothing that a newer one said."""
     show("monitoring", case.name, pages.monitoring_page(result), result.decision.why)
-    if result.current:
-        found = [*alerts.alerts(case, result.decision), *(alerts.alerts(case, result.drift) if result.drift else ())]
-        raise_alerts(case.name, ("drift.", "model."), found)
+    found = alerts.alerts(case, result.decision)
+    if result.current and result.newest:
+        raise_alerts(case.name, ("drift.", "model."), (*found, *(alerts.alerts(case, result.drift) if result.drift else ())))
+    elif result.current and found:
+        raise_alerts(case.name, [alert.cause for alert in found], found)
     if result.drift and result.drift.status == "drift":
         told = {"share": result.drift.share, "why": result.drift.why, "report": result.drift.report}
         announce("drift.detected", case.name, told)

@@ -7,7 +7,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from schemas.errors import NotFound
@@ -24,13 +23,12 @@ from tasks import (
     features,
     frames,
     performance,
-    predictions,
     records,
-    references,
-    scoring,
+    scored,
     shadow,
 )
 from tasks.registry import ModelRegistry, open_registry
+from tasks.scored import Window
 from tasks.versions import MAIN, VersionStore, open_store
 
 
@@ -63,27 +61,27 @@ def look(use_case: str, data: DataRef, arrival: str | None, registry_url: str, l
     """
     case = resolve(use_case)
     log, registry = open_store(log_url), open_registry(registry_url)
-    entry = predictions_of(log, arrival)
+    past, entry = records.recalled(log), predictions_of(log, arrival)
     if entry is None:
         raise NotFound(f"no predictions of {case.name} to monitor; score some first: penstock score {use_case}")
     model = registry.version(case.name, int(entry.metadata["model_version"]))
-    rows = scored_rows(case, data, log, entry)
-    window = evaluation.window(case, rows)
-    realized, coverage = _realized(case, data, model, rows)
-    seen = Monitoring(
-        use_case=case.name,
-        why="",
-        window=window,
-        arrival=entry.metadata["arrival"],
-        rows=rows.height,
-        model=model,
-        drift=_drift(case, registry, model, rows, Path(reports) / f"drift-{entry.metadata['cause'][:16]}.html"),
-        estimate=_estimate(case, registry, model, rows, past_errors(records.recalled(log), window)),
-        realized=realized,
-        coverage=coverage,
-        shadow=tuple(shadow.compare(case, log, frames.labels(case, data))),
-        decision=Decision(retrain=False, why=""),
-    )
+    with scored.window(case, data, log, entry) as window:
+        realized, coverage = _realized(data, model, window)
+        seen = Monitoring(
+            use_case=case.name,
+            why="",
+            window=window.times,
+            arrival=entry.metadata["arrival"],
+            rows=window.height,
+            model=model,
+            drift=_drift(registry, model, window, Path(reports) / f"drift-{entry.metadata['cause'][:16]}.html"),
+            estimate=_estimate(registry, model, window, past_errors(past, window.times)),
+            realized=realized,
+            coverage=coverage,
+            shadow=tuple(shadow.compare(case, log, frames.labels(case, data))),
+            newest=not any(m.window and window.times and m.window[0] > window.times[0] for m in past),
+            decision=Decision(retrain=False, why=""),
+        )
     champion = registry.champion(case.name)
     rejected = rejected_share(open_store(data.store), entry.metadata["arrival"])
     decided = _decide(case, registry, champion, seen, rejected)
@@ -118,35 +116,16 @@ def predictions_of(log: VersionStore, arrival: str | None) -> Commit | None:
     return next((entry for entry in reversed(scored) if entry.metadata["arrival"] == arrival), None)
 
 
-def scored_rows(case: UseCase, data: DataRef, log: VersionStore, entry: Commit) -> pl.DataFrame:
-    """Designed rows of one scoring with the scores as they were recorded."""
-    made = predictions.of(log, entry).collect()
-    paths = frames.brought(open_store(data.store), entry.metadata["arrival"], case.rows)
-    rows, keys = frames.designed(case, data, paths).collect(), list(case.key)
-    if scoring.ROW_KEY in made.columns:  # a part of the key is private
-        rows, keys = rows.with_columns(features.key_hash(case).alias(scoring.ROW_KEY)), [scoring.ROW_KEY]
-    rows = rows.join(made.select(keys), on=keys, how="semi")
-    matched = rows.select(keys).join(made, on=keys, how="left", maintain_order="left")
-    return references.with_scores(case, rows.drop(scoring.ROW_KEY, strict=False), recorded(case, matched))
-
-
-def recorded(case: UseCase, predictions: pl.DataFrame) -> np.ndarray:
-    """The scores that receipts hold, of shape (n,) or (n, classes)."""
-    if case.target.kind == "multiclass":
-        return predictions.select(f"probability_{name}" for name in case.target.classes).to_numpy()
-    return predictions["probability" if case.target.kind == "binary" else "prediction"].to_numpy()
-
-
-def _drift(case: UseCase, registry: ModelRegistry, model: ModelRef, rows: pl.DataFrame, report: Path) -> DriftVerdict:
+def _drift(registry: ModelRegistry, model: ModelRef, window: Window, report: Path) -> DriftVerdict:
     gains = (_document(registry, model, "importances") or {}).get("gain")
-    return drift.drift(case, _document(registry, model, "reference"), rows, gains, report=report)
+    return drift.drift(window.case, _document(registry, model, "reference"), window.rows, gains, report=report)
 
 
-def _estimate(
-    case: UseCase, registry: ModelRegistry, model: ModelRef, rows: pl.DataFrame, past: list[Mapping[str, float]]
-) -> Estimate | None:
-    names = [name for name in rows.columns if name.startswith(references.SCORE)]
-    found = estimates.raw(case, _document(registry, model, "estimator"), rows, _scores(rows, names))
+def _estimate(registry: ModelRegistry, model: ModelRef, window: Window, past: list[Mapping[str, float]]) -> Estimate | None:
+    case = window.case
+    names = list(features.feature_names(case)) if case.target.kind == "regression" else []  # its losses have a model
+    rows = window.rows.select(*names, *scored.score_columns(case)).collect()
+    found = estimates.raw(case, _document(registry, model, "estimator"), rows, scored.scores_of(case, rows))
     return estimates.corrected(case, found, rows.height, past) if found else None
 
 
@@ -158,20 +137,19 @@ def _document(registry: ModelRegistry, model: ModelRef, name: str) -> Any:
         return None
 
 
-def _scores(rows: pl.DataFrame, names: list[str]) -> np.ndarray:
-    return rows[names[0]].to_numpy() if len(names) == 1 else rows.select(names).to_numpy()
-
-
-def _realized(case: UseCase, data: DataRef, model: ModelRef, rows: pl.DataFrame) -> tuple[Evaluation | None, float]:
+def _realized(data: DataRef, model: ModelRef, window: Window) -> tuple[Evaluation | None, float]:
     """Metrics on the rows whose outcome is known, and the share of rows whose label has come."""
-    labels = performance.newest_labels(case, frames.labels(case, data))
-    told = rows.join(labels, on=list(case.key), how="left", maintain_order="left")
+    case, keys = window.case, list(window.case.key)
+    here = frames.labels(case, data).join(window.rows.select(keys), on=keys, how="semi")
+    time = [case.time] if case.time else []
+    needed = dict.fromkeys((*keys, *time, *case.slices, features.BLOCK, *scored.score_columns(case)))
+    rows = window.rows.select(*needed).collect()
+    told = rows.join(performance.newest_labels(case, here), on=keys, how="left", maintain_order="left")
     coverage = told["_known"].count() / told.height if told.height else 0.0
     known = told.filter(pl.col("_target").is_not_null())
     if known.is_empty():
         return None, coverage
-    names = [name for name in known.columns if name.startswith(references.SCORE)]
-    return evaluation.evaluate(case, model.sha256, data.commit, known.drop(names), _scores(known, names)), coverage
+    return evaluation.evaluate(case, model.sha256, data.commit, known, scored.scores_of(case, known)), coverage
 
 
 def _decide(

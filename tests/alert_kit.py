@@ -45,7 +45,10 @@ class Sink:
         return [each["title"] for each in self.told]
 
 
+COLUMN = ColumnDrift(column="dest", method="psi", score=0.5, threshold=0.1, importance=0.4)
+
+
 def drifted(score: float) -> list[Alert]:
-    column = ColumnDrift(column="dest", method="psi", score=score, threshold=0.1, importance=0.4)
+    column = COLUMN.model_copy(update={"score": score})
     verdict = DriftVerdict(status="drift" if score > 0.1 else "no drift", why=f"dest {score}", rows=500, columns=(column,))
     return list(alerts(FLIGHTS, verdict))

@@ -12,7 +12,7 @@ from schemas.errors import Refused
 from schemas.refs import Commit, DataRef
 from schemas.results import RowsToScore, Scores
 from schemas.settings import Settings
-from tasks import batch, ingestion, predictions, receipts, watch
+from tasks import batch, ingestion, predictions, receipts, scored
 from tasks.registry import open_registry
 from tasks.versions import open_store
 from tests import serving_cases
@@ -94,7 +94,9 @@ def test_many_parts_hold_what_one_frame_would(home: Settings) -> None:
     assert score(home).status == "already done"
     ref = DataRef(store=home.store_url("parcels"), commit=scores.data.commit)
     entry = open_store(home.store_url("parcels-log")).get(scores.predictions.commit)  # type: ignore[union-attr]
-    assert watch.scored_rows(serving_cases.PARCELS, ref, open_store(home.store_url("parcels-log")), entry).height == ROWS
+    with scored.window(serving_cases.PARCELS, ref, open_store(home.store_url("parcels-log")), entry) as window:
+        assert window.height == ROWS
+        assert len(window.scores()) == ROWS
 
 
 def test_a_file_is_audited_scored_and_not_ingested(home: Settings, tmp_path: Path) -> None:

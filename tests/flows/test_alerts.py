@@ -3,14 +3,16 @@
 import json
 
 import pytest
+from prefect import flow
 from pydantic import SecretStr
 
+from schemas.results import Monitoring
 from schemas.settings import Settings
 from schemas.usecases.flights import FLIGHTS
-from schemas.verdicts import Alert
+from schemas.verdicts import Alert, Decision, DriftVerdict
 from tasks import alarm, catalog
 from tasks.versions import open_store
-from tests.alert_kit import Sink, drifted
+from tests.alert_kit import COLUMN, Sink, drifted
 
 
 @pytest.fixture
@@ -18,7 +20,7 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
 
     def emit(event: str, resource: object, payload: dict[str, str]) -> None:
-        found.append((event, payload["cause"]))
+        found.extend([(event, payload["cause"])] if "alert" in event else [])
 
     monkeypatch.setattr(catalog, "emit_event", emit)
     return found
@@ -54,3 +56,28 @@ def test_a_block_that_is_not_there_costs_the_flow_nothing_and_the_alert_waits(se
     assert len(state.waiting) == 1
     assert isinstance(state.open[0], Alert)
     assert state.open[0].use_case == FLIGHTS.name
+
+
+def tell(seen: Monitoring) -> None:
+    @flow
+    def told() -> None:
+        catalog.tell_monitoring(FLIGHTS, seen)
+
+    told()
+
+
+def test_labels_of_an_older_window_call_off_nothing_that_a_newer_one_said(
+    settings: Settings, events: list[tuple[str, str]]
+) -> None:
+    moved = DriftVerdict(status="drift", why="dest", rows=500, columns=(COLUMN,))
+    good, bad = (Decision(retrain=False, why="", loss=loss, limit=0.5) for loss in (0.4, 0.6))
+    seen = Monitoring(use_case="flights", why="", drift=moved, decision=bad)
+    with settings.active():
+        tell(seen)
+        assert sorted(cause for _, cause in events) == ["drift.features", "model.loss"]
+        tell(seen.model_copy(update={"drift": None, "decision": good, "newest": False}))
+        assert len(events) == 2
+        tell(seen.model_copy(update={"drift": None, "decision": good}))
+        assert [kind for kind, _ in events[2:]] == ["penstock.alert.resolved"] * 2
+        tell(seen.model_copy(update={"newest": False}))
+        assert events[4:] == [("penstock.alert.raised", "model.loss")]

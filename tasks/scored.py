@@ -1,0 +1,83 @@
+"""One scored window, on disk: designed rows of any number with the scores as they were recorded, never whole in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import polars as pl
+
+from schemas.refs import Commit, DataRef
+from schemas.usecase import UseCase
+from tasks import evaluation, features, frames, predictions, references, scoring
+from tasks.versions import VersionStore, open_store
+
+
+@dataclass(frozen=True)
+class Window:
+    """Rows with the columns of the design and `_score` (`_score_<class>`), for as long as their file is there."""
+
+    case: UseCase
+    rows: pl.LazyFrame
+    height: int
+    times: tuple[datetime, datetime] | None
+
+    def scores(self) -> np.ndarray:
+        """Scores of shape (n,) or (n, classes)."""
+        return scores_of(self.case, self.rows.select(score_columns(self.case)).collect())
+
+
+@contextmanager
+def window(case: UseCase, data: DataRef, log: VersionStore, entry: Commit) -> Iterator[Window]:
+    """The rows of one scoring, seen as of `data`; the file is gone after the block."""
+    with TemporaryDirectory(prefix="penstock-window-") as folder:
+        file = Path(folder) / "window.parquet"
+        _rows(case, data, log, entry).sink_parquet(file, compression="lz4")
+        rows = pl.scan_parquet(file)
+        yield Window(case, rows, rows.select(pl.len()).collect().item(), _times(case, rows))
+
+
+def score_columns(case: UseCase) -> list[str]:
+    """Names of the score columns, as references.with_scores gives them."""
+    return [f"{references.SCORE}_{name}" for name in case.target.classes] if _multiclass(case) else [references.SCORE]
+
+
+def scores_of(case: UseCase, rows: pl.DataFrame) -> np.ndarray:
+    """Scores of shape (n,) or (n, classes)."""
+    names = score_columns(case)
+    return rows.select(names).to_numpy() if _multiclass(case) else rows[names[0]].to_numpy()
+
+
+def _multiclass(case: UseCase) -> bool:
+    return case.target.kind == "multiclass"
+
+
+def _rows(case: UseCase, data: DataRef, log: VersionStore, entry: Commit) -> pl.LazyFrame:
+    made = predictions.of(log, entry)
+    paths = frames.brought(open_store(data.store), entry.metadata["arrival"], case.rows)
+    rows, keys = frames.designed(case, data, paths), list(case.key)
+    if scoring.ROW_KEY in made.collect_schema().names():  # a part of the key is private
+        rows, keys = rows.with_columns(features.key_hash(case).alias(scoring.ROW_KEY)), [scoring.ROW_KEY]
+    recorded = made.select(
+        *keys, *(pl.col(name).alias(as_) for as_, name in zip(score_columns(case), _told(case), strict=True))
+    )
+    return rows.join(recorded, on=keys, how="inner", maintain_order="left").drop(scoring.ROW_KEY, strict=False)
+
+
+def _told(case: UseCase) -> list[str]:
+    """The columns of a receipt that hold the scores."""
+    if _multiclass(case):
+        return [f"probability_{name}" for name in case.target.classes]
+    return ["probability" if case.target.kind == "binary" else "prediction"]
+
+
+def _times(case: UseCase, rows: pl.LazyFrame) -> tuple[datetime, datetime] | None:
+    if case.time is None:
+        return None
+    ends = (pl.col(case.time).min(), pl.col(case.time).max())
+    return evaluation.window(case, pl.concat([rows.select(end) for end in ends]).drop_nulls().collect())
