@@ -1,4 +1,4 @@
-"""Watches the landing folder: a file that is whole starts the lifecycle, once. What it misses, `rescan` finds."""
+"""Watches the landing folder, and a bucket: what is whole starts the lifecycle, once. What it misses, `rescan` finds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from flows import starting
 from flows.rescan import missed, sort_out
 from schemas.errors import PenstockError, UsageError
 from schemas.settings import Settings
-from tasks import arrivals
+from tasks import arrivals, buckets
 from tasks.arrivals import Landed, Settling, landed
 from tasks.versions import open_store
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("penstock.watching")
 LOOK_MS = 250  # between two looks at files that are not whole yet
+BUCKET_SECONDS = 10.0  # between two looks at the bucket
 RETRY_SECONDS = 10.0  # after which is tried again what could not be started
 
 Start = Callable[[Landed], None]
@@ -92,10 +93,39 @@ def watch(settings: Settings, stop: Event, ready: Callable[[], None] = lambda: N
     ready()
     watcher.look(_changed(first))
     catch_up = 0.0  # when to look at what lay there before; it is asked for until the server answers
+    bucket = Bucket(settings.landing_bucket) if settings.landing_bucket else None
     for found in seen:
         watcher.look(_changed(found))
         if time.monotonic() >= catch_up:
             catch_up = float("inf") if _start_missed(folder) else time.monotonic() + RETRY_SECONDS
+        if bucket:
+            bucket.look()
+
+
+class Bucket:
+    """Follows one prefix of a bucket, which tells nobody what lands there: it is listed again and again."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._seen: set[str] = set()
+        self._next = 0.0
+
+    def look(self) -> None:
+        """Start what no run has taken up, once the time has come to look again."""
+        if time.monotonic() < self._next:
+            return
+        try:
+            files, strange = buckets.landed(self._url)
+            fresh = [file for file in files if file.sha256() not in self._seen]
+            with get_client(sync_client=True) as client:
+                for file in missed(client, fresh):
+                    log.info("%s: started", file.source)
+            for told in set(strange) - self._seen:
+                log.warning("refused: %s", told)
+            self._seen = {*strange, *(file.sha256() for file in files)}
+        except Exception as error:
+            log.warning("%s waits: %s", self._url, error)
+        self._next = time.monotonic() + BUCKET_SECONDS
 
 
 def _start_missed(folder: Path) -> bool:

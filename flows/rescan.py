@@ -1,4 +1,4 @@
-"""Rescan: landed files that no run took up, and runs that died, are started; what was published or refused is left alone."""
+"""Rescan: what landed and no run took up, and runs that died, are started; what was published or refused is left alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from schemas.errors import PenstockError, UsageError
 from schemas.results import Rescan
 from schemas.settings import in_force
 from schemas.usecase import registered
-from tasks import arrivals
+from tasks import arrivals, buckets
 from tasks.installation import refuse_shadows
 from tasks.versions import open_store
 
@@ -30,7 +30,11 @@ def rescan() -> Rescan:
         whole = [path for path in arrivals.whatever(in_force().landing_dir) if arrivals.being_written(path) is not True]
         files, strange = sort_out(whole)
         started = [file.source for file in missed(client, files)]
-    return Rescan(started=tuple(started), again=tuple(again), strange=(*gone, *strange), files=len(whole))
+        if bucket := in_force().landing_bucket:
+            there, others = buckets.landed(bucket)
+            started += [file.source for file in missed(client, there)]
+            files, strange = [*files, *there], [*strange, *others]
+    return Rescan(started=tuple(started), again=tuple(again), strange=(*gone, *strange), files=len(files))
 
 
 def taken_up(client: SyncPrefectClient) -> tuple[list[str], list[str]]:

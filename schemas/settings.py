@@ -49,6 +49,9 @@ class Settings(BaseSettings):
         description="tracking and registry URI; default: SQLite in the home",
     )
     landing: Path | None = Field(default=None, description="landing folder; default: a folder of the home")
+    landing_bucket: str | None = Field(
+        default=None, pattern="^s3://[^/]+", description="files also land here, e.g. s3://bucket/prefix, looked at in turns"
+    )
     reports: Path | None = Field(default=None, description="HTML reports; default: a folder of the home")
     parse_memory_mb: int = Field(default=4096, ge=512, description="memory limit of the parsing child, MiB")
     parse_seconds: int = Field(default=600, ge=5, description="time limit of the parsing child, s")

@@ -5,7 +5,6 @@ They become files for a while, and sources like any other.
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,14 +13,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
-from schemas.errors import NotFound, PenstockError, ServiceUnavailable, UsageError
+from schemas.errors import NotFound, UsageError
 from schemas.settings import in_force
+from tasks.buckets import reporting
 from tasks.querying import is_query, queried
 from tasks.versions import open_store
 
 SCHEMES = ("lakefs://", "s3://")
 _CHUNK = 8 << 20
-_PASSING = re.compile(r"NETWORK_CONNECTION|SLOW_DOWN|TIMEOUT|UNAVAILABLE|INTERNAL_FAILURE|HTTP status 5")
 
 
 def is_remote(source: str) -> bool:
@@ -101,18 +100,11 @@ def _from_s3(source: str, folder: Path) -> Path:
     if not (parent and pattern):
         raise UsageError(f"cannot read {source!r}: a source on S3 is s3://<bucket>/<key>")
     copies = _folder(folder, parent)
-    try:
+    with reporting(f"cannot read {source!r}"):
         remote = fs.FileSystem.from_uri(f"s3://{quote(parent)}")[0]
         selected = remote.get_file_info(fs.FileSelector(parent, recursive=False))
         files = [found.path for found in selected if found.type == fs.FileType.File]
         for found in _matching(source, files, bucket):
             with remote.open_input_stream(found) as there, (copies / Path(found).name).open("wb") as here:
                 shutil.copyfileobj(there, here, _CHUNK)
-    except PenstockError:
-        raise
-    except FileNotFoundError:
-        raise UsageError(f"cannot read {source!r}: there is no such bucket or folder") from None
-    except OSError as error:
-        why = f"cannot read {source!r}: {str(error).splitlines()[0][:300]}"
-        raise (ServiceUnavailable if _PASSING.search(why) else UsageError)(why) from None
     return copies

@@ -11,12 +11,15 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelled, Completed, Crashed, Failed, Pending, Running, State
 
+from deployments import watching
 from flows import starting
 from flows.lifecycle import lifecycle
 from flows.rescan import rescan
 from schemas.errors import UsageError
 from schemas.settings import Settings
 from tasks.arrivals import Fate, Landed
+from tasks.versions.lakefs_store import LakeFSStore
+from tests.services.server import KEY_ID, SECRET, server
 
 NOW = datetime.now(UTC)
 
@@ -125,6 +128,42 @@ def test_rescan_takes_up_what_was_lost_and_what_was_never_seen(deployment: str, 
     assert (second.started, second.again) == ((), ())
     assert [run.idempotency_key for run in runs] == ["flights/labels:feedfeedfeed/1", "flights/labels:feedfeedfeed/2"]
     assert runs[1].parameters == crashed.parameters
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> LakeFSStore:
+    """A repository whose branch `main` is a bucket, by lakeFS's S3 gateway."""
+    store = server().store()
+    store.create()
+    told = {"ENDPOINT_URL": server().url, "ACCESS_KEY_ID": KEY_ID, "SECRET_ACCESS_KEY": SECRET, "REGION": "us-east-1"}
+    for name, value in told.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    return store
+
+
+def test_objects_of_a_bucket_land_too(deployment: str, settings: Settings, bucket: LakeFSStore) -> None:
+    """The watcher sees what is new, `rescan` what nobody saw; each starts one run."""
+    prefix = f"s3://{bucket.place.repository}/in/landing"
+    bucket.branch("in")
+    with settings.model_copy(update={"deployment": deployment, "landing_bucket": prefix}).active() as active:
+        follower, sources = watching.Bucket(prefix), [f"{prefix}/flights/weather/{n}.csv" for n in range(3)]
+        follower.look()  # an empty prefix is no trouble
+        for number, name in enumerate(("weather/0.csv", "weather/.1.csv", "nonsense/2.csv", "weather/x.part")):
+            bucket.upload("in", f"landing/flights/{name}", f"a\n{number}\n".encode())
+        found = rescan()
+        assert (found.files, found.started) == (1, (sources[0],))
+        assert len(found.strange) == 1
+        bucket.upload("in", "landing/flights/weather/1.csv", b"a\n1\n")
+        follower = watching.Bucket(prefix)
+        follower.look()
+        assert rescan().started == ()
+        bucket.upload("in", "landing/flights/weather/0.csv", b"a\nother\n")  # delivered again, with other rows
+        assert rescan().started == (sources[0],)
+        with get_client(sync_client=True) as client:
+            runs = client.read_flow_runs()
+    assert active.landing_bucket == prefix
+    landed = [run.parameters["source"] for run in runs if str(run.parameters.get("source")).startswith(prefix)]
+    assert sorted(landed) == [sources[0], sources[0], sources[1]]
 
 
 def test_no_lost_run_is_out_of_sight_behind_many_others(deployment: str, monkeypatch: pytest.MonkeyPatch) -> None:
