@@ -12,6 +12,7 @@ from pydantic import Field
 
 from flows.entry import entry
 from flows.ingest import ingest
+from flows.progress import followed
 from flows.score import score
 from schemas.errors import PenstockError, Refused, UsageError
 from schemas.replaying import Backfill, Partition, Unit
@@ -55,7 +56,8 @@ def backfill(
     with runner(settings, at_once) as pool:
         asked = {"use_case": unmapped(use_case), "unit": units, "where": unmapped(where(settings))}
         futures = pool.map(step, asked) if units else []
-        done = [_outcome(unit, future) for unit, future in zip(units, futures, strict=True)]
+        pairs = followed(zip(units, futures, strict=True), len(units), f"{what} {case.name}: {len(units)} partitions")
+        done = [_outcome(unit, future) for unit, future in pairs]
     result = Backfill(use_case=case.name, what=what, partitions=tuple(done))
     catalog.show("backfill", case.name, pages.backfill_page(result), result.why)
     return result

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from flows import lineage
 from flows.entry import Entry, entry, named_after_source
 from schemas.errors import Refused, StaleCheck
 from schemas.refs import Source
@@ -58,6 +59,7 @@ def _ingest(
         for path in locate(here, root):
             delivery = _deliver(use_case, spec, catalog.fingerprint(path), store)
             catalog.tell(case, delivery)
+            lineage.data(case, delivery)
             deliveries.append(delivery)
     return IngestResult(use_case=case.name, deliveries=tuple(deliveries))
 

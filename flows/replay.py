@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime, timedelta
@@ -15,6 +15,7 @@ from pydantic import Field
 from flows.entry import entry
 from flows.ingest import ingest
 from flows.lifecycle import lifecycle
+from flows.progress import followed
 from flows.train import train
 from schemas.errors import PenstockError, UsageError
 from schemas.replaying import Course, Replay, ReplayStep
@@ -64,7 +65,9 @@ def replay(
     _say("training the first champion on what came before")
     _begin(use_case, rows, since)
     trained: Counter[str] = Counter()
-    steps = [_told(step) for step in _live(use_case, rows, dated.periods(since, until, every), trained)]
+    periods = list(dated.periods(since, until, every))
+    live = _live(use_case, rows, periods, trained)
+    steps = [_told(step) for step in followed(live, len(periods), f"replay of {case.name}: {len(periods)} periods")]
     took = time.monotonic() - started
     judged = dated.moment(judged_from) if judged_from else since
     courses = _courses(use_case, case, (since, until), judged, label_delay, oracle)
@@ -125,7 +128,7 @@ def _begin(use_case: str, rows: dated.Dated, since: datetime) -> None:
 
 
 def _live(
-    use_case: str, rows: dated.Dated, periods: Iterator[tuple[datetime, datetime]], trained: Counter[str]
+    use_case: str, rows: dated.Dated, periods: Sequence[tuple[datetime, datetime]], trained: Counter[str]
 ) -> Iterator[ReplayStep]:
     for since, until in periods:
         started = time.monotonic()

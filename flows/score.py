@@ -8,6 +8,7 @@ from typing import Annotated
 import polars as pl
 from pydantic import Field
 
+from flows import lineage
 from flows.entry import entry
 from schemas.errors import StaleCheck, UsageError
 from schemas.refs import DataRef
@@ -72,6 +73,7 @@ def score(
         except StaleCheck:
             continue  # another run published these predictions in between: the next look finds them
         catalog.tell_scores(case, scores)
+        lineage.predictions(case, scores)
         return ScoreResult(**dict(scores))
     raise StaleCheck(f"{case.name}: the predictions kept changing while they were published; score again")
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import polars as pl
 from pydantic import Field
 
+from flows import lineage
 from flows.entry import entry
 from flows.turns import turn
 from schemas.errors import NotEnoughEvidence, StaleCheck, UsageError
@@ -67,6 +68,7 @@ def train(
     except NotEnoughEvidence as refusal:
         result = TrainResult(use_case=use_case, status="skipped", why=str(refusal), data=data)
     catalog.tell_training(case, result)
+    lineage.model(case, result)
     return result
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prefect import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterType
 
 from flows.backfill import backfill, runner
 from flows.train import train
@@ -34,6 +36,9 @@ def publishes(settings: Settings) -> list[str]:
 def test_a_range_is_ingested_once_and_what_is_missing_later(landed: Settings) -> None:
     first = backfill("flights", "2013-01", "2013-01", at_once=3)
     assert [found.status for found in first.partitions] == ["done"] * 3
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=ArtifactFilter(type=ArtifactFilterType(any_=["progress"])))
+    assert 100.0 in [artifact.data for artifact in found if artifact.description == "ingest flights: 3 partitions"]
     assert sorted(publishes(landed)) == ["flights-2013-01.csv", "labels-2013-01.csv.gz", "weather-2013-01.parquet"]
     both = backfill("flights", "2013-01", "2013-02", at_once=3)
     assert [found.status for found in both.partitions] == ["already done"] * 3 + ["done"] * 3, both

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import polars as pl
 import pytest
+from prefect.settings import PREFECT_API_URL
 
 from flows.ingest import ingest
 from flows.lifecycle import lifecycle
@@ -18,6 +20,7 @@ from schemas.settings import Settings
 from tasks.landing import land_flights
 from tasks.registry import open_registry
 from tasks.versions import open_store
+from tests.serving_kit import wait_for
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,29 @@ def test_monitoring_again_says_the_same(lived: Lived) -> None:
     assert again.drift
     assert before.drift
     assert again.drift.columns == before.drift.columns
+
+
+def test_the_dashboard_knows_what_was_made_from_what(lived: Lived) -> None:
+    def materialized() -> dict[tuple[str, str], list[str]]:
+        wanted = {"event": {"name": ["prefect.asset.materialization.succeeded"]}}
+        found = httpx.post(f"{PREFECT_API_URL.value()}/events/filter", json={"filter": wanted, "limit": 50}).json()["events"]
+        return {
+            (event["resource"]["prefect.resource.id"], event["payload"]["commit"]): sorted(
+                each["prefect.resource.id"] for each in event["related"] if each["prefect.resource.role"] == "asset"
+            )
+            for event in found
+        }
+
+    [scored] = lived.march["flights"].scored
+    assert lived.first.data
+    assert scored.predictions
+    last, inputs = scored.predictions.commit, ["flights", "labels", "weather"]
+    wait_for(lambda: ("penstock://flights/predictions", last) in materialized())
+    known = materialized()
+    published = lived.march["weather"].ingested.deliveries[0].commit
+    assert known["penstock://flights/data/weather", published] == ["penstock://flights/sources/weather"]
+    assert known["penstock://flights/model", lived.first.data.commit] == [f"penstock://flights/data/{i}" for i in inputs]
+    assert known["penstock://flights/predictions", last] == ["penstock://flights/data/flights", "penstock://flights/model"]
 
 
 def test_with_no_champion_there_is_nothing_to_score_with(settings: Settings) -> None:
