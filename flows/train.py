@@ -12,7 +12,7 @@ from flows.entry import entry
 from flows.turns import turn
 from schemas.errors import NotEnoughEvidence, StaleCheck, UsageError
 from schemas.fitting import Device, Engine, Plan
-from schemas.refs import DataRef
+from schemas.refs import DataRef, ModelRef
 from schemas.results import Challenge, Training
 from schemas.settings import Settings, in_force
 from schemas.usecase import UseCase, resolve
@@ -63,8 +63,7 @@ def train(
     data = catalog.data_at(settings.store_url(case.name), commit)
     try:
         plan = Plan(device=device or settings.device, engine=engine or settings.engine, trials=search, jobs=jobs)
-        with turn("train", case.name):
-            result = _train(use_case, case, data, settings, plan)
+        result = _train(use_case, case, data, settings, plan)
     except NotEnoughEvidence as refusal:
         result = TrainResult(use_case=use_case, status="skipped", why=str(refusal), data=data)
     catalog.tell_training(case, result)
@@ -73,25 +72,32 @@ def train(
 
 
 def _train(use_case: str, case: UseCase, data: DataRef, settings: Settings, plan: Plan) -> TrainResult:
-    if done := catalog.settled(use_case, data, settings.registry_url, plan.trials):
-        return TrainResult(use_case=use_case, status=done.status, why=done.why, model=done.model, data=data)
     for _ in range(ATTEMPTS):
-        challenged = catalog.challenge(use_case, data, settings.registry_url, plan)
+        with turn("train", case.name):  # not held while a person is asked
+            if done := catalog.settled(use_case, data, settings.registry_url, plan.trials):
+                return TrainResult(use_case=use_case, status=done.status, why=done.why, model=done.model, data=data)
+            challenged = catalog.challenge(use_case, data, settings.registry_url, plan)
+            shipped = _to_ship(use_case, case, challenged, settings, plan)
         try:
-            return _conclude(use_case, case, challenged, settings, plan)
+            return _conclude(use_case, case, challenged, shipped, settings)
         except StaleCheck:
             continue  # another champion came in between: gate again, against that one
     raise StaleCheck(f"{case.name}: the champion kept changing while the challenger was gated; train again")
 
 
-def _conclude(use_case: str, case: UseCase, challenged: Challenge, settings: Settings, plan: Plan) -> TrainResult:
+def _to_ship(use_case: str, case: UseCase, challenged: Challenge, settings: Settings, plan: Plan) -> ModelRef:
+    """The gated version, or its recipe fitted on all rows, tried out."""
     shipped, registry = challenged.model, settings.registry_url
     if challenged.verdict.promoted:
         if case.gate.refit and case.time is not None:
             shipped = catalog.refit(use_case, challenged, registry, plan.device)
         catalog.try_out(use_case, shipped, registry)
+    return shipped
+
+
+def _conclude(use_case: str, case: UseCase, challenged: Challenge, shipped: ModelRef, settings: Settings) -> TrainResult:
     challenged, person = catalog.approved(case, challenged, shipped)
-    log = settings.store_url(f"{case.name}-log")
+    log, registry = settings.store_url(f"{case.name}-log"), settings.registry_url
     outcome = catalog.promote(use_case, shipped, challenged, registry, log, catalog.who(person))
     return TrainResult(
         use_case=use_case,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -74,17 +75,28 @@ def asked(*answers: dict[str, Any], first: Callable[[], object] = lambda: None) 
     return result, person
 
 
-def test_what_waits_holds_nothing_and_a_no_refuses_then_a_yes_promotes(in_force: Settings) -> None:
+def test_what_waits_holds_nothing_and_a_no_refuses_then_a_yes_promotes(
+    in_force: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     registry, log = open_registry(in_force.registry_url), open_store(in_force.store_url("asked-log"))
+    turns: list[str] = []
 
-    def look() -> tuple[int | None, int]:
+    @contextmanager
+    def turn(flow: str, use_case: str) -> Iterator[None]:
+        turns.append(flow)
+        yield
+        turns.remove(flow)
+
+    monkeypatch.setattr("flows.train.turn", turn)
+
+    def look() -> tuple[int | None, int, list[str]]:
         challenger = registry.challenger("asked")
         with registry.exclusive("asked"), catalog.alone("asked"), get_client(sync_client=True) as client:
             slots = client.read_global_concurrency_limit_by_name("penstock-promotion-asked").active_slots
-        return challenger.version if challenger else None, slots
+        return challenger.version if challenger else None, slots, list(turns)
 
     result, person = asked({"approve": False, "name": "kim", "note": "not on a Friday"}, first=look)
-    assert person.seen == [(2, 1)], "the challenger alias is gone, or something was held"
+    assert person.seen == [(2, 1, [])], "the challenger alias is gone, or something was held"
     assert (result.status, registry.champion("asked")) == ("refused", None)
     assert "kim said no: not on a Friday" in result.why
     assert registry.challenger("asked") is None
