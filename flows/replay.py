@@ -8,25 +8,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
+from flows.delivering import Take, Taken, by_the_system, in_process, only_in
 from flows.entry import entry
-from flows.ingest import ingest
-from flows.lifecycle import lifecycle
 from flows.progress import followed
 from flows.train import train
 from schemas.errors import PenstockError, UsageError
 from schemas.replaying import Course, Replay, ReplayStep
-from schemas.results import IngestResult, Training
 from schemas.settings import in_force
-from schemas.usecase import UseCase
+from schemas.usecase import UseCase, resolve
 from tasks import catalog, dated, pages
 from tasks.baselines import NEVER
 
 Listener = Callable[[str | ReplayStep], None]
-MADE_A_MODEL = ("promoted", "refused")
 OTHER_WAYS = {"never": NEVER, "weekly": 7, "daily": 1}
 
 
@@ -40,6 +38,7 @@ def replay(
     source: str | None = None,
     judged_from: datetime | None = None,
     oracle: bool = False,
+    deployed: bool = False,
 ) -> Replay:
     """Feed a dated source to the loop period by period and compare with never retraining and retraining every week.
 
@@ -54,6 +53,7 @@ def replay(
         source: Folder with a folder or file for each input; the demo's flights where it is left out.
         judged_from: Totals count from here; from the start where it is left out.
         oracle: Compare with retraining every day, too.
+        deployed: Let files land where the deployed system watches, in place of running the loop in this process.
     """
     started = time.monotonic()
     case = catalog.begin(use_case)
@@ -63,10 +63,11 @@ def replay(
     rows = dated.read(case, source, label_delay)
     since, until = _span(rows, since, until)
     _say("training the first champion on what came before")
-    _begin(use_case, rows, since)
+    take = by_the_system if deployed else in_process
+    _begin(use_case, rows, since, by_the_system if deployed else only_in)
     trained: Counter[str] = Counter()
     periods = list(dated.periods(since, until, every))
-    live = _live(use_case, rows, periods, trained)
+    live = _live(use_case, rows, periods, trained, take)
     steps = [_told(step) for step in followed(live, len(periods), f"replay of {case.name}: {len(periods)} periods")]
     took = time.monotonic() - started
     judged = dated.moment(judged_from) if judged_from else since
@@ -118,46 +119,47 @@ def _span(rows: dated.Dated, since: datetime | None, until: datetime | None) -> 
     return begin, end
 
 
-def _begin(use_case: str, rows: dated.Dated, since: datetime) -> None:
+def _begin(use_case: str, rows: dated.Dated, since: datetime, take: Take) -> None:
     """The past, and a champion of it. Raises PenstockError where there is none."""
+    why = "nothing arrived before"
     for name, path in rows.land(in_force().landing_dir, None, since).items():
-        _refused(ingest(use_case, str(path), input=name))
-    first = train(use_case)
-    if first.status != "promoted":
-        raise PenstockError(f"the first model was not promoted ({first.why}); begin the replay later")
+        why = _taken(take, use_case, name, path).why
+    if take is only_in:
+        why = train(use_case).why
+    if catalog.champion(resolve(use_case).name, in_force().registry_url) is None:
+        raise PenstockError(f"there is no first champion ({why}); begin the replay later")
 
 
 def _live(
-    use_case: str, rows: dated.Dated, periods: Sequence[tuple[datetime, datetime]], trained: Counter[str]
+    use_case: str,
+    rows: dated.Dated,
+    periods: Sequence[tuple[datetime, datetime]],
+    trained: Counter[str],
+    take: Take,
 ) -> Iterator[ReplayStep]:
     for since, until in periods:
         started = time.monotonic()
         _say(f"{since:%Y-%m-%d} to {until:%Y-%m-%d}")
-        loops = []
-        for name, path in rows.land(in_force().landing_dir, since, until).items():
-            loops.append(lifecycle(use_case, str(path), input=name))
-            _refused(loops[-1].ingested)
-        made = [t for loop in loops for t in loop.trained if t.status in MADE_A_MODEL]
+        landed = rows.land(in_force().landing_dir, since, until)
+        taken = [_taken(take, use_case, name, path) for name, path in landed.items()]
+        made = [told for each in taken for told in each.trained]
         trained[f"{until - timedelta(seconds=1):%Y-%m}"] += len(made)
         yield ReplayStep(
             since=since,
             until=until,
-            accepted=sum(loop.ingested.accepted for loop in loops),
-            rejected=sum(loop.ingested.rejected for loop in loops),
-            trained=tuple(map(_training, made)),
-            why=loops[-1].why if loops else "nothing arrived",
+            accepted=sum(each.accepted for each in taken),
+            rejected=sum(each.rejected for each in taken),
+            trained=tuple(made),
+            why=taken[-1].why if taken else "nothing arrived",
             seconds=round(time.monotonic() - started, 1),
         )
 
 
-def _training(made: Training) -> str:
-    return f"{made.status} v{made.model.version}" if made.model else made.status
-
-
-def _refused(result: IngestResult) -> None:
-    for delivery in result.deliveries:
-        if delivery.status == "rejected":
-            _say(f"{delivery.source} was refused: {delivery.why}")
+def _taken(take: Take, use_case: str, name: str, path: Path) -> Taken:
+    taken = take(use_case, name, path)
+    for told in taken.refused:
+        _say(told)
+    return taken
 
 
 def _courses(

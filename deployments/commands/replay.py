@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deployments.commands.common import command as make
-from deployments.commands.common import show
+from deployments.commands.common import ready, show
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,6 +30,7 @@ HOME = Path("penstock-replay")
 @click.option("--judge-from", metavar="DATE", help="Totals count from here.")
 @click.option("--oracle", is_flag=True, help="Compare with retraining every day, too.")
 @click.option("--home", type=click.Path(path_type=Path, file_okay=False), default=HOME, show_default=True)
+@click.option("--deployed", is_flag=True, help="Through the running system, not in a home of its own.")
 def command(
     use_case: str,
     source: str | None,
@@ -40,17 +41,18 @@ def command(
     judge_from: str | None,
     oracle: bool,
     home: Path,
+    deployed: bool,
     as_json: bool,
 ) -> int:
     """Feed a dated source to the loop as if it arrived, and compare with never and with weekly retraining."""
-    settings = _settings(home)
+    settings = ready() if deployed else _settings(home)
     from deployments.local import in_process
     from flows.replay import listening, replay
     from tasks.dated import moment
 
     dates = [moment(text) if text else None for text in (since, until, judge_from)]
     with settings.active(), in_process(), listening(_Listener(as_json)):
-        result = replay(use_case, dates[0], dates[1], every, label_delay, source, dates[2], oracle)
+        result = replay(use_case, dates[0], dates[1], every, label_delay, source, dates[2], oracle, deployed)
     told = {**result.model_dump(mode="json"), "recovered": result.recovered, "report": report(use_case, settings)}
     show(told, as_json, lambda _: _print(result, told["report"], settings))
     return 0
