@@ -96,7 +96,9 @@ def start_at_once() -> None:
 
     with get_client(sync_client=True) as client:
         template = client.read_work_pool(POOL).base_job_template
-        template["variables"]["properties"]["command"]["default"] = shlex.join([sys.executable, "-P", "-m", "prefect.engine"])
+        template["variables"]["properties"]["command"]["default"] = shlex.join(
+            [sys.executable, "-P", "-m", "prefect.engine"]
+        )
         client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
 
 

@@ -81,7 +81,9 @@ class _Arrival:
             return
         if not self._has_champion():
             self._first_champion()
-        elif not new and (left := catalog.unscored_beginning(self.use_case, commit, in_force().registry_url, *self._places())):
+        elif not new and (
+            left := catalog.unscored_beginning(self.use_case, commit, in_force().registry_url, *self._places())
+        ):
             self._begin(left)
         elif brings_rows:
             self.scored.append(score(self.use_case, arrival=commit, once=True))
