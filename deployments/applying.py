@@ -93,9 +93,11 @@ def start_at_once() -> None:
     """
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolUpdate
+    from prefect.workers.process import ProcessWorker
 
     with get_client(sync_client=True) as client:
-        template = client.read_work_pool(POOL).base_job_template
+        # A pool that no worker has looked at yet has no template.
+        template = client.read_work_pool(POOL).base_job_template or ProcessWorker.get_default_base_job_template()
         template["variables"]["properties"]["command"]["default"] = shlex.join(
             [sys.executable, "-P", "-m", "prefect.engine"]
         )
