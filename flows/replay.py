@@ -110,12 +110,12 @@ def _say(what: str | ReplayStep) -> None:
 
 
 def _told(use_case: str, step: ReplayStep) -> ReplayStep:
-    """Say what a step came to, and write it down for whoever goes on from here."""
-    _say(step)
+    """Write down what a step came to, for whoever goes on from here, and say it."""
     path = _journal(use_case)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         file.write(step.model_dump_json() + "\n")
+    _say(step)
     return step
 
 
