@@ -6,6 +6,7 @@ Everything here can be run again: what is there is brought up to date.
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -82,6 +83,25 @@ def _pool(client: Any) -> str:
     except ObjectAlreadyExists:
         return f"work pool: {POOL} ({client.read_work_pool(POOL).type}) is there"
     return f"work pool: {POOL} (process) is made"
+
+
+def start_at_once() -> None:
+    """Let the pool's processes be the engine from the start, with this interpreter, on a machine that is ours alone.
+
+    Left to itself Prefect prepares the working directory of each run in a first process, which then loads all of Prefect
+    again as the engine: that is a second of each start.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolUpdate
+    from prefect.workers.process import ProcessWorker
+
+    with get_client(sync_client=True) as client:
+        # A pool that no worker has looked at yet has no template.
+        template = client.read_work_pool(POOL).base_job_template or ProcessWorker.get_default_base_job_template()
+        template["variables"]["properties"]["command"]["default"] = shlex.join(
+            [sys.executable, "-P", "-m", "prefect.engine"]
+        )
+        client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
 
 
 def _deploy(file: Path) -> None:

@@ -34,12 +34,13 @@ FAR = datetime.max.replace(tzinfo=UTC)  # when every next attempt is due
 
 @dataclass(frozen=True)
 class Taken:
-    """What became of one arrival; `refused` says which sources were, and why."""
+    """What became of one arrival: trainings that made a model, those that had before, sources that were refused and why."""
 
     accepted: int
     rejected: int
     trained: tuple[str, ...]
     why: str
+    repeated: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
 
 
@@ -54,13 +55,15 @@ def only_in(use_case: str, input: str, path: Path) -> Taken:
 def in_process(use_case: str, input: str, path: Path) -> Taken:
     """The lifecycle, here and now."""
     loop = lifecycle(use_case, str(path), input=input)
-    made = tuple(_told(each) for each in loop.trained if each.status in MADE_A_MODEL)
-    return replace(_taken(loop.ingested), trained=made, why=loop.why)
+    made, again = (
+        tuple(_told(each) for each in loop.trained if each.status in of) for of in (MADE_A_MODEL, ("already done",))
+    )
+    return replace(_taken(loop.ingested), trained=made, why=loop.why, repeated=again)
 
 
 def _taken(result: IngestResult) -> Taken:
     refused = tuple(f"{each.source} was refused: {each.why}" for each in result.deliveries if each.status == "rejected")
-    return Taken(result.accepted, result.rejected, (), result.why, refused)
+    return Taken(result.accepted, result.rejected, (), result.why, refused=refused)
 
 
 def _told(made: Training) -> str:
@@ -89,7 +92,8 @@ def by_the_system(use_case: str, input: str, path: Path) -> Taken:
     made = tuple(f"{state} v{version}" for version, state in states if state in MADE_A_MODEL)
     counts = _published(name, sha256)
     why = (run.state.message or "").strip()
-    return Taken(counts.get("accepted", 0), counts.get("rejected", 0), made, why, () if counts else (f"{path.name}: {why}",))
+    refused = () if counts else (f"{path.name}: {why}",)
+    return Taken(counts.get("accepted", 0), counts.get("rejected", 0), made, why, refused=refused)
 
 
 def _requests(log: Any) -> int:

@@ -58,8 +58,7 @@ def _ingest(
     with fetched(place) as here:
         for path in locate(here, root):
             delivery = _deliver(use_case, spec, catalog.fingerprint(path), store)
-            catalog.tell(case, delivery)
-            lineage.data(case, delivery)
+            _tell(case, delivery, store)
             deliveries.append(delivery)
     return IngestResult(use_case=case.name, deliveries=tuple(deliveries))
 
@@ -77,6 +76,16 @@ def _deliver(use_case: str, spec: Input, source: Source, store: str) -> Delivery
         except Refused as refusal:
             return delivery(status="rejected", why=str(refusal))
     raise StaleCheck(f"{source.name}: {spec.name} kept changing while it was published; run it again")
+
+
+def _tell(case: UseCase, delivery: Delivery, store: str) -> None:
+    """Say what became of a source, and what a run that was killed after its publish left unsaid."""
+    unsaid = catalog.untold(store, delivery.commit) if delivery.status == "already done" and delivery.commit else None
+    told = delivery.model_copy(update={"status": "published", "audit": unsaid}) if unsaid else delivery
+    catalog.tell(case, told)
+    lineage.data(case, told)
+    if delivery.commit and (unsaid or delivery.status == "published"):
+        catalog.tidy(store, delivery.commit)
 
 
 def _publish(use_case: str, spec: Input, source: Source, staged: Staged, store: str) -> Delivery:

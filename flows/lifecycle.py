@@ -14,10 +14,11 @@ from flows.train import train
 from flows.turns import turn
 from schemas.errors import UsageError
 from schemas.refs import CommitId
-from schemas.results import IngestResult, Loop, Monitoring, Scores, Training
+from schemas.results import Beginning, IngestResult, Loop, Monitoring, Scores, Training
 from schemas.settings import in_force
 from schemas.usecase import UseCase
 from tasks import catalog
+from tasks.killpoints import reach
 
 
 @entry("lifecycle", named_after_source)
@@ -47,16 +48,18 @@ def lifecycle(
     with turn("lifecycle", case.name):
         ingested = ingest(use_case, source, input=input) if source else IngestResult(use_case=case.name, deliveries=())
         arrival = _Arrival(use_case, case, train_by)
-        for name, commit in arrived(case, ingested, input, published):
-            arrival.follow(name, commit)
+        for name, commit, new in arrived(case, ingested, input, published):
+            arrival.follow(name, commit, new)
     return arrival.loop(ingested)
 
 
-def arrived(case: UseCase, ingested: IngestResult, input: str | None, published: str | None) -> list[tuple[str, CommitId]]:
-    """Inputs and the commits of main that brought them. Raises UsageError where it is not said what others brought."""
+def arrived(
+    case: UseCase, ingested: IngestResult, input: str | None, published: str | None
+) -> list[tuple[str, CommitId, bool]]:
+    """Inputs, the commits of main that brought them, and whether this run did. Raises UsageError for an unnamed input."""
     if published:
-        return [(case.choose_input(input, "the commit").name, published)]
-    return [(delivery.input, delivery.commit) for delivery in ingested.deliveries if delivery.commit]
+        return [(case.choose_input(input, "the commit").name, published, False)]
+    return [(done.input, done.commit, done.status == "published") for done in ingested.deliveries if done.commit]
 
 
 class _Arrival:
@@ -68,13 +71,20 @@ class _Arrival:
         self.monitored: list[Monitoring] = []
         self.trained: list[Training] = []
 
-    def follow(self, input: str, commit: CommitId) -> None:
-        """Rows are scored and monitored, labels reconciled; an input that is only looked up asks for nothing more."""
+    def follow(self, input: str, commit: CommitId, new: bool) -> None:
+        """Rows are scored and monitored, labels reconciled; an input that is only looked up asks for nothing more.
+
+        `new`: this run published it, so that no run before was killed on the way.
+        """
         brings_rows = input == self.case.rows
         if not brings_rows and input != self.case.label_input.name:
             return
         if not self._has_champion():
             self._first_champion()
+        elif not new and (
+            left := catalog.unscored_beginning(self.use_case, commit, in_force().registry_url, *self._places())
+        ):
+            self._begin(left)
         elif brings_rows:
             self.scored.append(score(self.use_case, arrival=commit, once=True))
             self._watch(commit)
@@ -109,9 +119,14 @@ class _Arrival:
         first = train(self.use_case)
         self.trained.append(first)
         if first.status == "promoted" and first.verdict:
-            since = first.verdict.window[0] if first.verdict.window else None
-            self.scored.append(score(self.use_case, since=since))
-            self.monitored.append(monitor(self.use_case))
+            reach("lifecycle.first_champion")
+            assert first.data
+            window = first.verdict.window
+            self._begin(Beginning(commit=first.data.commit, since=window[0] if window else None))
+
+    def _begin(self, rows: Beginning) -> None:
+        self.scored.append(score(self.use_case, commit=rows.commit, since=rows.since))
+        self.monitored.append(monitor(self.use_case))
 
     def _has_champion(self) -> bool:
         return catalog.champion(self.case.name, in_force().registry_url) is not None

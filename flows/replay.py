@@ -38,6 +38,7 @@ def replay(
     source: str | None = None,
     judged_from: datetime | None = None,
     oracle: bool = False,
+    resume: bool = False,
     deployed: bool = False,
 ) -> Replay:
     """Feed a dated source to the loop period by period and compare with never retraining and retraining every week.
@@ -53,26 +54,29 @@ def replay(
         source: Folder with a folder or file for each input; the demo's flights where it is left out.
         judged_from: Totals count from here; from the start where it is left out.
         oracle: Compare with retraining every day, too.
+        resume: Go on where a replay of the same arguments was stopped; what it had begun is finished, not repeated.
         deployed: Let files land where the deployed system watches, in place of running the loop in this process.
     """
     started = time.monotonic()
     case = catalog.begin(use_case)
     if source and catalog.deployed():
         raise UsageError("replay: a deployment replays the demo's flights only; run it with a source of your own by hand")
-    catalog.refuse_history(in_force().store_url(case.name))
+    lived = _lived(case.name) if resume else []
+    if not resume:
+        catalog.refuse_history(in_force().store_url(case.name))
     rows = dated.read(case, source, label_delay)
     since, until = _span(rows, since, until)
-    _say("training the first champion on what came before")
-    take = by_the_system if deployed else in_process
-    _begin(use_case, rows, since, by_the_system if deployed else only_in)
-    trained: Counter[str] = Counter()
-    periods = list(dated.periods(since, until, every))
-    live = _live(use_case, rows, periods, trained, take)
-    steps = [_told(step) for step in followed(live, len(periods), f"replay of {case.name}: {len(periods)} periods")]
-    took = time.monotonic() - started
+    if not lived:
+        _say("training the first champion on what came before")
+        _begin(use_case, rows, since, by_the_system if deployed else only_in)
+    periods = [period for period in dated.periods(since, until, every) if not lived or period[0] >= lived[-1].until]
+    live = _live(use_case, rows, periods, resume, by_the_system if deployed else in_process)
+    told = followed(live, len(periods), f"replay of {case.name}: {len(periods)} periods")
+    steps = [*lived, *(_told(case.name, step) for step in told)]
+    took = time.monotonic() - started + sum(step.seconds for step in lived)
     judged = dated.moment(judged_from) if judged_from else since
     courses = _courses(use_case, case, (since, until), judged, label_delay, oracle)
-    looped = courses[0].model_copy(update={"trainings": dict(sorted(trained.items())), "seconds": round(took, 1)})
+    looped = courses[0].model_copy(update={"trainings": _trainings(steps), "seconds": round(took, 1)})
     result = Replay(
         use_case=case.name,
         why=_why(case, looped, courses),
@@ -104,9 +108,33 @@ def _say(what: str | ReplayStep) -> None:
         listener(what)
 
 
-def _told(step: ReplayStep) -> ReplayStep:
+def _told(use_case: str, step: ReplayStep) -> ReplayStep:
+    """Write down what a step came to, for whoever goes on from here, and say it."""
+    path = _journal(use_case)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(step.model_dump_json() + "\n")
     _say(step)
     return step
+
+
+def _lived(use_case: str) -> list[ReplayStep]:
+    """The steps that were written down; a line that was cut off is none."""
+    path = _journal(use_case)
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [ReplayStep.model_validate_json(line) for line in lines if line.endswith("\n")]
+
+
+def _journal(use_case: str) -> Path:
+    return in_force().root / "replay" / f"{use_case}.jsonl"
+
+
+def _trainings(steps: Sequence[ReplayStep]) -> dict[str, int]:
+    """Trainings by month."""
+    counts: Counter[str] = Counter()
+    for step in steps:
+        counts[f"{step.until - timedelta(seconds=1):%Y-%m}"] += len(step.trained)
+    return dict(sorted(counts.items()))
 
 
 def _span(rows: dated.Dated, since: datetime | None, until: datetime | None) -> tuple[datetime, datetime]:
@@ -131,11 +159,7 @@ def _begin(use_case: str, rows: dated.Dated, since: datetime, take: Take) -> Non
 
 
 def _live(
-    use_case: str,
-    rows: dated.Dated,
-    periods: Sequence[tuple[datetime, datetime]],
-    trained: Counter[str],
-    take: Take,
+    use_case: str, rows: dated.Dated, periods: Sequence[tuple[datetime, datetime]], resume: bool, take: Take
 ) -> Iterator[ReplayStep]:
     for since, until in periods:
         started = time.monotonic()
@@ -143,7 +167,8 @@ def _live(
         landed = rows.land(in_force().landing_dir, since, until)
         taken = [_taken(take, use_case, name, path) for name, path in landed.items()]
         made = [told for each in taken for told in each.trained]
-        trained[f"{until - timedelta(seconds=1):%Y-%m}"] += len(made)
+        if resume and since == periods[0][0]:  # the period in which a replay was stopped may have had its training then
+            made += [told for each in taken for told in each.repeated]
         yield ReplayStep(
             since=since,
             until=until,

@@ -169,6 +169,13 @@ class RowsToScore(Value):
     once: bool = Field(default=False, description="leave rows alone that any model has scored before")
 
 
+class Beginning(Value):
+    """The rows on which the gate judged the first champion, and the data that they are seen as of."""
+
+    commit: CommitId
+    since: datetime | None = Field(description="event time of the oldest; None for all that the newest publish brought")
+
+
 class Scores(Value):
     """One batch of predictions with receipts."""
 

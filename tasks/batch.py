@@ -68,7 +68,7 @@ def score(use_case: str, data: DataRef, rows: RowsToScore, registry_url: str, lo
     if arrival is None:
         raise NotFound(f"no {case.rows} were published in {data.store}; ingest some first")
     rows = rows.model_copy(update={"arrival": arrival})
-    cause = hashlib.sha256(f"{model.sha256} {arrival} {rows.since or ''}".encode()).hexdigest()
+    cause = cause_of(model, rows)
     job = Job(case, model, data, log, cause, flow_run, rows.since)
     if done := already_scored(log, rows, cause):
         return Scores(**job.told, status="already done", why="these rows were scored before", **_where(log, done))
@@ -79,6 +79,11 @@ def score(use_case: str, data: DataRef, rows: RowsToScore, registry_url: str, lo
     if commit is None:
         return Scores(**job.told, status="skipped", why=f"commit {arrival[:12]} brought no {case.rows} to score")
     return _published(job, commit)
+
+
+def cause_of(model: ModelRef, rows: RowsToScore) -> str:
+    """What the predictions of these rows by this model are known by."""
+    return hashlib.sha256(f"{model.sha256} {rows.arrival} {rows.since or ''}".encode()).hexdigest()
 
 
 def score_file(

@@ -37,6 +37,7 @@ from tasks import (
     alerts,
     baselines,
     batch,
+    beginning,
     by_hand,
     dated,
     delivery,
@@ -82,6 +83,8 @@ fingerprint = step(ingestion.fingerprint, tags={"ingest"})
 already_published = step(delivery.already_published, tags={"ingest", "lake"})
 audit_on_branch = step(delivery.audit_on_branch, tags={"ingest", "lake"})
 publish = step(delivery.publish, tags={"ingest", "lake"})
+untold = step(delivery.untold, tags={"ingest", "lake"})
+tidy = step(delivery.tidy, tags={"ingest", "lake"})
 retract = step(retraction.retract, tags={"lake"})
 sweep = step(sweeping.sweep, tags={"lake"})
 
@@ -98,6 +101,7 @@ try_out_again = step(by_hand.try_out, tags={"registry"})
 
 score = step(batch.score, tags={"score", "lake", "registry"}, timeout=6 * 3600)
 score_file = step(batch.score_file, tags={"score", "lake", "registry"}, timeout=6 * 3600)
+unscored_beginning = step(beginning.unscored, tags={"score", "lake", "registry"})
 windows_of = step(watch.windows_of, tags={"monitor", "lake"})
 look = step(watch.look, tags={"monitor", "lake", "registry"})
 settle_alerts = step(alarm.settle, tags={"alert", "lake"})

@@ -6,24 +6,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from schemas.errors import UsageError
-from schemas.refs import Commit, Source
+from schemas.refs import Commit, CommitId, Source
 from schemas.results import Staged
 from schemas.usecase import Input, resolve
+from schemas.verdicts import AuditVerdict
 from tasks import contracts, ingestion, publishing
 from tasks.versions import MAIN, VersionStore, open_store
 
 
 def already_published(store_url: str, input: str, sha256: str) -> Commit | None:
-    """The commit of main that published this source, unless it was retracted since. Makes the repository if need be.
-
-    The branch it came from is removed: a run that was killed right after its merge has left it.
-    """
+    """The commit of main that published this source, unless it was retracted since. Makes the repository if need be."""
     store = open_store(store_url)
     store.create()
-    done = publishing.published(store, sha256, input)
-    if done and (left := done.metadata.get("branch")):
-        store.delete_branch(left)
-    return done
+    return publishing.published(store, sha256, input)
 
 
 def audit_on_branch(
@@ -63,3 +58,15 @@ def publish(use_case: str, input: str, source: Source, staged: Staged, store_url
     if staged.commit is None:
         raise UsageError(f"{source.name} was not staged: there is nothing to publish")
     return publishing.publish(store, spec, source, staged.branch, staged.commit, staged.checked_at, staged.partitions)
+
+
+def untold(store_url: str, commit: CommitId) -> AuditVerdict | None:
+    """The verdict of a publish that nobody was told of, where its run was killed before it could; else None."""
+    store = open_store(store_url)
+    return publishing.untold(store, store.get(commit))
+
+
+def tidy(store_url: str, commit: CommitId) -> None:
+    """Remove the branch of a publish that was told of."""
+    store = open_store(store_url)
+    publishing.tidy(store, store.get(commit))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
+import json
 import math
 import os
 import warnings
@@ -20,6 +22,8 @@ from schemas.verdicts import ColumnDrift, DriftVerdict
 from tasks.compression import Frames, frames
 from tasks.references import SCORE, TARGET, Categories, Marginal, read
 from tasks.streaming import marginals
+
+NOTE = 1 << 17  # bytes at the end of a page in which its note is looked for
 
 
 def drift(
@@ -150,15 +154,45 @@ def _evidently() -> tuple[Any, Any, Any, Any]:
 
 
 def _scores(pair: Frames, policy: MonitorPolicy, report: Path | None, about: str) -> dict[str, float]:
-    """Evidently's score of each column; its warnings about the numbers are dropped, its errors are not."""
+    """Evidently's score of each column; its warnings about the numbers are dropped, its errors are not.
+
+    A window is looked at again when its labels come: a page that was made of the same frames is not drawn again.
+    """
+    digest = _digest(pair, policy, about)
+    if report and (kept := _kept(report, digest)):
+        return kept
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found, page = _reported(pair, policy) if report else (_distances(pair, policy.method), "")
     if lost := sorted(set(pair.reference.columns) - set(found)):
         raise PenstockError(f"Evidently gave no score for {', '.join(lost)}; its version may not fit this one of Penstock")
     if report:
-        _write(report, _with_heading(page, about))
+        _write(report, _with_heading(page, about) + _note(digest, found))
     return found
+
+
+def _digest(pair: Frames, policy: MonitorPolicy, about: str) -> str:
+    """What scores and page are made of."""
+    told = [about, policy.method, policy.threshold, list(pair.numerical), list(pair.categorical)]
+    sides = [side.to_json(orient="split", double_precision=15) for side in (pair.reference, pair.window)]
+    return hashlib.sha256(json.dumps([*told, *sides]).encode()).hexdigest()
+
+
+def _note(digest: str, scores: Mapping[str, float]) -> str:
+    """The last line of a page: a comment that says what it was made of and the scores it shows."""
+    told = json.dumps({"digest": digest, "scores": dict(scores)}).replace("--", "-\\u002d")
+    return f"\n<!-- {told} -->\n"
+
+
+def _kept(report: Path, digest: str) -> dict[str, float] | None:
+    """The scores of a page that was made of the same; None where there is no such page."""
+    try:
+        with report.open("rb") as file:
+            file.seek(-min(NOTE, report.stat().st_size), os.SEEK_END)
+            told = json.loads(file.read().splitlines()[-1].removeprefix(b"<!-- ").removesuffix(b" -->"))
+    except (OSError, ValueError, IndexError):
+        return None
+    return dict(told["scores"]) if told.get("digest") == digest else None
 
 
 def _distances(pair: Frames, method: str) -> dict[str, float]:

@@ -7,6 +7,7 @@ Every step looks before it acts: a source that is published is found by its hash
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from schemas.contract import canonical, describe
 from schemas.errors import NotFound, NothingToCommit, Refused, StaleCheck
 from schemas.refs import Commit, CommitId, Guard, Source
 from schemas.usecase import Input, UseCase
+from schemas.verdicts import AuditVerdict
 from tasks.contracts import Audited
 from tasks.killpoints import reach
 from tasks.moments import moment
@@ -156,7 +158,7 @@ def publish(
     checked_at: CommitId,
     partitions: Collection[str],
 ) -> Commit:
-    """Merge a staged commit into main, and remove its branch; a source that another run published is found.
+    """Merge a staged commit into main; a source that another run published is found. The branch stays until it is told of.
 
     The commit is merged, not whatever the branch holds by now: it is what the keys were checked for. Raises StaleCheck where
     a touched partition changed since `checked_at` (audit again), Refused where the source was retracted since it was staged.
@@ -175,8 +177,23 @@ def publish(
             return done
         raise StaleCheck(f"the branch of {source.name} went away while it was being published") from None
     reach("publishing.after_publish")
-    store.delete_branch(branch)
     return merged
+
+
+def untold(store: VersionStore, commit: Commit) -> AuditVerdict | None:
+    """The verdict of a publish that nobody was told of: its branch is still there, since its run died or is at it."""
+    if commit.metadata.get("branch") not in store.branches():
+        return None
+    changed = (change.path for change in store.diff(commit.parents[0], commit.id) if change.kind != "removed")
+    path = next(path for path in changed if path.startswith(f"{AUDITS}/{commit.metadata['input']}/"))
+    told = json.loads(store.read(commit.id, path))
+    return AuditVerdict.model_validate({name: told[name] for name in AuditVerdict.model_fields if name in told})
+
+
+def tidy(store: VersionStore, commit: Commit) -> None:
+    """Remove the branch of a publish that was told of."""
+    if branch := commit.metadata.get("branch"):
+        store.delete_branch(branch)
 
 
 def guard(spec: Input, checked_at: CommitId, partitions: Collection[str]) -> Guard:

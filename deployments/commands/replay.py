@@ -29,6 +29,7 @@ HOME = Path("penstock-replay")
 @click.option("--label-delay", type=click.FloatRange(0, 365), default=1, show_default=True, help="Days until labels come.")
 @click.option("--judge-from", metavar="DATE", help="Totals count from here.")
 @click.option("--oracle", is_flag=True, help="Compare with retraining every day, too.")
+@click.option("--resume", is_flag=True, help="Go on with what lies in the home, where it was stopped.")
 @click.option("--home", type=click.Path(path_type=Path, file_okay=False), default=HOME, show_default=True)
 @click.option("--deployed", is_flag=True, help="Through the running system, not in a home of its own.")
 def command(
@@ -40,19 +41,21 @@ def command(
     label_delay: float,
     judge_from: str | None,
     oracle: bool,
+    resume: bool,
     home: Path,
     deployed: bool,
     as_json: bool,
 ) -> int:
     """Feed a dated source to the loop as if it arrived, and compare with never and with weekly retraining."""
-    settings = ready() if deployed else _settings(home)
+    settings = ready() if deployed else _settings(home, resume)
     from deployments.local import in_process
     from flows.replay import listening, replay
     from tasks.dated import moment
 
     dates = [moment(text) if text else None for text in (since, until, judge_from)]
     with settings.active(), in_process(), listening(_Listener(as_json)):
-        result = replay(use_case, dates[0], dates[1], every, label_delay, source, dates[2], oracle, deployed)
+        asked = (every, label_delay, source, dates[2], oracle, resume, deployed)
+        result = replay(use_case, dates[0], dates[1], *asked)
     told = {**result.model_dump(mode="json"), "recovered": result.recovered, "report": report(use_case, settings)}
     show(told, as_json, lambda _: _print(result, told["report"], settings))
     return 0
@@ -67,14 +70,16 @@ def report(use_case: str, settings: Settings) -> str | None:
     return str(write(use_case, settings))
 
 
-def _settings(home: Path) -> Settings:
+def _settings(home: Path, resume: bool) -> Settings:
     """A home of the replay's own, whatever servers the environment names."""
     from deployments.demo import fresh_home
     from deployments.local import forget_user, prepare
     from schemas.settings import read_settings
 
     forget_user()
-    settings = read_settings(home=fresh_home(home.absolute(), "replay"))
+    if not (resume and (home / ".penstock-replay").exists()):
+        home = fresh_home(home.absolute(), "replay")
+    settings = read_settings(home=home.absolute())
     prepare(settings, isolated=True)
     return settings
 

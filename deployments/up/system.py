@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 from filelock import FileLock, Timeout
 
-from deployments.applying import apply, definitions, deployment_name
+from deployments.applying import apply, definitions, deployment_name, start_at_once
 from deployments.up.keeper import Keeper
 from deployments.up.parts import Part, Plan, Ports, plan
 from schemas.errors import PenstockError, UsageError
@@ -74,6 +74,7 @@ def _bring_up(keeper: Keeper, planned: Plan, file: Path, tell: Callable[[str], N
     _init_lake(planned)
     for line in apply(file):
         tell(line)
+    start_at_once()
     workers = [part for part in planned.parts if part.name in WORKERS]
     for part in workers:
         keeper.start(part)

@@ -50,12 +50,13 @@ for path in paths:
 def deliver(store_url: str, path: str) -> str:
     """Ingest one file. Returns what the flow would say."""
     source = fingerprint(Path(path))
-    if delivery.already_published(store_url, "visits", source.sha256):
+    if done := delivery.already_published(store_url, "visits", source.sha256):
+        delivery.tidy(store_url, done.id)
         return "already done"
     for _ in range(10):
         try:
             staged = delivery.audit_on_branch(HERE, "visits", source, store_url, "run", LIMITS)
-            delivery.publish(HERE, "visits", source, staged, store_url)
+            delivery.tidy(store_url, delivery.publish(HERE, "visits", source, staged, store_url).id)
             return "published"
         except StaleCheck:
             continue

@@ -23,6 +23,8 @@ from tasks import baselines, batch, frames, landing, predictions
 from tasks.features import canonical
 from tasks.registry import open_registry
 from tasks.versions import open_store
+from tests.modelling_kit import START as START_OF_ORDERS
+from tests.orders_kit import files_of
 
 DAY = timedelta(days=1)
 START = datetime(2013, 3, 1, tzinfo=UTC)
@@ -102,3 +104,36 @@ def test_the_command_prints_the_comparison_and_leaves_the_users_home_alone(tmp_p
     assert [course["name"] for course in told["courses"]] == ["loop", "never", "weekly"]
     assert told["courses"][0]["total"]["log_loss"] > 0
     assert list((tmp_path / "user").iterdir()) == []
+
+
+class Stopped(Exception):
+    """As Ctrl-C between two periods, or in the middle of one."""
+
+
+@pytest.mark.slow
+def test_a_replay_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
+    files_of(0, 40, tmp_path / "source")
+    asked = (
+        "tests.orders_kit:RESTLESS",
+        START_OF_ORDERS + 24 * DAY,
+        START_OF_ORDERS + 40 * DAY,
+        "4d",
+        0,
+        str(tmp_path / "source"),
+    )
+
+    def stop(what: Any) -> None:
+        if not isinstance(what, str) and what.since == START_OF_ORDERS + 28 * DAY:
+            raise Stopped
+
+    with Settings(home=tmp_path / "whole").active():
+        whole = replay(*asked)
+    with Settings(home=tmp_path / "stopped").active():
+        with listening(stop), pytest.raises(Stopped):
+            replay(*asked)
+        resumed = replay(*asked, resume=True)
+    lived = [[(step.since, step.accepted, len(step.trained)) for step in found.steps] for found in (whole, resumed)]
+    assert lived[0] == lived[1]
+    assert [course.total for course in resumed.courses] == [course.total for course in whole.courses]
+    assert resumed.courses[0].trainings == whole.courses[0].trainings
+    assert whole.courses[0].trained > 0

@@ -21,8 +21,8 @@ exec uv pip install --quiet --offline --no-deps --no-build-isolation --python "{
 """
 SAYS = {
     "python.md": [
-        "published: 27004 of 27004 rows accepted",
-        "promoted promoted: log_loss",
+        "2 published 51955 0",
+        "promoted: log_loss",
         "3 done",
         "published 28834",
         "refused: unknown use case 'fligths'",

@@ -32,13 +32,14 @@ if sys.argv[3:]:
     input()
 source = fingerprint(Path(path))
 for attempt in range(100):
-    if delivery.already_published(url, "labels", source.sha256):
+    if done := delivery.already_published(url, "labels", source.sha256):
+        delivery.tidy(url, done.id)
         print("already done")
         break
     try:
         staged = delivery.audit_on_branch("flights", "labels", source, url, "", Limits())
         if staged.verdict.publishable:
-            delivery.publish("flights", "labels", source, staged, url)
+            delivery.tidy(url, delivery.publish("flights", "labels", source, staged, url).id)
         print("published" if staged.verdict.publishable else "rejected")
         break
     except StaleCheck:

@@ -158,7 +158,7 @@ def test_the_report_is_one_whole_page_in_place_of_the_last(tmp_path: Path) -> No
     page = path.read_text()
     assert verdict.report == str(path)
     assert "flights: window of 2,000 rows against the 2,000 the model was trained on" in page
-    assert page.rstrip().endswith("</html>")
+    assert page.rpartition("</html>")[2].strip().startswith("<!-- ")
     assert all(name in page for name in BEFORE.columns)
     assert list(path.parent.iterdir()) == [path]
     assert verdict.model_copy(update={"report": None}) == drift(CASE, STORED, BEFORE, GAINS)
@@ -185,3 +185,20 @@ def test_a_column_that_evidently_loses_is_an_error(tmp_path: Path, monkeypatch: 
     with pytest.raises(PenstockError, match="no score for normal"):
         drift(CASE, STORED, BEFORE, report=tmp_path / "march.html")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_page_of_the_same_window_is_not_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, page = rows(0, 2000), tmp_path / "drift.html"
+    known = reference(case(before), before)
+    first = drift(case(before), known, rows(0.5, 2000, 2), report=page)
+    drawn, written = module._reported, page.read_bytes()
+    times: list[int] = []
+    monkeypatch.setattr(module, "_reported", lambda *given: times.append(1) or drawn(*given))
+    assert drift(case(before), known, rows(0.5, 2000, 2), report=page) == first
+    assert times == []
+    assert page.read_bytes() == written
+    assert drift(case(before), known, rows(0.5, 2000, 3), report=page) != first
+    assert drift(case(before, threshold=0.3), known, rows(0.5, 2000, 3), report=page).columns[0].threshold == 0.3
+    page.write_bytes(b"torn")
+    assert drift(case(before), known, rows(0.5, 2000, 2), report=page) == first
+    assert len(times) == 3

@@ -132,7 +132,10 @@ def test_a_source_becomes_one_commit_of_main_with_all_its_evidence(store: LocalS
     ]
     told = json.loads(store.read(MAIN, store.objects(MAIN, "audits/visits/")[0].path))
     assert AuditVerdict.model_validate({k: v for k, v in told.items() if k in AuditVerdict.model_fields}) == staged.verdict
+    assert publishing.untold(store, commit) == staged.verdict
+    publishing.tidy(store, commit)
     assert staged.branch not in store.branches()
+    assert publishing.untold(store, commit) is None
     assert publishes(store) == ["a.csv"]
 
 
