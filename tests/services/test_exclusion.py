@@ -1,4 +1,4 @@
-"""Machines that share a Prefect server change a use case's models one after another, and one that dies delays the rest only."""
+"""Machines that share a Prefect server change a use case's models one after another; one that dies only delays the rest."""
 
 from __future__ import annotations
 
