@@ -146,7 +146,8 @@ def _cluster(settings: Settings) -> Iterator[Any]:
             yield client
         return
     quiet = {"dashboard_address": "127.0.0.1:0", "silence_logs": 50}
-    local = cluster(n_workers=settings.dask_workers, threads_per_worker=1, host="127.0.0.1", **quiet)
+    # No limit: what XGBoost holds Dask can neither spill nor count, and a worker that is paused or restarted ends the fit.
+    local = cluster(n_workers=settings.dask_workers, threads_per_worker=1, host="127.0.0.1", memory_limit=0, **quiet)
     with local, connect(local) as client:
         client.wait_for_workers(settings.dask_workers, timeout=120)
         yield client

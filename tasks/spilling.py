@@ -125,7 +125,7 @@ def _range(case: UseCase, inputs: Mapping[str, pl.LazyFrame], column: str, withi
 
 
 def _bounds(case: UseCase, store: VersionStore, data: DataRef, column: str) -> list[Any]:
-    """Values of the column that cut the rows into ranges of about PART rows (fewer of wide ones), by a sample of each file."""
+    """Values of the column that cut the rows into ranges of about PART rows, wide ones fewer, by a sample of each file."""
     every = 64
     part = max(every, min(PART, VALUES // len(case.features)))
     sampled = []
