@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from deployments.local import QUIET
+from deployments.up.parts import FOR_ALL
 from schemas.settings import Settings
 from tasks import history, moves
 from tasks.registry import By, ModelRegistry, open_registry
@@ -19,6 +20,7 @@ from tests.ports import free_port
 from tests.registry_kit import candidate, verdict
 from tests.services.processes import process
 
+LEASES = "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"
 NAME, LIMIT = "orders", "penstock-promotion-orders"
 
 CHANGES = """
@@ -75,7 +77,7 @@ with catalog.alone(sys.argv[1]):
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A Prefect server with its services; what a process is told that shares it."""
     home, port = tmp_path_factory.mktemp("prefect"), free_port()
-    told = {"PREFECT_HOME": str(home)}
+    told = {"PREFECT_HOME": str(home), "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": FOR_ALL[LEASES]}
     api = f"http://127.0.0.1:{port}/api"
     command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with process(command, f"{api}/health", home, **told):
