@@ -24,7 +24,9 @@ class Evolution(Value):
     """How the contract of one input differs from the one that published rows were audited with."""
 
     input: str
-    status: Literal["same", "compatible", "narrower", "unknown"]
+    status: Literal["new", "same", "compatible", "narrower", "unknown"] = Field(
+        description="new: nothing was published, nothing can be refused; unknown: the old contract is not recorded"
+    )
     why: str = Field(description="one sentence")
     old: str | None = Field(default=None, description="version")
     new: str = Field(description="version")

@@ -6,6 +6,7 @@ content hash before it is repeated, so a retry or a second run costs time and no
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -28,7 +29,7 @@ from pydantic import Field
 
 from schemas.errors import PenstockError, ServiceUnavailable, StaleCheck, UsageError
 from schemas.refs import ModelRef
-from schemas.results import Challenge, Delivery, Monitoring, Outcome, Retraction, Scores, Sweep, Training
+from schemas.results import Challenge, Delivery, Monitoring, Retraction, Scores, Sweep, Training
 from schemas.settings import in_force
 from schemas.usecase import UseCase, resolve
 from schemas.verdicts import Alert, Check, Decision
@@ -51,10 +52,54 @@ from tasks import (
 )
 from tasks import challenge as training
 from tasks.installation import refuse_shadows
+from tasks.registry.exclusion import excluding
 from tasks.versions.trouble import reported
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+LEASE = 60.0  # s that a dead process holds others back, on a server
+PATIENCE = 300.0  # s that a change of a use case's models waits for another one
+POLL = 2  # s between two looks for a person's answer
+
+
+@contextmanager
+def alone(use_case: str) -> Iterator[None]:
+    """Nobody else changes this use case's models or their history meanwhile, on any machine that shares the Prefect server.
+
+    A global concurrency limit with a lease, made where it is missing; a lost lease ends what is held. Without a server
+    there is one machine, whose processes the registry's own lock keeps apart. Raises ServiceUnavailable, UsageError.
+    """
+    if not PREFECT_API_URL.value():
+        yield
+        return
+    name = f"penstock-promotion-{use_case}"
+    with get_client(sync_client=True) as client:
+        with suppress(ObjectAlreadyExists):
+            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1, active=True))
+        limit = client.read_global_concurrency_limit_by_name(name)
+    if (limit.active, limit.limit) != (True, 1):
+        raise UsageError(f"the concurrency limit {name} keeps promotions apart only while it is active and 1: set it so")
+    with ExitStack() as slot:
+        try:
+            slot.enter_context(concurrency(name, strict=True, lease_duration=LEASE, timeout_seconds=PATIENCE))
+        except TimeoutError:
+            raise ServiceUnavailable(
+                f"another change of {use_case}'s models did not end in {PATIENCE:.0f} s: try later"
+            ) from None
+        yield
+
+
+def excluded(function: Callable[P, R]) -> Callable[P, R]:
+    """The function; each change that it makes to a registry is made `alone`. Nothing is held in between."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        with excluding(alone):
+            return function(*args, **kwargs)
+
+    return run
 
 
 def only_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
@@ -63,11 +108,11 @@ def only_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> boo
     return isinstance(error, PenstockError) and error.transient and not isinstance(error, StaleCheck)
 
 
-def step(function: Callable[P, R], *, tags: set[str], timeout: float = 3600, retries: int = 3) -> Task[P, R]:
+def step(function: Callable[P, R], *, tags: set[str], name: str = "", timeout: float = 3600, retries: int = 3) -> Task[P, R]:
     """A step with the habits of the house."""
     return Task(
-        fn=reported(function),
-        name=function.__name__.strip("_").replace("_", " "),
+        fn=reported(excluded(function)),
+        name=(name or function.__name__).strip("_").replace("_", " "),
         tags=tags,
         cache_policy=NO_CACHE,
         persist_result=False,
@@ -98,6 +143,9 @@ held_back = step(by_hand.held_back, tags={"registry", "lake"})
 gate_version = step(by_hand.gate_version, tags={"train", "lake", "registry"})
 rollback_target = step(by_hand.rollback_target, tags={"registry", "lake"})
 try_out_again = step(by_hand.try_out, tags={"registry"})
+promote = step(training.promote, tags={"train", "registry", "lake"})
+promote_by_hand = step(by_hand.promote, name="promote_by_hand", tags={"registry", "lake"})
+roll_back = step(by_hand.roll_back, tags={"registry", "lake"})
 
 score = step(batch.score, tags={"score", "lake", "registry"}, timeout=6 * 3600)
 score_file = step(batch.score_file, tags={"score", "lake", "registry"}, timeout=6 * 3600)
@@ -113,58 +161,6 @@ publishes = step(partitions.publishes, tags={"lake"})
 refuse_history = step(dated.refuse_history, tags={"lake"})
 looped = step(baselines.looped, tags={"monitor", "lake"})
 bare = step(baselines.bare, tags={"train", "lake"}, timeout=6 * 3600, retries=0)
-
-
-LEASE = 60.0  # s that a dead process holds a promotion back, on a server
-PATIENCE = 300.0  # s that a promotion waits for another one
-POLL = 2  # s between two looks for a person's answer
-
-
-@contextmanager
-def alone(use_case: str) -> Iterator[None]:
-    """Nobody else moves this use case's champion meanwhile, on any machine that shares the Prefect server.
-
-    A global concurrency limit with a lease, made where it is missing; a lost lease ends what is held. Without a server
-    there is one machine, whose processes the registry's own lock keeps apart. Raises ServiceUnavailable, UsageError.
-    """
-    if not PREFECT_API_URL.value():
-        yield
-        return
-    name = f"penstock-promotion-{use_case}"
-    with get_client(sync_client=True) as client:
-        with suppress(ObjectAlreadyExists):
-            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1, active=True))
-        limit = client.read_global_concurrency_limit_by_name(name)
-    if (limit.active, limit.limit) != (True, 1):
-        raise UsageError(f"the concurrency limit {name} keeps promotions apart only while it is active and 1: set it so")
-    with ExitStack() as slot:
-        try:
-            slot.enter_context(concurrency(name, strict=True, lease_duration=LEASE, timeout_seconds=PATIENCE))
-        except TimeoutError:
-            raise ServiceUnavailable(f"another promotion of {use_case} did not end in {PATIENCE:.0f} s: try later") from None
-        yield
-
-
-def _promote(use_case: str, model: ModelRef, challenged: Challenge, registry_url: str, log_url: str, who: str) -> Outcome:
-    with alone(model.name):
-        return training.promote(use_case, model, challenged, registry_url, log_url, who)
-
-
-def _promote_by_hand(
-    use_case: str, challenged: Challenge, registry_url: str, log_url: str, who: str, override: str | None
-) -> Outcome:
-    with alone(challenged.model.name):
-        return by_hand.promote(use_case, challenged, registry_url, log_url, who, override)
-
-
-def _roll_back(use_case: str, model: ModelRef, registry_url: str, log_url: str, who: str, reason: str) -> Outcome:
-    with alone(model.name):
-        return by_hand.roll_back(use_case, model, registry_url, log_url, who, reason)
-
-
-promote = step(_promote, tags={"train", "registry", "lake"})
-promote_by_hand = step(_promote_by_hand, tags={"registry", "lake"})
-roll_back = step(_roll_back, tags={"registry", "lake"})
 
 
 class Approval(RunInput):

@@ -155,14 +155,13 @@ def promote(use_case: str, model: ModelRef, challenged: Challenge, registry_url:
     Raises StaleCheck where another champion came in between.
     """
     case, registry = resolve(use_case), open_registry(registry_url)
-    outcome = moves.promoted(
-        registry, open_store(log_url), model, challenged.verdict, expected=challenged.champion, by=By(who)
-    )
-    if outcome.status == "skipped":
-        return outcome
-    if model != challenged.model:
-        registry.stand_in(challenged.model, challenged.verdict, by=model)
-    cards.attached(case, registry, model)
+    log, champion = open_store(log_url), challenged.champion
+    with registry.exclusive(model.name):
+        outcome = moves.promoted(registry, log, model, challenged.verdict, expected=champion, by=By(who))
+        if outcome.status != "skipped":
+            if model != challenged.model:
+                registry.stand_in(challenged.model, challenged.verdict, by=model)
+            cards.attached(case, registry, model)
     return outcome
 
 

@@ -8,7 +8,7 @@ another number moves the bins a little. Within XGBoost the workers speak to each
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,8 +23,11 @@ from schemas.verdicts import Kind
 from tasks import training
 from tasks.calibration import Sigmoid
 from tasks.features import feature_names
+from tasks.killpoints import reach
 from tasks.matrices import load_xgboost, quantile
 from tasks.spilling import Spilled
+
+SETTLING = 10  # s until it is known what became of all workers once one has failed
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,28 @@ def _boosted(case: UseCase, rows: Spilled, stopping: pl.DataFrame | None, rounds
                 client.submit(boost, share, told, workers=[address], allow_other_workers=False, pure=False, retries=0)
                 for share, address in zip(shares, addresses, strict=True)
             ]
-            made: tuple[bytes, int] = client.gather(futures)[0]
+            return _gathered(client, futures)
+
+
+def _gathered(client: Any, futures: Sequence[Any]) -> tuple[bytes, int]:
+    try:
+        made: tuple[bytes, int] = client.gather(futures)[0]
+    except Exception:
+        if not _died(futures):
+            raise
+        raise ServiceUnavailable("a Dask worker died while it trained: has it memory enough? More need less each") from None
     return made
+
+
+def _died(futures: Sequence[Any]) -> bool:
+    """Whether a worker is gone: the others then fail as well, and perhaps before it is known."""
+    import distributed
+    from distributed.scheduler import KilledWorker
+
+    wait: Any = distributed.wait
+    with suppress(TimeoutError):
+        wait(futures, timeout=SETTLING)
+    return any(isinstance(future.exception(), KilledWorker) for future in futures if future.status == "error")
 
 
 def _shares(
@@ -99,6 +122,7 @@ def boost(share: Share, tracker: dict[str, Any]) -> tuple[bytes, int]:
         return (pl.read_parquet(file).filter(share.keep) for file in share.files)
 
     with xgb.collective.CommunicatorContext(dmlc_task_id=f"{share.number:06d}", **tracker):
+        reach(f"distributed.joined_{share.number}")
         matrix = quantile(share.names, share.kind, frames, bins)
         watched: dict[str, Any] = {}
         if (stopping := share.stopping) is not None:
@@ -113,7 +137,7 @@ def boost(share: Share, tracker: dict[str, Any]) -> tuple[bytes, int]:
 @contextmanager
 def _tracker(addresses: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Where XGBoost's workers find each other: in this process, at an address that they can reach."""
-    load_xgboost()
+    failed = load_xgboost().core.XGBoostError
     from distributed import utils
     from xgboost.tracker import RabitTracker
 
@@ -124,7 +148,8 @@ def _tracker(addresses: Sequence[str]) -> Iterator[dict[str, Any]]:
     try:
         yield dict(tracker.worker_args())
     finally:
-        tracker.free()
+        with suppress(failed):  # it still waits for a worker that died; what ended the fit says so
+            tracker.free()
 
 
 @contextmanager
@@ -136,7 +161,8 @@ def _cluster(settings: Settings) -> Iterator[Any]:
         raise UsageError("the dask engine needs Dask: pip install 'penstock[dask]', or --engine external") from None
     connect: Any = distributed.Client
     cluster: Any = distributed.LocalCluster
-    dask.config.set({"distributed.comm.timeouts.connect": "15s"})
+    # A worker that died takes its part of every tree with it: there is nothing to try again.
+    dask.config.set({"distributed.comm.timeouts.connect": "15s", "distributed.scheduler.allowed-failures": 0})
     if settings.dask_address:
         try:
             client = connect(settings.dask_address, timeout="15s")
@@ -146,7 +172,8 @@ def _cluster(settings: Settings) -> Iterator[Any]:
             yield client
         return
     quiet = {"dashboard_address": "127.0.0.1:0", "silence_logs": 50}
-    local = cluster(n_workers=settings.dask_workers, threads_per_worker=1, host="127.0.0.1", **quiet)
+    # No limit: what XGBoost holds Dask can neither spill nor count, and a worker that is paused or restarted ends the fit.
+    local = cluster(n_workers=settings.dask_workers, threads_per_worker=1, host="127.0.0.1", memory_limit=0, **quiet)
     with local, connect(local) as client:
         client.wait_for_workers(settings.dask_workers, timeout=120)
         yield client

@@ -51,9 +51,7 @@ def evolution(store: VersionStore, spec: Input, ref: str = MAIN, to: str | None 
         raise NotFound(f"no publish of {spec.name!r} at {to!r} recorded its contract; compare with the contract as it is")
     commit, old = recorded(store, spec.name, ref) if store.exists() else (None, None)
     if commit is None or old is None:
-        why = "nothing was published yet" if commit is None else f"{commit.id[:12]} recorded no contract to compare with"
-        version = commit.metadata.get("contract_version") if commit else None
-        return Evolution(input=spec.name, status="unknown", why=why, old=version, new=version_of(new))
+        return _not_compared(spec.name, commit, version_of(new))
     changes = tuple(compare(old, new))
     narrows = sum(change.effect in ("narrows", "unclear") for change in changes)
     made = partial(Evolution, input=spec.name, old=version_of(old), new=version_of(new), commit=commit.id, changes=changes)
@@ -62,6 +60,15 @@ def evolution(store: VersionStore, spec: Input, ref: str = MAIN, to: str | None 
     if changes:
         return made(status="compatible", why="every row that was accepted still is")
     return made(status="same", why="it accepts the same rows")
+
+
+def _not_compared(input: str, commit: Commit | None, new: str) -> Evolution:
+    if commit is None:
+        return Evolution(input=input, status="new", why="nothing was published yet", new=new)
+    why = f"{commit.id[:12]} recorded no contract to compare with: it may reject what was accepted"
+    return Evolution(
+        input=input, status="unknown", why=why, old=commit.metadata.get("contract_version"), new=new, commit=commit.id
+    )
 
 
 def recorded(store: VersionStore, input: str, ref: str = MAIN) -> tuple[Commit | None, Described | None]:

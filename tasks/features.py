@@ -125,6 +125,11 @@ def canonical(use_case: UseCase, frame: pl.LazyFrame | pl.DataFrame) -> pl.DataF
     return rows if in_order(rows, order(use_case)) else rows.sort(order(use_case))
 
 
+def with_outcome(frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows that have an outcome; the frame itself where all have one, since a filter would copy it."""
+    return frame.filter(pl.col(TARGET).is_not_null()) if frame[TARGET].null_count() else frame
+
+
 def order(use_case: UseCase) -> list[str]:
     """The columns that rows are ordered by before a model is fitted on them."""
     return list(dict.fromkeys([*([use_case.time] if use_case.time else []), *use_case.key]))

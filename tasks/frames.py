@@ -40,7 +40,7 @@ def training_rows(case: UseCase, data: DataRef, as_of: datetime | None = None) -
         told = features.labelled(case, designed, inputs[case.labels], as_of)
     else:
         told = features.with_own_outcome(case, designed, inputs[case.rows])
-    return features.canonical(case, told.filter(pl.col("_target").is_not_null()))
+    return features.with_outcome(features.canonical(case, told))
 
 
 def brought(store: VersionStore, commit: CommitId, input: str) -> list[str]:

@@ -3,7 +3,7 @@
     frame      QuantileDMatrix: the binned features in memory
     Spilled    ExtMemQuantileDMatrix: the binned features in a cache beside the rows' files, read as they are needed
 
-The batches are of one size, whichever it is: the same rows give the same bins, and so the same model.
+The batches are of one size, wherever the rows lie: the same rows give the same bins, and so the same model.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from tasks.spilling import Rows, Spilled
 if TYPE_CHECKING:
     import xgboost
 
-BATCH = 1 << 19  # rows
+BATCH = 1 << 19  # rows at most
+VALUES = 1 << 23  # feature values at most: wide rows come in shorter batches
 
 
 def load_xgboost() -> ModuleType:
@@ -86,7 +87,7 @@ def _iterator(names: Sequence[str], kind: Kind, frames: Callable[[], Iterator[pl
             return True
 
         def reset(self) -> None:
-            self.batches = even(frames(), BATCH)
+            self.batches = even(frames(), max(1, min(BATCH, VALUES // len(names))))
 
     batches = Batches(cache_prefix=cache)
     batches.reset()

@@ -24,7 +24,8 @@ from tasks.features import TARGET
 from tasks.splitting import cuts
 from tasks.versions import VersionStore, open_store
 
-PART = 1 << 18  # rows of one file, about
+PART = 1 << 18  # rows of one file, at most about
+VALUES = 1 << 22  # feature values of one file, at most about
 SAMPLED = 1 << 17
 LOOKS_AROUND = re.compile(r'"(Agg|Over|Rolling|Window|AnonymousAgg|Shift|CumSum|CumCount|CumMin|CumMax|Rank|Diff)"')
 
@@ -124,8 +125,9 @@ def _range(case: UseCase, inputs: Mapping[str, pl.LazyFrame], column: str, withi
 
 
 def _bounds(case: UseCase, store: VersionStore, data: DataRef, column: str) -> list[Any]:
-    """Values of the column that cut the rows into ranges of about PART rows, from a sample of each file."""
+    """Values of the column that cut the rows into ranges of about PART rows, wide ones fewer, by a sample of each file."""
     every = 64
+    part = max(every, min(PART, VALUES // len(case.features)))
     sampled = []
     for path in publishing.data_paths(store, data.commit, case.rows):
         scanned = store.scan(data.commit, [path], case.input(case.rows).contract.dtypes())
@@ -133,7 +135,7 @@ def _bounds(case: UseCase, store: VersionStore, data: DataRef, column: str) -> l
     if not sampled:
         return []
     values = pl.concat(sampled).sort()
-    return values.gather_every(PART // every)[1:].unique(maintain_order=True).to_list()
+    return values.gather_every(part // every)[1:].unique(maintain_order=True).to_list()
 
 
 def _ranges(column: str, bounds: Iterable[Any]) -> Iterator[pl.Expr]:

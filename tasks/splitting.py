@@ -8,7 +8,7 @@ from typing import NamedTuple
 import polars as pl
 
 from schemas.usecase import UseCase
-from tasks.features import BLOCK, TARGET, canonical, key_hash
+from tasks.features import BLOCK, canonical, key_hash, with_outcome
 from tasks.moments import of_kind
 
 
@@ -34,7 +34,7 @@ def split_by_time(use_case: UseCase, frame: pl.DataFrame, *, after: datetime | N
     was fitted on), newer than that. Where blocks follow each other in time, a part begins with a whole block. Without
     event times a hash of the key decides and `after` has no meaning. Parts may be empty.
     """
-    known = canonical(use_case, frame.lazy().filter(pl.col(TARGET).is_not_null()))
+    known = canonical(use_case, with_outcome(frame))
     stopping, holdout = known.select(**cuts(use_case, known.lazy(), after)._asdict())
     if use_case.time is None:
         return Parts3(known.filter(~holdout & ~stopping), known.filter(stopping), known.filter(holdout))

@@ -19,7 +19,7 @@ from schemas.errors import NotEnoughEvidence, UsageError
 from schemas.fitting import Device
 from schemas.usecase import UseCase
 from tasks.calibration import Sigmoid, calibrated, sigmoid
-from tasks.features import TARGET, feature_names
+from tasks.features import TARGET, feature_names, with_outcome
 from tasks.matrices import load_xgboost, matrix, numeric_target
 from tasks.spilling import Rows
 
@@ -95,7 +95,7 @@ def refit(
 ) -> Fitted:
     """Boost on all rows that have an outcome for exactly `rounds` rounds, and calibrate as told. Raises as `fit` does."""
     xgb = load_xgboost()
-    known = frame.filter(pl.col(TARGET).is_not_null()) if isinstance(frame, pl.DataFrame) else frame
+    known = with_outcome(frame) if isinstance(frame, pl.DataFrame) else frame
     check_rows(use_case, train=known)
     with params_refused(use_case):
         booster = xgb.train(parameters(use_case, device, threads, known.height), matrix(use_case, known), rounds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -53,20 +54,48 @@ ROWS = UseCase(
 )
 
 
-def files(folder: Path, rows: int, parts: int) -> Iterator[Path]:
+WIDE_NUMBERS = tuple(f"x{i:02d}" for i in range(96))
+Wide = type(
+    "Wide",
+    (Contract,),
+    {
+        "__annotations__": {
+            "at": Annotated[pl.Datetime, "us", "UTC"],
+            "number": int,
+            "kind": str,
+            **dict.fromkeys(WIDE_NUMBERS, pl.Float32),
+            "y": bool,
+        },
+        **{name: column() for name in ("at", "number", "kind", *WIDE_NUMBERS)},
+        "y": column(known="outcome"),
+        "Config": Rows.Config,
+    },
+)
+WIDE = replace(
+    ROWS,
+    name="wide",
+    inputs=(Input(name="rows", contract=Wide, time="at"),),
+    features={name: pl.col(name) for name in WIDE_NUMBERS},
+    split=Split(holdout_days=1, stopping_days=1),
+    training=replace(ROWS.training, params={**ROWS.training.params, "max_bin": 64}, rounds=10),
+)
+
+
+def files(folder: Path, rows: int, parts: int, case: UseCase = ROWS) -> Iterator[Path]:
     """The rows as Parquet files, oldest first; the outcome follows three numbers and the kind, with noise."""
     step = DAYS * 86_400_000_000 // rows
+    dtypes = case.input("rows").contract.dtypes()
     for part in range(parts):
         first, last = rows * part // parts, rows * (part + 1) // parts
         rng, count = np.random.default_rng(part), last - first
-        numbers = {name: rng.normal(size=count).astype(np.float32) for name in NUMBERS}
+        numbers = {name: rng.normal(size=count).astype(np.float32) for name in dtypes if name.startswith("x")}
         kind = rng.integers(0, len(KINDS), count)
         signal = numbers["x00"] + numbers["x01"] * numbers["x02"] + np.where(kind < 3, 1.0, -0.5)
         y = rng.uniform(size=count) < 1 / (1 + np.exp(-signal))
         at = pl.Series(np.arange(first, last) * step).cast(pl.Duration("us")) + START
         made = pl.DataFrame({"at": at, "number": np.arange(first, last), "kind": np.array(KINDS)[kind], **numbers, "y": y})
         path = folder / f"{part:03d}.parquet"
-        made.cast(Rows.dtypes()).write_parquet(path)  # type: ignore[arg-type]
+        made.cast(dtypes).write_parquet(path, compression="lz4")  # type: ignore[arg-type]
         yield path
 
 

@@ -32,13 +32,14 @@ def command() -> None:
 def diff_command(use_case: str, input_name: str | None, ref: str, to: str | None, as_json: bool) -> int:
     """Compare the contract with the one that published rows were audited with: what widens, what narrows.
 
-    Exit code 1 where something that was accepted may now be rejected; `penstock contract check` counts the rows.
+    Exit code 1 where something that was accepted may now be rejected, also where that cannot be told because the publish
+    recorded no contract; `penstock contract check` counts the rows.
     """
     from tasks.evolution import evolution
 
     found = _each(use_case, input_name, lambda store, spec: evolution(store, spec, ref, to))
     show([one.model_dump(mode="json") for one in found], as_json, lambda _: _print_all(_print_evolution, found))
-    return 1 if any(one.status == "narrower" for one in found) else 0
+    return 1 if any(one.status in ("narrower", "unknown") for one in found) else 0
 
 
 @make(name="check")

@@ -1,14 +1,14 @@
 """The registry's rules over MLflow: one version a manifest, bytes checked before use, a champion that only `promote` moves.
 
-MLflow's aliases know no compare-and-swap, so whoever records or promotes holds a lock for the model. Every step looks up
+MLflow's aliases know no compare-and-swap, so whoever changes something holds a lock for the model. Every step looks up
 what is there already: after a kill or a lost reply the same call again ends where an undisturbed one does.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,12 +20,11 @@ from schemas.refs import ModelRef
 from schemas.verdicts import GateVerdict
 from tasks.killpoints import reach
 from tasks.registry import contents, promotion
+from tasks.registry.exclusion import Lock, around
 from tasks.registry.mlflow_store import MANIFEST
 from tasks.registry.mlflow_words import mlmodel
 from tasks.registry.protocol import CHALLENGER, CHAMPION, UNKNOWN, By, Candidate
 from tasks.registry.reading import CARD, MODEL, MOVE, RECORD, VERDICT, Reader, shown
-
-Lock = Callable[[str], AbstractContextManager[Any]]
 
 STATE = "penstock.state"
 WHY = "penstock.why"
@@ -55,7 +54,7 @@ class MlflowRegistry(Reader):
         if name in held:
             yield
             return
-        with self._lock(name):
+        with around(name), self._lock(name):
             held.add(name)
             try:
                 yield
@@ -98,7 +97,7 @@ class MlflowRegistry(Reader):
 
     def begin_study(self, name: str, study: str, params: Mapping[str, Any]) -> tuple[str, Any]:
         """The id of the run that a search's trials lie under, one a study, and the result where it has ended before."""
-        with self._lock(name):
+        with self.exclusive(name):
             return self._store.study(name, study, params)
 
     def record_trial(

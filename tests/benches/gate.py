@@ -117,11 +117,14 @@ BENDS: dict[str, tuple[Bend, float]] = {  # how a challenger is bent, and how fa
     "timid": (lambda at, t: _confidence(at, -t), 4.0),
     "overconfident": (_confidence, 2.0),
 }
+LIFTS: dict[str, tuple[Bend, float]] = {  # a challenger that knows a little more of every row
+    "informed": (lambda at, t: expit(logit(at.challenger) + t * (at.y - at.base_rate)), 3.0)
+}
 
 
 def planted(at: World, bend: str, gain: float) -> np.ndarray | None:
     """A challenger whose true gain is `gain`, bent no further than needed; None where bending does not lead there."""
-    bent, most = BENDS[bend]
+    bent, most = {**BENDS, **LIFTS}[bend]
     away = [at.truth(bent(at, t)) - gain for t in (0.0, most)]
     if away[0] * away[1] > 0:
         return None
@@ -187,17 +190,19 @@ def _rule_alone(at: World, scores: np.ndarray, bar: float, blocks: int, alpha: f
 def _power(rng: np.random.Generator) -> None:
     case, steps = replace(FLIGHTS, slices=()), np.linspace(-4, 1.5, 12) * MARGIN
     found: dict[float, list[bool]] = {float(step): [] for step in steps}
+    errors: dict[float, list[float]] = {step: [] for step in found}
     sources = cycle([(at, bend) for _, at in worlds() for bend in BENDS])
     for seed, step in enumerate(islice(cycle(found), PLANTED)):
         scores = None
         while scores is None:
             at, bend = next(sources)
-            scores = planted(at, bend, step) if step <= at.truth(at.challenger) else None
+            scores = planted(at, bend if step <= at.truth(at.challenger) else "informed", step)
+        errors[step].append(float(at.gains(scores)[1].std() / 14**0.5))
         found[step].append(decide(case, at, scores, rng.integers(0, len(at.days), 14), seed).promoted)
-    print(
-        f"power, {PLANTED} planted challengers, 14 days, non-inferiority with margin {MARGIN}: true gain and share promoted"
-    )
-    print("  " + ", ".join(f"{step:+.3f} {np.mean(each):.2f} of {len(each)}" for step, each in found.items()))
+    print(f"power, {PLANTED} planted challengers, 14 days, non-inferiority with margin {MARGIN}:")
+    print("  true gain, its standard error in 14 days (median), share promoted")
+    for step, each in found.items():
+        print(f"  {step:+.3f} +- {np.median(errors[step]):.3f}: {np.mean(each):.2f} of {len(each)}")
     worse = sum(sum(each) for step, each in found.items() if step < -3 * MARGIN - 1e-9)
     print(f"  worse by more than three margins and promoted: {worse}")
 

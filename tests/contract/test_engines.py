@@ -10,7 +10,7 @@ import pytest
 
 from schemas.errors import NotEnoughEvidence, ServiceUnavailable, UsageError
 from schemas.settings import Settings
-from tasks import challenge, engines, frames, matrices, scoring, spilling, training
+from tasks import challenge, engines, frames, killpoints, matrices, scoring, spilling, training
 from tasks.registry import open_registry
 from tasks.reproduction import reproduce
 from tasks.splitting import split_by_time
@@ -90,6 +90,18 @@ def test_workers_make_a_model_of_the_same_worth(tmp_path):
             again = engines.refit(CALIBRATED, parts, 5, (1.1, 0.1), "dask", "cpu")
         assert np.corrcoef(*scores)[0, 1] > 0.95
         assert (again.best_rounds, again.calibration) == (5, (1.1, 0.1))
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_worker_that_dies_ends_the_fit_with_one_line(tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setenv(killpoints.VARIABLE, "distributed.joined_1")
+    with Settings(home=tmp_path / "home", dask_workers=2).active() as settings:
+        data = publish(settings, "early", tmp_path / "sources", KIT + "PLAIN")
+        died = pytest.raises(ServiceUnavailable, match="a Dask worker died while it trained")
+        with engines.split(PLAIN, data, "dask") as parts, died as refusal:
+            engines.fit(PLAIN, parts, "dask", "cpu")
+    assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 import pytest
+from click.testing import CliRunner
 
+from deployments.commands import contract
 from schemas.contract import Contract, column
 from schemas.errors import NotFound
 from schemas.refs import Source
@@ -113,10 +116,34 @@ def test_a_commit_keeps_the_contract_that_it_was_audited_with(store: VersionStor
 
 
 def test_nothing_published_is_nothing_to_compare_with(uncreated: VersionStore) -> None:
-    assert evolution(uncreated, SPEC).status == "unknown"
+    assert evolution(uncreated, SPEC).status == "new"
     uncreated.create()
-    assert evolution(uncreated, SPEC).status == "unknown"
+    assert evolution(uncreated, SPEC).status == "new"
     assert recheck(uncreated, SPEC).rows == 0
+
+
+@pytest.mark.parametrize(("published", "status", "code"), [(None, "new", 0), ("rows", "unknown", 1), ("audit", "same", 0)])
+def test_the_command_ends_with_1_where_it_cannot_compare(
+    uncreated: VersionStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, published: str | None, status: str, code: int
+) -> None:
+    """`rows`: published by a release that kept no contract."""
+    monkeypatch.setattr(contract, "_each", lambda use_case, input_name, judge: [judge(uncreated, SPEC)])
+    uncreated.create()
+    if published == "audit":
+        publish(uncreated, tmp_path, MONDAY, "a.csv")
+    elif published:
+        uncreated.branch("ingest/old")
+        uncreated.upload("ingest/old", "data/sales/mon/old.parquet", old_rows(tmp_path))
+        uncreated.commit("ingest/old", "old", {})
+        uncreated.merge("ingest/old", MAIN, "old", {"kind": publishing.INGEST, "input": SPEC.name, "contract_version": "1"})
+    done = CliRunner().invoke(contract.command, ["diff", "sales", "--json"])
+    assert (done.exit_code, [one["status"] for one in json.loads(done.stdout)]) == (code, [status]), done.output
+
+
+def old_rows(folder: Path) -> Path:
+    path = folder / "old.parquet"
+    pl.DataFrame(MONDAY, schema=Sale.dtypes(), orient="row").write_parquet(path)
+    return path
 
 
 def test_published_rows_that_would_fail_are_counted_and_shown(store: VersionStore, first: str, tmp_path: Path) -> None:

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
-from deployments.local import OURS, QUIET
 from tasks.landing import land_flights
 from tasks.registry import open_registry
 from tests.ports import free_port
 from tests.registry_kit import candidate, crowned, verdict
 from tests.services import postgres
+from tests.services.processes import environment, process
 
-ROOT = Path(__file__).parents[2]
 FLOW = """
 import sys
 from flows.ingest import ingest
@@ -40,35 +36,6 @@ def server() -> Iterator[postgres.Server]:
             pytest.skip(f"{driver} is not installed: pip install 'penstock[postgres]'")
     with postgres.running(programs) as found:
         yield found
-
-
-def environment(**told: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
-    return {**kept, **QUIET, "PYTHONPATH": str(ROOT), **told}
-
-
-@contextmanager
-def process(command: list[str], health: str, home: Path, **told: str) -> Iterator[None]:
-    """A server that has answered, for the block."""
-    with (home / "server.log").open("wb") as log:
-        child = subprocess.Popen([sys.executable, "-m", *command], env=environment(**told), stdout=log, stderr=log, cwd=home)
-    try:
-        deadline = time.monotonic() + 180
-        while not _answers(health):
-            if child.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError((home / "server.log").read_text()[-3000:])
-            time.sleep(0.2)
-        yield
-    finally:
-        child.terminate()
-        child.wait(60)
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=5).is_success
-    except httpx.TransportError:
-        return False
 
 
 @pytest.mark.slow
