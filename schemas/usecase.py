@@ -18,13 +18,15 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.metadata import entry_points
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
-from schemas.contract import Contract
 from schemas.errors import UsageError
 from schemas.verdicts import Kind
+
+if TYPE_CHECKING:
+    from schemas.contract import Contract
 
 GROUP = "penstock.use_cases"
 NAME = re.compile(r"[a-z][a-z0-9-]{1,40}")

@@ -24,7 +24,7 @@ from schemas.refs import Commit, DataRef, ModelRef, Source
 from schemas.results import RowsToScore, Scores
 from schemas.usecase import UseCase, resolve
 from schemas.verdicts import AuditVerdict
-from tasks import compilation, contracts, evaluation, features, frames, ingestion, predictions, publishing, scoring
+from tasks import evaluation, features, frames, ingestion, predictions, publishing, scoring
 from tasks.moments import of_kind
 from tasks.registry import open_registry
 from tasks.versions import MAIN, VersionStore, open_store
@@ -112,6 +112,8 @@ def score_file(
 
 
 def _score_audited(job: Job, source: Source, limits: ingestion.Limits, scratch: Path) -> Scores:
+    from tasks import compilation, contracts
+
     spec = job.case.input(job.case.rows)
     spec = replace(spec, contract=compilation.without_outcomes(spec.contract))
     parsed = ingestion.parse(source, spec.contract, scratch / "parsed", limits)

@@ -17,7 +17,6 @@ import polars as pl
 
 from schemas.errors import UsageError
 from schemas.usecase import Input, UseCase
-from tasks import landing
 from tasks.versions import open_store
 
 CLOCK = "_arrives"
@@ -56,6 +55,8 @@ def read(case: UseCase, source: str | None, label_delay: float | None) -> Dated:
     `label_delay`, in days, replaces the moments at which labels became known, where it is given. Raises UsageError where
     an input has no file or the use case no event times.
     """
+    from tasks import landing
+
     if case.time is None:
         raise UsageError(f"{case.name} has no event times: there is no order to replay it in")
     tables = landing.flights_of_the_year() if source is None and case.name == landing.USE_CASE else _found(case, source)

@@ -10,7 +10,7 @@ from schemas.refs import Commit, CommitId, Source
 from schemas.results import Staged
 from schemas.usecase import Input, resolve
 from schemas.verdicts import AuditVerdict
-from tasks import contracts, ingestion, publishing
+from tasks import ingestion, publishing
 from tasks.versions import MAIN, VersionStore, open_store
 
 
@@ -34,6 +34,8 @@ def audit_on_branch(
 def _audit(
     store: VersionStore, spec: Input, source: Source, flow_run: str, limits: ingestion.Limits, scratch: Path
 ) -> Staged:
+    from tasks import contracts
+
     parsed = ingestion.parse(source, spec.contract, scratch / "parsed", limits)
     checked_at = store.head(MAIN)
     partitions = contracts.touched(parsed, spec)

@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from schemas.contract import Contract
 from schemas.errors import Refused, UsageError
 from schemas.refs import Source
 from tasks.parsing.child import too_large
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
+
+    from schemas.contract import Contract
 
 ROOT = Path(__file__).resolve().parents[1]
 INHERITED = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH", "POLARS_MAX_THREADS")

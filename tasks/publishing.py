@@ -11,18 +11,20 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from schemas.contract import canonical, describe
 from schemas.errors import NotFound, NothingToCommit, Refused, StaleCheck
 from schemas.refs import Commit, CommitId, Guard, Source
 from schemas.usecase import Input, UseCase
 from schemas.verdicts import AuditVerdict
-from tasks.contracts import Audited
 from tasks.killpoints import reach
 from tasks.moments import moment
 from tasks.versions import MAIN, VersionStore
+
+if TYPE_CHECKING:
+    from tasks.contracts import Audited
 
 FORMAT = "1"
 INGEST, RETRACT = "ingest", "retract"
@@ -106,6 +108,8 @@ def stage(
 
 def _wanted(spec: Input, source: Source, audited: Audited) -> dict[str, Path | bytes]:
     """What the branch is to hold, by path. The verdict makes a commit even of a source that brings no new row."""
+    from schemas.contract import canonical, describe
+
     files: dict[str, Path | bytes] = {}
     for kind, parts in ((DATA, audited.accepted), (REJECTED, audited.rejected)):
         files |= {f"{kind}/{spec.name}/{part.partition}/{part.sha256}.parquet": part.path for part in parts}

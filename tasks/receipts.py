@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -26,8 +26,10 @@ import polars as pl
 from schemas.refs import Commit
 from tasks import features, journal, logbook, scoring
 from tasks.killpoints import reach
-from tasks.online.scorer import Prepared, frame_of
 from tasks.versions import MAIN, VersionStore
+
+if TYPE_CHECKING:
+    from tasks.online.scorer import Prepared
 
 KIND = "receipts"
 FOLDER = "receipts/"
@@ -48,6 +50,8 @@ def day_of(prediction_id: str) -> date:
 
 def frame(prepared: Prepared, records: Sequence[Sequence[Any]], models: Mapping[int, Mapping[str, Any]]) -> pl.DataFrame:
     """Receipts of records (prediction id, model's number, role, physical values, scores) made by one server."""
+    from tasks.online.scorer import frame_of
+
     case = prepared.use_case
     ids, numbers, roles, values, scores = zip(*records, strict=True)
     rows = frame_of(prepared, values)

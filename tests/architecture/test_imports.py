@@ -52,7 +52,7 @@ def test_a_planted_violation_is_found(copy: Path, module: str, line: str) -> Non
 
 def test_importing_any_flow_loads_no_heavy_library() -> None:
     flows = [f"flows.{path.stem}" for path in sorted((ROOT / "flows").glob("*.py")) if path.stem != "__init__"]
-    heavy = ("mlflow", "evidently", "xgboost", "lakefs", "sklearn", "dask")
+    heavy = ("mlflow", "evidently", "xgboost", "lakefs", "sklearn", "dask", "pandera", "pandas")
     program = (
         f"import sys, importlib\nfor name in {flows!r}: importlib.import_module(name)\n"
         f"print([m for m in {heavy!r} if m in sys.modules])"

@@ -17,7 +17,7 @@ from schemas.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = resources.files("deployments") / "templates" / "project" / "prefect.yaml.tmpl"
-NO_FLOWS = {"__init__", "entry", "turns", "starting"}
+NO_FLOWS = {"__init__", "entry", "turns", "starting", "lineage", "progress", "delivering"}
 
 
 def read(text: str) -> dict[str, Any]:
