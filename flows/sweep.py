@@ -1,4 +1,4 @@
-"""Sweep: branches that are finished, and those that nobody has come back to, are removed."""
+"""Sweep: branches that are finished or that nobody has come back to are removed, and receipts past their time let go."""
 
 from __future__ import annotations
 
@@ -23,21 +23,19 @@ def sweep(
 ) -> Sweep:
     """Remove finished and stale branches of a use case's repositories. A refused source's evidence lies on such a branch.
 
-    Alerts about merges that went past the lake's hook are over where their rows are gone from `main`.
+    Where `receipt_days` is set, older receipts of online and batch predictions leave the head of the log repository. Alerts
+    about merges that went past the lake's hook are over where their rows are gone from `main`.
 
     Args:
         use_case: Short name of a registered use case; all of them where it is left out.
         older_than_days: A branch whose last commit is older is stale.
         dry_run: Only tell what would go.
     """
-    names = [use_case] if use_case else sorted(registered())
-    seen = [
-        found
-        for name in names
-        for store in _stores(catalog.begin(name).name)
-        for found in catalog.sweep(store, older_than_days, dry_run)
-    ]
-    result = Sweep(older_than_days=older_than_days, dry_run=dry_run, branches=tuple(seen))
+    names = [catalog.begin(name).name for name in ([use_case] if use_case else sorted(registered()))]
+    seen = [found for name in names for store in _stores(name) for found in catalog.sweep(store, older_than_days, dry_run)]
+    days = in_force().receipt_days
+    old = [found for name in names for found in catalog.let_go(_stores(name)[1], days, dry_run)] if days else []
+    result = Sweep(older_than_days=older_than_days, dry_run=dry_run, branches=tuple(seen), receipts=tuple(old))
     for name in names if not dry_run else ():
         catalog.call_off_unaudited(name, *_stores(name))
     catalog.tell_sweep(result)

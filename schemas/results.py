@@ -92,23 +92,40 @@ class SweptBranch(Value):
     why: str = Field(description="one sentence")
 
 
+class SweptReceipts(Value):
+    """Receipts past their time that a sweep looked at: those of one day's answers, or of one scoring."""
+
+    store: str
+    path: str = Field(description="folder in the log repository")
+    objects: int
+    what: Literal["let go", "kept"]
+    why: str = Field(description="one sentence")
+
+
 class Sweep(Value):
     """What a sweep removed and what it left."""
 
     older_than_days: float
     dry_run: bool
     branches: tuple[SweptBranch, ...]
+    receipts: tuple[SweptReceipts, ...] = Field(default=(), description="past their time; none where they are kept always")
 
     @property
     def why(self) -> str:
         """One sentence."""
         gone = "would be removed" if self.dry_run else "removed"
-        return f"{len(self.branches)} branches: {len(self.removed)} {gone}"
+        told = f"{len(self.branches)} branches: {len(self.removed)} {gone}"
+        return f"{told}; {len(self.receipts)} folders of old receipts: {len(self.let_go)} {gone}" if self.receipts else told
 
     @property
     def removed(self) -> tuple[SweptBranch, ...]:
         """Branches that are gone, or with `dry_run` would be."""
         return tuple(found for found in self.branches if found.what != "kept")
+
+    @property
+    def let_go(self) -> tuple[SweptReceipts, ...]:
+        """Receipts that are gone from the head of the log, or with `dry_run` would be."""
+        return tuple(found for found in self.receipts if found.what == "let go")
 
 
 class Challenge(Value):

@@ -71,7 +71,9 @@ class Settings(BaseSettings):
     api_token: SecretStr | None = Field(default=None, description="bearer token of the prediction server")
     shadow: bool = Field(default=True, description="whether the challenger scores served rows in shadow")
     canary_share: float = Field(default=0.0, ge=0, le=1, description="share of callers that the challenger answers")
-    receipt_days: int | None = Field(default=None, ge=1, description="days that receipts of served predictions are kept")
+    receipt_days: int | None = Field(
+        default=None, ge=1, description="days that receipts, online and batch, stay at the head of the log; default: always"
+    )
 
     @property
     def root(self) -> Path:

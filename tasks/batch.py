@@ -235,6 +235,7 @@ def _receipts_of(job: Job) -> Callable[[pl.DataFrame, np.ndarray], pl.DataFrame]
         contract_version=job.case.input(job.case.rows).contract.version(),
         flow_run=job.flow_run,
         scored_at=datetime.now(UTC),
+        origin=job.cause if job.with_inputs else "",  # another file may hold other rows of the same keys
     )
 
 

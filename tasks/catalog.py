@@ -45,6 +45,7 @@ from tasks import (
     ingestion,
     pages,
     partitions,
+    retention,
     retraction,
     sweeping,
     unaudited,
@@ -132,6 +133,7 @@ untold = step(delivery.untold, tags={"ingest", "lake"})
 tidy = step(delivery.tidy, tags={"ingest", "lake"})
 retract = step(retraction.retract, tags={"lake"})
 sweep = step(sweeping.sweep, tags={"lake"})
+let_go = step(retention.let_go, tags={"lake"})
 
 data_at = step(batch.head, tags={"lake"})
 champion = step(training.champion, tags={"registry"})
@@ -281,7 +283,7 @@ def tell_retraction(case: UseCase, result: Retraction) -> None:
 
 def tell_sweep(result: Sweep) -> None:
     """Page of one sweep."""
-    create_markdown_artifact(pages.sweep_page(result), key="sweep", description=f"{len(result.removed)} branches removed")
+    create_markdown_artifact(pages.sweep_page(result), key="sweep", description=result.why)
 
 
 def tell_training(case: UseCase, result: Training) -> None:

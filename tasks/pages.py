@@ -66,12 +66,13 @@ def backfill_page(result: Backfill) -> str:
 
 
 def sweep_page(result: Sweep) -> str:
-    """Branches that went and branches that stay."""
+    """Branches that went and branches that stay, and receipts past their time."""
     lines = [f"Branches older than {result.older_than_days:g} days{' (dry run: none removed)' if result.dry_run else ''}."]
     rows = [(found.branch, found.what, found.why, found.store) for found in result.branches]
-    return "\n".join(
-        [*lines, "", table(("branch", "", "why", "repository"), rows)] if rows else [*lines, "", "There are none."]
-    )
+    lines += ["", table(("branch", "", "why", "repository"), rows) if rows else "There are none."]
+    if old := [(found.path, found.what, found.why, found.store) for found in result.receipts]:
+        lines += ["", "Receipts past their time.", "", table(("receipts", "", "why", "repository"), old)]
+    return "\n".join(lines)
 
 
 def training_page(result: Training) -> str:

@@ -91,11 +91,12 @@ def receipts(
     contract_version: str,
     flow_run: str,
     scored_at: datetime,
+    origin: str = "",
 ) -> pl.DataFrame:
     """One row a prediction: its id, key and time, what is predicted, and what it was made from and when.
 
-    The id follows from (model bytes, data commit, key): scoring again gives the same ids. Private columns are left out;
-    where one is of the key, `row_key`, a 64-bit hash of the key, stands for it.
+    The id follows from (model bytes, data commit, key), and from `origin` where the rows lie in no store: again gives
+    the same ids. Private columns are left out; where one is of the key, `row_key`, a 64-bit hash of the key, stands for it.
     """
     made_from: dict[str, Any] = {
         "model_name": model.name,
@@ -109,7 +110,7 @@ def receipts(
     private = use_case.input(use_case.rows).contract.private()
     shown = [name for name in identity(use_case) if name not in private]
     joined_by = [key_hash(use_case).alias(ROW_KEY)] if private & set(use_case.key) else []
-    named = designed.select(prediction_ids(use_case, designed, model.sha256, data.commit), *shown, *joined_by)
+    named = designed.select(prediction_ids(use_case, designed, model.sha256, data.commit + origin), *shown, *joined_by)
     predicted = pl.concat([named, business(use_case, scores)], how="horizontal")
     return predicted.with_columns(pl.lit(value).alias(name) for name, value in made_from.items())
 

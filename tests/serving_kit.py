@@ -111,8 +111,9 @@ def flights_home(folder: Path) -> Home:
 
 
 def shared_home(factory: pytest.TempPathFactory) -> Home:
-    """One home for all test processes: made by the first that asks."""
-    folder = factory.getbasetemp().parent / "serving-home"
+    """One home for all test processes of a run: made by the first that asks."""
+    own = factory.getbasetemp()  # of a worker, it lies in the run's
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "serving-home"
     told = folder.with_suffix(".json")
     with FileLock(folder.with_suffix(".lock")):
         if not told.exists():

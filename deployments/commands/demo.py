@@ -189,3 +189,4 @@ def _where(console: Console, settings: Settings) -> None:
         console.print(f"  git -C {home}/lake/flights/history.git log --first-parent --oneline", soft_wrap=True)
     console.print("\nPoint other commands at it:")
     console.print(f"  export PENSTOCK_HOME={home}", soft_wrap=True)
+    console.print("  penstock serve flights    # the champion over HTTP: docs/serving.md", soft_wrap=True)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def command(use_case: str | None, days: float, dry_run: bool, as_json: bool) -> int:
     """Remove branches that are finished, and those whose last commit is older than some days.
 
-    A refused source's rows and reasons lie on such a branch until then. Without USE_CASE: of all that are registered.
+    A refused source's rows and reasons lie on such a branch until then. Where PENSTOCK_RECEIPT_DAYS is set, older receipts
+    of predictions leave the log repository's head. Without USE_CASE: of all that are registered.
     """
     settings = ready()
     from deployments.local import in_process
@@ -42,5 +43,8 @@ def print_sweep(result: Sweep) -> None:
             if found.what != "kept"
             else f"{word} {found.branch} ({found.why})"
         )
+    for old in result.receipts:
+        word = click.style("kept", fg="cyan") if old.what == "kept" else click.style(verb, fg="yellow")
+        click.echo(f"{word} {old.path} ({old.why})")
     kept = len(result.branches) - len(result.removed)
     click.echo(f"{verb} {len(result.removed)} branches, kept {kept} younger than {result.older_than_days:g} days")

@@ -28,7 +28,16 @@ def command(prediction_id: str, use_case: str | None, as_json: bool) -> int:
         if found := _trace(name, prediction_id, settings):
             show(found, as_json, print_trace)
             return 0
-    raise NotFound(f"no prediction {prediction_id} of {', '.join(names)}; give its id in full, or --use-case")
+    gone = "".join(_let_go(name, settings) for name in names)
+    raise NotFound(f"no prediction {prediction_id} of {', '.join(names)}; give its id in full, or --use-case{gone}")
+
+
+def _let_go(name: str, settings: Settings) -> str:
+    from schemas.usecase import resolve
+    from tasks.retention import told
+    from tasks.versions import open_store
+
+    return told(open_store(settings.store_url(f"{resolve(name).name}-log")))
 
 
 def _trace(name: str, prediction_id: str, settings: Settings) -> Trace | None:

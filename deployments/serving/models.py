@@ -57,6 +57,8 @@ def fetch(registry: ModelRegistry, ref: ModelRef) -> Package:
             documents[name] = registry.document(ref, name)
         except NotFound:
             continue
+    tags = registry.tags(ref)
+    documents["approval"] = {"why": tags.get("penstock.override") or tags.get("penstock.why", "")}
     return Package(ref, model, golden, documents)
 
 

@@ -1,9 +1,12 @@
-"""One row over HTTP beside MLServer, BentoML and `mlflow models serve`, and swaps under load.
+"""One row over HTTP beside MLServer, BentoML and `mlflow models serve`, swaps under load, and a server fuzzed at length.
 
-    python -m tests.benches.serving             one worker each, one after the other, the same model, in one run
+    python -m tests.benches.serving             all three parts below
+    python -m tests.benches.serving peers       one worker each, one after the other, the same model, in one run
     python -m tests.benches.serving swaps 1000  champions change while callers check every answer
+    python -m tests.benches.serving fuzz 1000   schemathesis on the server's own OpenAPI, so many examples an operation
 
-Peers get environments of their own under .bench/ on the first run. Ours answers raw rows: it checks them against the
+Peers get environments of their own on the first run, in `.bench/` or the folder that PENSTOCK_BENCH_PEERS names; one that
+cannot be had is skipped with a line that says why. Ours answers raw rows: it checks them against the
 contract, looks up the weather, computes every feature and writes a receipt. The peers get the finished features as
 numbers and do nothing but predict. `mlflow models serve` cannot serve a booster with categories, so that it gets one of
 the same size fitted on the categories' codes. wrk drives them where it is installed, else a small client in Python.
@@ -13,84 +16,70 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import polars as pl
 
 from schemas.usecases.flights import FLIGHTS
-from tasks import frames
-from tasks.matrices import load_xgboost
 from tasks.registry import open_registry
 from tasks.versions import open_store
-from tests.benches.http_load import CONNECTIONS, Measured, Target, driven
-from tests.ports import free_port
+from tests.benches._http_load import CONNECTIONS, Measured, Target, driven
+from tests.benches._peers import ONE_THREAD, ROUNDS, NotInstalled, bento, mlflow, mlserver
 from tests.serving_kit import ROOT, TOKEN, Home, as_json, flights_home, promote, record, serving
 
-BENCH = ROOT / ".bench"
-ROUNDS, ROWS = 150, 500
+ROWS = 500
 REPEATS = 2
-PEERS = {
-    "MLServer": ("mlserver", ["mlserver>=1.7,<1.8", "mlserver-xgboost>=1.7,<1.8", "uvloop<0.22", "xgboost==3.2.*"]),
-    "BentoML": ("bentoml", ["bentoml>=1.4,<1.5", "xgboost==3.2.*"]),
-}
+SWAPS, EXAMPLES = 1000, 1000
 WANTED = {"MLServer": 2.0, "BentoML": 3.0, "mlflow models serve": 8.0}
-ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "DO_NOT_TRACK": "true",
-    "BENTOML_DO_NOT_TRACK": "true",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-}
-
-BENTO = """
-import bentoml
-import numpy as np
-import xgboost
-
-@bentoml.service(workers=1)
-class Late:
-    def __init__(self) -> None:
-        self.booster = xgboost.Booster(model_file="model.ubj")
-
-    @bentoml.api
-    def predict(self, row: list) -> dict:
-        probability = float(self.booster.inplace_predict(np.array([row], dtype=np.float32))[0])
-        return {"category": "late" if probability >= 0.5 else "on time", "probability": probability}
-"""
+Server = Callable[[], Any]
 
 
 def main() -> None:
-    """Measure all servers in turn, twice, and print what each reached."""
+    """All parts, or the one that is named."""
+    parts = {"peers": side_by_side, "swaps": swaps, "fuzz": fuzz}
+    counts = {"peers": REPEATS, "swaps": SWAPS, "fuzz": EXAMPLES}
+    part, *count = sys.argv[1:] if sys.argv[1:2] and sys.argv[1] in parts else [""]
+    for name in [part] if part else parts:
+        parts[name](int(count[0]) if count else counts[name])
+
+
+@contextmanager
+def fresh() -> Iterator[tuple[Home, Path]]:
+    """A home of eight days of flights, and the folder it lies in."""
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder:
-        home = flights_home(Path(folder))
-        if sys.argv[1:2] == ["swaps"]:
-            swaps(home, int(sys.argv[2]) if len(sys.argv) > 2 else 1000)
-        else:
-            side_by_side(home, Path(folder))
+        yield flights_home(Path(folder)), Path(folder)
 
 
-def side_by_side(home: Home, folder: Path) -> None:
+def side_by_side(repeats: int = REPEATS) -> None:
     """Every server in turn; medians over the repeats."""
-    promote(home.settings, record(home.settings, "flights", ROUNDS))
-    rows, codes = prepared(home)
-    servers = servers_of(home, folder, rows, codes)
-    found: dict[str, list[Measured]] = {name: [] for name in servers}
-    for _ in range(REPEATS):
-        for name, server in servers.items():
-            with server() as target:
-                found[name].append(driven(target))
-                print(f"{name:20} {found[name][-1]}", file=sys.stderr)
-    report({name: middle(each) for name, each in found.items()})
+    with fresh() as (home, folder):
+        promote(home.settings, record(home.settings, "flights", ROUNDS))
+        servers = servers_of(home, folder, *prepared(home))
+        found: dict[str, list[Measured]] = {name: [] for name in servers}
+        for _ in range(repeats):
+            for name in servers:
+                if each := reached(name, servers[name]):
+                    found[name].append(each)
+                    print(f"{name:20} {each}", file=sys.stderr, flush=True)
+    report({name: middle(each) for name, each in found.items() if each})
+
+
+def reached(name: str, server: Server) -> Measured | None:
+    """What a server reaches; None, said in a line, where it cannot be had."""
+    try:
+        with server() as target:
+            return driven(target)
+    except NotInstalled as error:
+        print(f"{name:20} skipped: {error}", flush=True)
+        return None
 
 
 def report(found: Mapping[str, Measured]) -> None:
@@ -132,9 +121,6 @@ def _paths(store: Any, name: str) -> list[str]:
     return [stored.path for stored in store.objects("main", f"data/{name}/")]
 
 
-Server = Callable[[], Any]
-
-
 def servers_of(home: Home, folder: Path, rows: pl.DataFrame, codes: list[list[float]]) -> dict[str, Server]:
     """How to start each server, by name."""
     registry = open_registry(home.settings.registry_url)
@@ -159,142 +145,46 @@ def penstock(home: Home, rows: pl.DataFrame) -> Iterator[Target]:
         server.stop()
 
 
-@contextmanager
-def mlserver(folder: Path, model: bytes, codes: list[list[float]]) -> Iterator[Target]:
-    """MLServer with its XGBoost runtime, without worker processes."""
-    python = environment("MLServer")
-    port, rest = free_port(), free_port()
-    folder.mkdir(exist_ok=True)
-    (folder / "model.ubj").write_bytes(model)
-    settings = {"parallel_workers": 0, "http_port": port, "grpc_port": rest, "metrics_port": free_port(), "debug": False}
-    settings |= {"host": "127.0.0.1"}
-    (folder / "settings.json").write_text(json.dumps(settings))
-    told = {"name": "late", "implementation": "mlserver_xgboost.XGBoostModel", "parameters": {"uri": "./model.ubj"}}
-    (folder / "model-settings.json").write_text(json.dumps(told))
-    bodies = [
-        json.dumps({"inputs": [{"name": "row", "shape": [1, len(row)], "datatype": "FP32", "data": row}]}) for row in codes
-    ]
-    url = f"http://127.0.0.1:{port}"
-    with process([str(python.with_name("mlserver")), "start", "."], folder, f"{url}/v2/models/late/ready") as started:
-        yield Target(f"{url}/v2/models/late/infer", bodies, {}, started)
+# Swaps and fuzzing
 
 
-@contextmanager
-def bento(folder: Path, model: bytes, codes: list[list[float]]) -> Iterator[Target]:
-    """BentoML with one worker."""
-    python = environment("BentoML")
-    port = free_port()
-    folder.mkdir(exist_ok=True)
-    (folder / "model.ubj").write_bytes(model)
-    (folder / "service.py").write_text(BENTO)
-    command = [str(python.with_name("bentoml")), "serve", "service:Late", "--host", "127.0.0.1", "--port", str(port)]
-    url = f"http://127.0.0.1:{port}"
-    with process(command, folder, f"{url}/readyz", {"BENTOML_HOME": str(folder / "home")}) as started:
-        yield Target(f"{url}/predict", [json.dumps({"row": row}) for row in codes], {}, started)
-
-
-@contextmanager
-def mlflow(folder: Path, home: Home, codes: list[list[float]]) -> Iterator[Target]:
-    """`mlflow models serve` on a booster of the same size without categories."""
-    from mlflow.xgboost import save_model
-
-    if not folder.exists():
-        save_model(numeric_twin(home), str(folder), pip_requirements=["xgboost"])
-    port = free_port()
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(folder), "--env-manager", "local"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    columns = list(FLIGHTS.features)
-    bodies = [json.dumps({"dataframe_split": {"columns": columns, "data": [row]}}) for row in codes]
-    url = f"http://127.0.0.1:{port}"
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # it looks for uvicorn there
-    with process(command, folder.parent, f"{url}/ping", {"PATH": path}) as started:
-        yield Target(f"{url}/invocations", bodies, {}, started)
-
-
-def numeric_twin(home: Home) -> Any:
-    """The champion's recipe fitted on the codes of its categories."""
-    xgb = load_xgboost()
-    from schemas.refs import DataRef
-
-    store = open_store(home.settings.store_url("flights"))
-    rows = frames.training_rows(FLIGHTS, DataRef(store=store.url, commit=store.head()))
-    features = rows.select(pl.col(list(FLIGHTS.features)).to_physical().cast(pl.Float32))
-    matrix = xgb.DMatrix(features, label=rows["_target"].cast(pl.Float32))
-    return xgb.train({**FLIGHTS.training.params, "objective": "binary:logistic"}, matrix, ROUNDS)
-
-
-# Environments and processes
-
-
-def environment(peer: str) -> Path:
-    """The Python of a peer's own environment, made on the first run."""
-    folder, packages = PEERS[peer]
-    python = BENCH / folder / "bin" / "python"
-    if not (BENCH / folder / ".ready").exists():
-        uv = str(Path(sys.executable).with_name("uv"))
-        shutil.rmtree(BENCH / folder, ignore_errors=True)
-        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(BENCH / folder)], check=True)
-        subprocess.run([uv, "pip", "install", "--quiet", "--python", str(python), *packages], check=True)
-        (BENCH / folder / ".ready").touch()
-    return python
-
-
-@contextmanager
-def process(command: list[str], folder: Path, ready: str, more: Mapping[str, str] | None = None) -> Iterator[int]:
-    """A running server in a process group of its own, from when it answers until the block ends; yields its id."""
-    log = folder / f"{Path(command[0]).name}.log"
-    with log.open("w") as out:
-        started = subprocess.Popen(
-            command,
-            cwd=folder,
-            env={**os.environ, **ONE_THREAD, **(more or {})},
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
-        )
-    try:
-        deadline = time.monotonic() + 180
-        while not answers(ready):
-            if started.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"{command[0]} did not start:\n{log.read_text()[-3000:]}")
-            time.sleep(0.2)
-        yield started.pid
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(started.pid, signal.SIGTERM)
-        started.wait(30)
-
-
-def answers(url: str) -> bool:
-    """Whether a URL answers with a 200."""
-    try:
-        return httpx.get(url, timeout=5).status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-# Swaps
-
-
-def swaps(home: Home, count: int) -> None:
+def swaps(count: int) -> None:
     """Change the champion so often while callers check every answer; prints what went wrong."""
     from mlflow import MlflowClient
 
     from tasks.registry import CHAMPION
     from tests.services.test_serving_swap import Load, expected
 
-    client = MlflowClient(home.settings.registry_url, home.settings.registry_url)
-    row = as_json(FLIGHTS, prepared(home)[0][:1])[0]
-    began = time.monotonic()
-    with serving(home.settings, environment=ONE_THREAD) as server, Load(server, row, expected(home, row)) as load:
-        for at in range(1, count + 1):
-            version = home.models[at % len(home.models)].version
-            client.set_registered_model_alias("flights", CHAMPION, str(version))
-            server.until(lambda wanted=version: server.version() == wanted)  # type: ignore[misc]
+    with fresh() as (home, _):
+        client = MlflowClient(home.settings.registry_url, home.settings.registry_url)
+        row = as_json(FLIGHTS, prepared(home)[0][:1])[0]
+        with serving(home.settings, environment=ONE_THREAD) as server, Load(server, row, expected(home, row)) as load:
+            began = time.monotonic()
+            for at in range(1, count + 1):
+                version = home.models[at % len(home.models)].version
+                client.set_registered_model_alias("flights", CHAMPION, str(version))
+                server.until(lambda wanted=version: server.version() == wanted)  # type: ignore[misc]
+            seconds = time.monotonic() - began
     calls = sum(load.versions.values())
-    print(f"{count} swaps in {time.monotonic() - began:.0f} s, {calls} requests, {len(load.wrong)} failed or mixed")
+    print(f"{count} swaps in {seconds:.0f} s, {calls} requests, {len(load.wrong)} failed or mixed (wanted 0)")
     for each in load.wrong[:5]:
         print(f"  {each}")
+
+
+def fuzz(examples: int) -> None:
+    """The fuzz tests with so many examples an operation."""
+    command = [sys.executable, "-m", "pytest", "tests/services/test_serving_fuzz.py", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, "-o", "timeout=3600"],
+        cwd=ROOT,
+        env={**os.environ, "FUZZ_EXAMPLES": str(examples)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    print(f"schemathesis, {examples} examples an operation: {done.stdout.splitlines()[-1]}")
+    if done.returncode:
+        print(done.stdout)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from schemas.errors import Refused
 from schemas.refs import Commit, DataRef
 from schemas.results import RowsToScore, Scores
 from schemas.settings import Settings
-from tasks import batch, ingestion, predictions, receipts, scored
+from tasks import batch, ingestion, predictions, receipts, records, retention, scored, watch
 from tasks.registry import open_registry
 from tasks.versions import open_store
 from tests import serving_cases
@@ -116,7 +116,35 @@ def test_a_file_is_audited_scored_and_not_ingested(home: Settings, tmp_path: Pat
     again = score(home, fresh(tmp_path, name="renamed.csv"))
     assert (again.status, again.rows, again.audit) == ("already done", ROWS - 2, scores.audit)
     assert receipts.find(log, found["prediction_id"][9])
+    dearer = serving_cases.rows(ROWS, seed=6)  # other rows of the same keys
+    assert not set(made(score(home, fresh(tmp_path, dearer, "other.csv")))["prediction_id"]) & set(found["prediction_id"])
     assert open_store(home.store_url("parcels")).head() == before
+
+
+def test_old_predictions_are_let_go_once_their_window_is_on_record(home: Settings, tmp_path: Path) -> None:
+    scored, filed = score(home), score(home, fresh(tmp_path))
+    url = home.store_url("parcels-log")
+    log = open_store(url)
+    assert retention.let_go(url, 1, dry_run=False) == ()
+    would = retention.let_go(url, 0, dry_run=True)
+    assert [found.what for found in would] == ["kept", "let go"]
+    assert "not monitored yet" in would[0].why
+    assert len(predictions.paths(log, "main", "predictions/")) > (kept := would[0].objects)
+    assert retention.let_go(url, 0, dry_run=False) == would
+    assert len(predictions.paths(log, "main", "predictions/")) == kept
+    assert predictions.paths(log, "main", predictions.REJECTED) == []
+    name = made(filed)["prediction_id"][0]
+    assert receipts.find(log, name) is None
+    assert "were let go" in retention.told(log)
+
+    seen = watch.look(NAME, batch.head(home.store_url("parcels"), None), None, home.registry_url, url, str(tmp_path))
+    assert seen.rows == ROWS
+    assert [found.what for found in retention.let_go(url, 0, dry_run=False)] == ["let go"]
+    assert predictions.paths(log, "main", "predictions/") == []
+    assert [each.rows for each in records.recalled(log)] == [ROWS]  # what was seen of them stays
+    assert score(home).status == "already done"
+    assert made(scored).height == ROWS  # the history holds them
+    assert retention.let_go(url, 0, dry_run=False) == ()
 
 
 def test_a_file_that_breaks_its_contract_too_often_is_refused(home: Settings, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from schemas.refs import DataRef, ModelRef
 from schemas.settings import Settings
 from schemas.usecases.flights import FLIGHTS
-from tasks import challenge, evaluation, frames, journal, receipts, scoring, training
+from tasks import challenge, evaluation, frames, journal, receipts, retention, scoring, training
 from tasks.killpoints import VARIABLE
 from tasks.registry import CHAMPION, Candidate, open_registry
 from tasks.versions import VersionStore, open_store
@@ -262,9 +262,13 @@ def test_receipts_of_old_days_are_let_go(own: Home) -> None:
     with serving(own.settings) as server:
         name = server.predict(example(own.settings)).json()["prediction_id"]
         server.stop()
-    log = open_store(own.settings.store_url("flights-log"))
-    assert receipts.expire(log, receipts.day_of(name)) == 0
-    later = receipts.day_of(name).replace(year=receipts.day_of(name).year + 1)
-    assert receipts.expire(log, later) == 1
-    assert published(log) == []
-    assert receipts.expire(log, later) == 0
+    url = own.settings.store_url("flights-log")
+    day = receipts.day_of(name)
+    assert retention.let_go(url, 0, dry_run=False) == ()
+    would = retention.let_go(url, -366, dry_run=True)
+    assert [(found.path, found.what) for found in would] == [(f"receipts/{day}/", "let go")]
+    assert published(open_store(url)) == [name]
+    assert retention.let_go(url, -366, dry_run=False) == would
+    assert published(open_store(url)) == []
+    assert retention.let_go(url, -366, dry_run=False) == ()
+    assert "were let go" in retention.told(open_store(url))

@@ -214,6 +214,7 @@ def test_the_card_says_what_the_model_was_made_from_and_why_it_was_let_through(s
     assert card["same_use_case"] is True
     assert card["lineage"]["data_commit"] == card["evaluation"]["data_commit"]
     assert card["verdict"]["why"] == "promoted by a test"
+    assert card["approved"] == "a test wants it"
     assert set(card["lineage"]["lookups"]) == {"weather"}
 
 

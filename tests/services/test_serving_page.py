@@ -39,7 +39,8 @@ def test_a_prediction_is_tried_on_a_form_made_from_the_contract(page: Page) -> N
     enter(page, TOKEN)
     expect(page.get_by_role("heading", level=1)).to_have_text("Will the flight arrive more than 15 minutes late?")
     expect(page.locator("#card")).to_contain_text("flights v1")
-    expect(page.locator("#card")).to_contain_text("promoted by a test")
+    expect(page.locator("#card")).to_contain_text("Let througha test wants it")  # a person's reason, and what the gate said
+    expect(page.locator("#card")).to_contain_text("Gatepromoted by a test")
     assert page.locator("#field-origin option").all_inner_texts() == ["EWR", "JFK", "LGA"]
     expect(page.locator("#field-month")).to_have_attribute("type", "number")
     assert page.locator("#field-arr_delay").count() == 0
@@ -47,7 +48,9 @@ def test_a_prediction_is_tried_on_a_form_made_from_the_contract(page: Page) -> N
     page.get_by_role("button", name="Predict").click()
     expect(page.locator("#category")).to_have_text("on time")
     expect(page.locator("#sentence")).to_contain_text("the probability of 'late' is 0.")
+    expect(page.locator("#told")).to_contain_text("Probability of late0.")
     expect(page.locator("#told")).to_contain_text("Prediction id")
+    expect(page.locator("#answer")).to_be_in_viewport()
     assert page.locator("#parts tr").count() == len(FLIGHTS.features)
 
 
@@ -57,5 +60,6 @@ def test_a_wrong_value_is_marked_and_explained(page: Page) -> None:
     page.locator("#field-month").fill("13")
     page.get_by_role("button", name="Predict").click()
     expect(page.get_by_role("alert")).to_contain_text("integer from 1 to 12")
+    expect(page.get_by_role("alert")).to_be_in_viewport()
     expect(page.locator("#field-month")).to_have_class("wrong")
     expect(page.get_by_role("heading", name="Answer")).to_be_hidden()

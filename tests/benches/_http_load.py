@@ -56,14 +56,17 @@ def driven(target: Target) -> Measured:
 
 
 def cpu_seconds(process: int) -> float:
-    """CPU time that a process and its group have used, in s."""
-    ticks = 0
+    """CPU time that a process and those below it have used, in s."""
+    parents, ticks = {}, {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
-            fields = stat.read_text().rpartition(")")[2].split()  # from the state on: 2 is the group, 11 and 12 the times
-            if process in (int(stat.parent.name), int(fields[2])):
-                ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
+            fields = stat.read_text().rpartition(")")[2].split()  # from the state on: 1 is the parent, 11 and 12 the times
+            number = int(stat.parent.name)
+            parents[number], ticks[number] = int(fields[1]), int(fields[11]) + int(fields[12])
+    family = {process}
+    while more := {number for number, parent in parents.items() if parent in family} - family:
+        family |= more
+    return sum(ticks.get(number, 0) for number in family) / os.sysconf("SC_CLK_TCK")
 
 
 def with_wrk(target: Target, headers: Mapping[str, str], seconds: int) -> Measured:
