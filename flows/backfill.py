@@ -18,6 +18,7 @@ from schemas.errors import PenstockError, Refused, UsageError
 from schemas.replaying import Backfill, Partition, Unit
 from schemas.settings import Settings, in_force, read_settings
 from tasks import catalog, pages
+from tasks.catalog import telling
 
 Where = Mapping[str, Any]
 
@@ -59,7 +60,7 @@ def backfill(
         pairs = followed(zip(units, futures, strict=True), len(units), f"{what} {case.name}: {len(units)} partitions")
         done = [_outcome(unit, future) for unit, future in pairs]
     result = Backfill(use_case=case.name, what=what, partitions=tuple(done))
-    catalog.show("backfill", case.name, pages.backfill_page(result), result.why)
+    telling.show("backfill", case.name, pages.backfill_page(result), result.why)
     return result
 
 

@@ -16,6 +16,7 @@ from schemas.results import Delivery, IngestResult, Staged
 from schemas.settings import in_force
 from schemas.usecase import Input, UseCase
 from tasks import catalog
+from tasks.catalog import telling
 from tasks.fetching import fetched, is_remote
 from tasks.ingestion import Limits, frame_source, locate
 
@@ -82,7 +83,7 @@ def _tell(case: UseCase, delivery: Delivery, store: str) -> None:
     """Say what became of a source, and what a run that was killed after its publish left unsaid."""
     unsaid = catalog.untold(store, delivery.commit) if delivery.status == "already done" and delivery.commit else None
     told = delivery.model_copy(update={"status": "published", "audit": unsaid}) if unsaid else delivery
-    catalog.tell(case, told)
+    telling.tell(case, told)
     lineage.data(case, told)
     if delivery.commit and (unsaid or delivery.status == "published"):
         catalog.tidy(store, delivery.commit)

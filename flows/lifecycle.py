@@ -18,6 +18,7 @@ from schemas.results import Beginning, IngestResult, Loop, Monitoring, Scores, T
 from schemas.settings import in_force
 from schemas.usecase import UseCase
 from tasks import catalog
+from tasks.catalog import telling
 from tasks.killpoints import reach
 
 
@@ -110,7 +111,7 @@ class _Arrival:
         if not seen.decision.retrain:
             return
         if self.train_by == "event":
-            catalog.request_training(self.case, seen.decision)
+            telling.request_training(self.case, seen.decision)
         else:
             self.trained.append(train(self.use_case))
 

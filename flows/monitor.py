@@ -10,6 +10,7 @@ from flows.entry import entry
 from schemas.results import Monitoring
 from schemas.settings import in_force
 from tasks import catalog
+from tasks.catalog import telling
 
 
 @entry("monitor", "monitor {use_case}")
@@ -25,5 +26,5 @@ def monitor(use_case: Annotated[str, Field(min_length=1)], arrival: str | None =
     data = catalog.data_at(settings.store_url(case.name), None)
     log = settings.store_url(f"{case.name}-log")
     seen = catalog.look(use_case, data, arrival, settings.registry_url, log, str(settings.reports_dir / case.name))
-    catalog.tell_monitoring(case, seen)
+    telling.tell_monitoring(case, seen)
     return seen

@@ -13,6 +13,8 @@ from schemas.results import Training
 from schemas.settings import Settings, in_force
 from schemas.usecase import resolve
 from tasks import catalog
+from tasks.catalog import telling
+from tasks.catalog.approval import approved
 
 ATTEMPTS = 3
 
@@ -43,7 +45,7 @@ def promote(
             result = _gated(use_case, version, data, settings, override, by)
         except StaleCheck:
             continue  # another champion came in between: gate again, against that one
-        catalog.tell_training(case, result)
+        telling.tell_training(case, result)
         return result
     raise StaleCheck(f"{case.name}: the champion kept changing while v{version} was gated; promote it again")
 
@@ -57,7 +59,7 @@ def _gated(use_case: str, version: int, data: DataRef, settings: Settings, overr
     if override or challenged.verdict.promoted:
         catalog.try_out_again(use_case, model, registry)
     if not override:
-        challenged, approver = catalog.approved(case, challenged, model)
+        challenged, approver = approved(case, challenged, model)
         person = approver or by
     log = settings.store_url(f"{case.name}-log")
     outcome = catalog.promote_by_hand(use_case, challenged, registry, log, catalog.who(person), override)

@@ -23,6 +23,7 @@ from schemas.settings import in_force
 from schemas.usecase import UseCase, resolve
 from tasks import catalog, dated, pages
 from tasks.baselines import NEVER
+from tasks.catalog import telling
 
 Listener = Callable[[str | ReplayStep], None]
 OTHER_WAYS = {"never": NEVER, "weekly": 7, "daily": 1}
@@ -86,7 +87,7 @@ def replay(
         courses=(looped, *courses[1:]),
         seconds=round(took, 1),
     )
-    catalog.show("replay", case.name, pages.replay_page(result), result.why)
+    telling.show("replay", case.name, pages.replay_page(result), result.why)
     return result
 
 

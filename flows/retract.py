@@ -10,6 +10,7 @@ from flows.entry import entry, named_after_source
 from schemas.results import Retraction
 from schemas.settings import in_force
 from tasks import catalog
+from tasks.catalog import telling
 
 
 @entry("retract", named_after_source)
@@ -35,5 +36,5 @@ def retract(
     result = catalog.retract(
         use_case, source, " ".join(reason.split()), store, settings.registry_url, catalog.flow_run_id(), input
     )
-    catalog.tell_retraction(case, result)
+    telling.tell_retraction(case, result)
     return result

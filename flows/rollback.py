@@ -10,6 +10,7 @@ from flows.entry import entry
 from schemas.results import Training
 from schemas.settings import in_force
 from tasks import catalog
+from tasks.catalog import telling
 
 
 @entry("rollback", "rollback {use_case}")
@@ -33,5 +34,5 @@ def rollback(
     catalog.try_out_again(use_case, model, registry)
     outcome = catalog.roll_back(use_case, model, registry, log, catalog.who(by), reason)
     result = Training(use_case=use_case, status=outcome.status, why=outcome.why, model=model)
-    catalog.tell_training(case, result)
+    telling.tell_training(case, result)
     return result

@@ -15,6 +15,7 @@ from schemas.refs import DataRef
 from schemas.results import RowsToScore, Scores
 from schemas.settings import in_force
 from tasks import catalog
+from tasks.catalog import telling
 from tasks.fetching import fetched
 from tasks.ingestion import Limits, locate
 from tasks.predictions import paths
@@ -72,7 +73,7 @@ def score(
             scores = _score_file(use_case, data, file, *told) if file else catalog.score(use_case, data, rows, *told)
         except StaleCheck:
             continue  # another run published these predictions in between: the next look finds them
-        catalog.tell_scores(case, scores)
+        telling.tell_scores(case, scores)
         lineage.predictions(case, scores)
         return ScoreResult(**dict(scores))
     raise StaleCheck(f"{case.name}: the predictions kept changing while they were published; score again")

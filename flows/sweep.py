@@ -11,6 +11,7 @@ from schemas.results import Sweep
 from schemas.settings import in_force
 from schemas.usecase import registered
 from tasks import catalog
+from tasks.catalog import telling
 
 DAYS = 14.0
 
@@ -37,8 +38,8 @@ def sweep(
     old = [found for name in names for found in catalog.let_go(_stores(name)[1], days, dry_run)] if days else []
     result = Sweep(older_than_days=older_than_days, dry_run=dry_run, branches=tuple(seen), receipts=tuple(old))
     for name in names if not dry_run else ():
-        catalog.call_off_unaudited(name, *_stores(name))
-    catalog.tell_sweep(result)
+        telling.call_off_unaudited(name, *_stores(name))
+    telling.tell_sweep(result)
     return result
 
 

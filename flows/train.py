@@ -17,6 +17,8 @@ from schemas.results import Challenge, Training
 from schemas.settings import Settings, in_force
 from schemas.usecase import UseCase, resolve
 from tasks import batch, catalog
+from tasks.catalog import telling
+from tasks.catalog.approval import approved
 
 ATTEMPTS = 3
 
@@ -58,7 +60,7 @@ def train(
     held = catalog.held_back(use_case, settings.registry_url, settings.store_url(f"{case.name}-log"))
     if held:
         result = TrainResult(use_case=use_case, status="skipped", why=held)
-        catalog.tell_training(case, result)
+        telling.tell_training(case, result)
         return result
     data = catalog.data_at(settings.store_url(case.name), commit)
     try:
@@ -66,7 +68,7 @@ def train(
         result = _train(use_case, case, data, settings, plan)
     except NotEnoughEvidence as refusal:
         result = TrainResult(use_case=use_case, status="skipped", why=str(refusal), data=data)
-    catalog.tell_training(case, result)
+    telling.tell_training(case, result)
     lineage.model(case, result)
     return result
 
@@ -96,7 +98,7 @@ def _to_ship(use_case: str, case: UseCase, challenged: Challenge, settings: Sett
 
 
 def _conclude(use_case: str, case: UseCase, challenged: Challenge, shipped: ModelRef, settings: Settings) -> TrainResult:
-    challenged, person = catalog.approved(case, challenged, shipped)
+    challenged, person = approved(case, challenged, shipped)
     log, registry = settings.store_url(f"{case.name}-log"), settings.registry_url
     outcome = catalog.promote(use_case, shipped, challenged, registry, log, catalog.who(person))
     return TrainResult(

@@ -114,14 +114,15 @@ def held(use_case: str, reason: str, *, frozen: bool, as_json: bool) -> int:
     """Freeze or thaw a use case, and say since when it is so."""
     settings = ready()
     from schemas.usecase import resolve
-    from tasks import catalog, moves
+    from tasks import moves
+    from tasks.catalog import exclusion
     from tasks.registry import open_registry
     from tasks.versions import open_store
 
     case = resolve(use_case)
     registry, log = open_registry(settings.registry_url), open_store(settings.store_url(f"{case.name}-log"))
-    entry = catalog.excluded(moves.hold)(registry, log, case.name, frozen=frozen, who=person(), reason=reason)
-    why = catalog.excluded(moves.held_back)(registry, log, case.name)
+    entry = exclusion.excluded(moves.hold)(registry, log, case.name, frozen=frozen, who=person(), reason=reason)
+    why = exclusion.excluded(moves.held_back)(registry, log, case.name)
     status = "already done" if entry is None else "frozen" if frozen else "thawed"
     told = {"use_case": case.name, "status": status, "why": why or "nothing is frozen"}
     show(told, as_json, lambda _: click.echo(f"{case.name}: {click.style(status, fg='cyan')} ({told['why']})"))

@@ -10,7 +10,8 @@ from schemas.results import Monitoring
 from schemas.settings import Settings
 from schemas.usecases.flights import FLIGHTS
 from schemas.verdicts import Alert, Decision, DriftVerdict
-from tasks import alarm, catalog
+from tasks import alarm
+from tasks.catalog import telling
 from tasks.versions import open_store
 from tests.alert_kit import COLUMN, Sink, drifted
 
@@ -22,7 +23,7 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     def emit(event: str, resource: object, payload: dict[str, str]) -> None:
         found.extend([(event, payload["cause"])] if "alert" in event else [])
 
-    monkeypatch.setattr(catalog, "emit_event", emit)
+    monkeypatch.setattr(telling, "emit_event", emit)
     return found
 
 
@@ -31,7 +32,7 @@ def test_events_and_messages_come_once_and_are_called_off(
 ) -> None:
     with settings.model_copy(update={"alert_urls": SecretStr(sink.url)}).active():
         for now in (drifted(0.5), drifted(0.6), []):
-            catalog.raise_alerts("flights", ("drift.",), now)
+            telling.raise_alerts("flights", ("drift.",), now)
     assert events == [("penstock.alert.raised", "drift.features"), ("penstock.alert.resolved", "drift.features")]
     assert sink.titles == ["flights: drift.features (warning)", "flights: drift.features is over"]
 
@@ -50,7 +51,7 @@ def test_a_notification_block_of_prefect_is_told(settings: Settings, sink: Sink)
 
 def test_a_block_that_is_not_there_costs_the_flow_nothing_and_the_alert_waits(settings: Settings) -> None:
     with settings.model_copy(update={"alert_urls": SecretStr("prefect://custom-webhook/nobody")}).active() as active:
-        catalog.raise_alerts("flights", ("drift.",), drifted(0.5))
+        telling.raise_alerts("flights", ("drift.",), drifted(0.5))
         state = alarm.read(open_store(active.store_url("flights-log")))
     assert [alert.cause for alert in state.open] == ["drift.features"]
     assert len(state.waiting) == 1
@@ -61,7 +62,7 @@ def test_a_block_that_is_not_there_costs_the_flow_nothing_and_the_alert_waits(se
 def tell(seen: Monitoring) -> None:
     @flow
     def told() -> None:
-        catalog.tell_monitoring(FLIGHTS, seen)
+        telling.tell_monitoring(FLIGHTS, seen)
 
     told()
 

@@ -18,7 +18,8 @@ from prefect.client.schemas.objects import FlowRun
 from flows.train import TrainResult, train
 from schemas.errors import UsageError
 from schemas.settings import Settings
-from tasks import catalog, history
+from tasks import history
+from tasks.catalog import exclusion
 from tasks.registry import open_registry
 from tasks.versions import open_store
 from tests.orders_kit import ASKED, UNHEARD, deliver, named
@@ -91,7 +92,7 @@ def test_what_waits_holds_nothing_and_a_no_refuses_then_a_yes_promotes(
 
     def look() -> tuple[int | None, int, list[str]]:
         challenger = registry.challenger("asked")
-        with registry.exclusive("asked"), catalog.alone("asked"), get_client(sync_client=True) as client:
+        with registry.exclusive("asked"), exclusion.alone("asked"), get_client(sync_client=True) as client:
             slots = client.read_global_concurrency_limit_by_name("penstock-promotion-asked").active_slots
         return challenger.version if challenger else None, slots, list(turns)
 
@@ -135,7 +136,7 @@ def test_one_promotion_at_a_time() -> None:
 
     def move() -> None:
         nonlocal inside, most
-        with catalog.alone(name):
+        with exclusion.alone(name):
             with gate:
                 inside += 1
                 most = max(most, inside)
@@ -161,13 +162,13 @@ def test_a_limit_that_excludes_nobody_is_refused() -> None:
         made = GlobalConcurrencyLimitCreate(name=f"penstock-promotion-{name}", limit=limit, active=active)
         with get_client(sync_client=True) as client:
             client.create_global_concurrency_limit(made)
-        with pytest.raises(UsageError, match="active and 1"), catalog.alone(name):
+        with pytest.raises(UsageError, match="active and 1"), exclusion.alone(name):
             pass
 
 
 def test_without_a_server_the_registrys_own_lock_does_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    monkeypatch.setattr(catalog, "get_client", lambda **_: pytest.fail("it asked a server"))
-    with temporary_settings(restore_defaults={PREFECT_API_URL}), catalog.alone("flights"):
+    monkeypatch.setattr(exclusion, "get_client", lambda **_: pytest.fail("it asked a server"))
+    with temporary_settings(restore_defaults={PREFECT_API_URL}), exclusion.alone("flights"):
         pass

@@ -31,13 +31,14 @@ from schemas.settings import Settings
 from schemas.refs import DataRef
 from deployments.commands import common
 from tasks import cards, catalog
+from tasks.catalog import exclusion
 from tasks.registry import open_registry
 from tests.orders_kit import ORDERS, named
 from tests.registry_kit import candidate, evaluation, verdict
 common.ready = lambda: settings
 cards.attached = lambda *_, **__: None  # a card needs a model's documents
 settings, case, name = Settings(home=sys.argv[1]), named(ORDERS), ORDERS.name
-catalog.PATIENCE = float(sys.argv[2])
+exclusion.PATIENCE = float(sys.argv[2])
 log = settings.store_url(f"{name}-log")
 with settings.active():
     registry, url = open_registry(settings.registry_url), settings.registry_url
@@ -45,7 +46,7 @@ with settings.active():
     challenged = Challenge(model=other, data=DataRef(store=log, commit="c0ffee"), champion=now, verdict=verdict(),
                            evaluation=evaluation(other.sha256))
     changes = {
-        "record": lambda: catalog.excluded(registry.record)(candidate(name, 2, until="2013-04-01T00:00:00+00:00")),
+        "record": lambda: exclusion.excluded(registry.record)(candidate(name, 2, until="2013-04-01T00:00:00+00:00")),
         "held back": lambda: catalog.held_back.fn(case, url, log),
         "promote": lambda: catalog.promote.fn(case, other, challenged, url, log, "me"),
         "promote by hand": lambda: catalog.promote_by_hand.fn(case, challenged, url, log, "me"),
@@ -66,8 +67,8 @@ print(json.dumps([list(sys.argv[3:] or changes), waited]))
 
 HOLD = """
 import sys
-from tasks import catalog
-with catalog.alone(sys.argv[1]):
+from tasks.catalog import exclusion
+with exclusion.alone(sys.argv[1]):
     print("held", flush=True)
     input()
 """
