@@ -19,7 +19,7 @@ from tests.scale_kit import ROWS, WIDE, files
 
 N = int(os.environ.get("PENSTOCK_BENCH_ROWS", "10_000_000"))
 FILES = 20
-ALLOWED = int(os.environ.get("PENSTOCK_BENCH_ALLOWED_MB", "896")) << 20  # resident bytes of `external`
+ALLOWED = int(os.environ.get("PENSTOCK_BENCH_ALLOWED_MB", "1024")) << 20  # resident bytes of `external`
 
 OURS = """
 import json, sys
