@@ -123,7 +123,7 @@ def prediction_ids(use_case: UseCase, designed: pl.DataFrame, model_sha256: str,
     from pandas.util import hash_array  # type: ignore[import-untyped]
 
     secret = hashlib.sha256(f"{model_sha256}\x1f{commit}".encode()).hexdigest()
-    keys = designed.select(key_text(use_case)).to_series().to_numpy()
+    keys = designed.select(key_text(use_case).cast(pl.Binary)).to_series().to_numpy()  # as texts each would be encoded twice
     halves = [hash_array(keys, hash_key=half, categorize=False) for half in (secret[:16], secret[16:32])]
     return _hexadecimal(np.column_stack(halves).astype("<u8")).alias("prediction_id")
 

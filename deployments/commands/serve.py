@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 )
 def command(use_case: str, host: str, port: int, poll: float, publish: float, as_json: bool) -> int:
     """Answer predictions of the champion over HTTP, with receipts, until stopped."""
-    # One row is one thread's work, and XGBoost reads this when it is loaded.
+    # One row is one thread's work. XGBoost reads both when it is loaded; later, beside its threads, no variable may change.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     settings = ready()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     logging.getLogger("penstock").setLevel(logging.INFO)

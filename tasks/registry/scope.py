@@ -2,6 +2,9 @@
 
 MLflow reads its limits from the environment whenever it asks a server, and announces on the terminal what it does. A
 process that has its own business with MLflow must not notice us, so both are set around each exchange only.
+
+They are set in Python's copy of the environment, which is the one that MLflow reads. In the C library's, a variable that
+comes or goes moves the whole table, and a thread of XGBoost or the resolver that reads it at that moment ends the process.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 LOGGERS = ("mlflow", "alembic", "urllib3")
 
@@ -49,13 +53,13 @@ def importing() -> Iterator[None]:
     """While MLflow is imported: it would start a thread that reports to its makers, and it uses what others deprecate."""
     name = "MLFLOW_DISABLE_TELEMETRY"
     before = os.environ.get(name)
-    os.environ[name] = "true"
+    _set(name, "true")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             yield
     finally:
-        _restore(name, before)
+        _set(name, before)
 
 
 def _enter(values: Mapping[str, str]) -> None:
@@ -65,7 +69,7 @@ def _enter(values: Mapping[str, str]) -> None:
         return
     for name, value in values.items():
         _before[name] = os.environ.get(name)
-        os.environ[name] = value
+        _set(name, value)
     for name in LOGGERS:
         logger = logging.getLogger(name)
         _levels[name] = logger.level
@@ -78,15 +82,17 @@ def _leave() -> None:
     if _depth:
         return
     for name, value in _before.items():
-        _restore(name, value)
+        _set(name, value)
     for name, level in _levels.items():
         logging.getLogger(name).setLevel(level)
     _before.clear()
     _levels.clear()
 
 
-def _restore(name: str, value: str | None) -> None:
+def _set(name: str, value: str | None) -> None:
+    """A variable, for Python's readers alone; None removes it."""
+    held: dict[Any, Any] = vars(os.environ)["_data"]
     if value is None:
-        os.environ.pop(name, None)
+        held.pop(os.environ.encodekey(name), None)
     else:
-        os.environ[name] = value
+        held[os.environ.encodekey(name)] = os.environ.encodevalue(value)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import logging
@@ -183,6 +184,17 @@ def test_models_are_ordered_by_their_newest_row(own: str | None, champions: str 
 
 
 # MLflow's settings and errors
+
+
+def test_an_exchange_leaves_the_c_librarys_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that comes or goes there moves the table that other threads read: a server died of that."""
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT", raising=False)
+    getenv = ctypes.CDLL(None).getenv
+    getenv.restype = ctypes.c_char_p
+    with scope.calling(5):
+        assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "5"
+        assert getenv(b"MLFLOW_HTTP_REQUEST_TIMEOUT") is None
+    assert "MLFLOW_HTTP_REQUEST_TIMEOUT" not in os.environ
 
 
 def test_settings_hold_for_the_exchange_only(monkeypatch: pytest.MonkeyPatch) -> None:
