@@ -19,7 +19,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.concurrency.sync import concurrency
 
 PATIENCE = 3600.0  # s that a run waits for older ones, which may be lost without anybody marking them so
-COMING = 20.0  # s in which a worker may still take an older run; it may have no room for it as long as we wait
+COMING = 30.0  # s in which a worker may still take an older run; it may have no room for it as long as we wait
 UNFINISHED, TAKEN = ("SCHEDULED", "PENDING", "RUNNING"), ("PENDING", "RUNNING")
 LEASE = 60.0  # s after which the slot of a run that died is free
 LOOK = 2.0  # s between two looks; each is a query
