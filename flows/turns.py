@@ -7,7 +7,7 @@ repeated. It keeps ten copies of one event from training ten times at once, and 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -19,6 +19,8 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.concurrency.sync import concurrency
 
 PATIENCE = 3600.0  # s that a run waits for older ones, which may be lost without anybody marking them so
+COMING = 30.0  # s in which a worker may still take an older run; it may have no room for it as long as we wait
+UNFINISHED, TAKEN = ("SCHEDULED", "PENDING", "RUNNING"), ("PENDING", "RUNNING")
 LEASE = 60.0  # s after which the slot of a run that died is free
 LOOK = 2.0  # s between two looks; each is a query
 
@@ -36,20 +38,22 @@ def turn(flow: str, use_case: str) -> Iterator[None]:
         return
     with get_client(sync_client=True) as client:
         me = client.read_flow_run(UUID(runtime.flow_run.id))
-        until = time.monotonic() + PATIENCE
+        since = time.monotonic()
         # A run within another has no deployment of its own, and its turn came with the other's.
-        while me.deployment_id and _older(client, me, use_case) and time.monotonic() < until:
+        while me.deployment_id and (waited := time.monotonic() - since) < PATIENCE:
+            if not _older(client, me, use_case, UNFINISHED if waited < COMING else TAKEN):
+                break
             time.sleep(LOOK)
     # Without such a limit on the server this passes at once.
     with concurrency(limit_name(flow, use_case), lease_duration=LEASE, raise_on_lease_renewal_failure=False):
         yield
 
 
-def _older(client: SyncPrefectClient, me: FlowRun, use_case: str) -> bool:
-    """Whether an earlier run of the same deployment and use case has not ended."""
+def _older(client: SyncPrefectClient, me: FlowRun, use_case: str, states: Sequence[str]) -> bool:
+    """Whether an earlier run of the same deployment and use case is in one of these states."""
     unfinished = FlowRunFilter.model_validate(
         {
-            "state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING"]}},
+            "state": {"type": {"any_": list(states)}},
             "expected_start_time": {"before_": me.expected_start_time},
         }
     )

@@ -78,7 +78,7 @@ def sweep_page(result: Sweep) -> str:
 def training_page(result: Training) -> str:
     """What became of a challenger, with the gate's evidence."""
     model = f" v{result.model.version}" if result.model else ""
-    lines = [f"**{result.use_case}{model}: {result.status}**. {result.why}"]
+    lines = [f"**{result.use_case}{model}: {result.status}**. {result.why.removeprefix(f'{result.status}: ')}"]
     if result.metrics:
         lines += [
             "",
