@@ -43,11 +43,11 @@ def decide(
 
     Asks where there is no champion; where the realized or the estimated loss exceeds its level at promotion by more than
     the tolerance and lies above `promotion_bound` (bound_of: that level is of one holdout, and uncertain); where the model
-    is over its age. Where labels have come for half of the rows (`coverage`), they decide and the estimate does not; nor
-    does it where the data is in trouble: too many rejected rows, or a feature lost. `refused`: the gate refused what the
-    last request brought, so that the limit is wider (hysteresis). `days_since_request` (None: never asked) holds requests
-    back during the cool-down, but for the first model. The cause is "drift" where only the estimate is too high and drift
-    has impact.
+    is over its age and labels have begun to come. Where labels have come for half of the rows (`coverage`), they decide
+    and the estimate does not; nor does it where the data is in trouble: too many rejected rows, or a feature lost.
+    `refused`: the gate refused what the last request brought, so that the limit is wider (hysteresis).
+    `days_since_request` (None: never asked) holds requests back during the cool-down, but for the first model. The cause
+    is "drift" where only the estimate is too high and drift has impact.
     """
     if not champion_exists:
         return Decision(retrain=True, cause="first model", why="there is no champion yet")
@@ -64,6 +64,9 @@ def decide(
     if cause != "none" and days_since_request is not None and days_since_request < policy.cooldown_days:
         wait = f"the last request was {days_since_request:.3g} days ago, within the cool-down of {policy.cooldown_days}"
         return Decision(retrain=False, why=f"{why}, but {wait}", loss=loss, limit=limit)
+    if cause == "age" and not coverage:
+        told = f"{why}, but no label of the window has come"  # a training would see no row that the model has not seen
+        return Decision(retrain=False, cause=cause, why=told, loss=loss, limit=limit)
     return Decision(retrain=cause != "none", cause=cause, why=why, loss=loss, limit=limit)
 
 

@@ -51,7 +51,7 @@ def decided(**given: Any) -> Decision:
         ({"estimated_loss": 0.52, "drift": drifted(0.4)}, "drift", "exceeds the limit of 0.5100; drift in dest (40%"),
         ({"estimated_loss": 0.52, "drift": drifted(0.01)}, "loss", "the estimated log_loss"),
         ({"realized_loss": 0.53, "estimated_loss": 0.52, "drift": drifted(0.4)}, "loss", "realized log_loss of 0.5300"),
-        ({"model_age_days": 28.5, "realized_loss": 0.4}, "age", "the model is 28.5 days old, more than 28"),
+        ({"model_age_days": 28.5, "realized_loss": 0.4, "coverage": 0.1}, "age", "the model is 28.5 days old, more than 28"),
         ({"realized_loss": 0.52, "days_since_request": 6.0}, "loss", "realized"),
         ({"realized_loss": 0.516, "refused": True, "days_since_request": 9.0}, "loss", "limit of 0.5150"),
     ],
@@ -88,6 +88,12 @@ def test_retraining_is_not_asked_for(given: dict[str, Any], why: str) -> None:
     decision = decided(**given)
     assert (decision.retrain, decision.cause) == (False, "none")
     assert why in decision.why
+
+
+def test_age_asks_once_labels_have_begun_to_come_and_is_told_before() -> None:
+    early, late = decided(model_age_days=40.0), decided(model_age_days=40.0, realized_loss=0.4, coverage=0.01)
+    assert (early.retrain, early.cause, late.retrain, late.cause) == (False, "age", True, "age")
+    assert early.why.endswith("more than 28, but no label of the window has come")
 
 
 def test_a_request_held_back_keeps_the_loss_that_it_was_about() -> None:
