@@ -67,11 +67,13 @@ def _boosted(case: UseCase, rows: Spilled, stopping: pl.DataFrame | None, rounds
         addresses = sorted(client.scheduler_info(n_workers=-1)["workers"])[: len(rows.files)]
         shares = _shares(case, rows, stopping, len(addresses), params, rounds)
         with _tracker(addresses) as told:
-            futures = [
-                client.submit(boost, share, told, workers=[address], allow_other_workers=False, pure=False, retries=0)
-                for share, address in zip(shares, addresses, strict=True)
-            ]
-            return _gathered(client, futures)
+            return _gathered(client, [_begun(client, share, told, to) for share, to in zip(shares, addresses, strict=True)])
+
+
+def _begun(client: Any, share: Share, tracker: dict[str, Any], worker: str) -> Any:
+    """One worker's part, under way. Its rows go to the worker by themselves: a task graph is no place for many."""
+    [sent] = client.scatter([share], workers=[worker], hash=False)
+    return client.submit(boost, sent, tracker, workers=[worker], allow_other_workers=False, pure=False, retries=0)
 
 
 def _gathered(client: Any, futures: Sequence[Any]) -> tuple[bytes, int]:
