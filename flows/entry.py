@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import PurePath
 from typing import Any, ParamSpec, TypeVar, get_type_hints
 
 from prefect import Flow, runtime, tags
-from prefect.exceptions import ParameterTypeError
+from prefect.exceptions import MissingResult, ParameterTypeError
 from prefect.states import Completed
 
 from schemas.errors import UsageError
@@ -20,8 +21,27 @@ R = TypeVar("R")
 TAG = "penstock"
 
 
+_made: ContextVar[list[Any] | None] = ContextVar("made", default=None)
+
+
 class Entry(Flow[P, R]):
     """A flow whose parameters are those that it names: the dashboard, an event or a schedule may say anything."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the flow and give its result, also where the server took its last state and the reply was lost.
+
+        Prefect then asks again, and is given the state that the server has, which holds no result.
+        """
+        made: list[Any] = []
+        token = _made.set(made)
+        try:
+            return super().__call__(*args, **kwargs)
+        except MissingResult:
+            if not made:
+                raise
+            return made[0]
+        finally:
+            _made.reset(token)
 
     def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """The parameters, typed. Raises UsageError, one line, for a name or a value that the flow does not take."""
@@ -55,6 +75,8 @@ def _telling(function: Callable[P, R]) -> Callable[P, R]:
     def run(*args: P.args, **kwargs: P.kwargs) -> Any:
         with tags(*([TAG] if deployed() else [])):  # runs within this one belong to the deployed system, too
             result = function(*args, **kwargs)
+        if (made := _made.get()) is not None:
+            made.append(result)
         return Completed(message=sentence(result), data=result)
 
     # Annotations as types: Prefect would look their names up in this module, not in the function's own.
