@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from schemas.replaying import Replay
     from schemas.settings import Settings
 
-WIDTH = 110  # of the table where no terminal says another
+WIDTH = 140  # of the table where no terminal says another
 HOME = Path("penstock-replay")
 
 
@@ -129,7 +129,7 @@ def _table(result: Replay) -> Any:
 
     metrics = [result.metric, *(["auc"] if "auc" in result.courses[0].total and result.metric != "auc" else [])]
     table = Table(title=f"Replay of {result.use_case}, by month", title_justify="left")
-    table.add_column("month", no_wrap=True)
+    table.add_column("month", no_wrap=True, min_width=7)
     for metric in metrics:
         for course in result.courses:
             table.add_column(f"{metric}\n{course.name}", justify="right", no_wrap=True)
