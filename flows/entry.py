@@ -75,14 +75,19 @@ def _telling(function: Callable[P, R]) -> Callable[P, R]:
     def run(*args: P.args, **kwargs: P.kwargs) -> Any:
         with tags(*([TAG] if deployed() else [])):  # runs within this one belong to the deployed system, too
             result = function(*args, **kwargs)
-        if (made := _made.get()) is not None:
-            made.append(result)
+        _keep(result)
         return Completed(message=sentence(result), data=result)
 
     # Annotations as types: Prefect would look their names up in this module, not in the function's own.
     run.__signature__ = inspect.signature(function, eval_str=True)  # type: ignore[attr-defined]
     run.__annotations__ = get_type_hints(function, include_extras=True)
     return run
+
+
+def _keep(result: Any) -> None:
+    """Note a result for whoever called the flow. A function of its own: Dask ships flows, but no context variables."""
+    if (made := _made.get()) is not None:
+        made.append(result)
 
 
 def sentence(result: Any) -> str:
