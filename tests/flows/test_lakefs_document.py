@@ -34,6 +34,7 @@ def test_from_nothing_to_an_audited_publish(tmp_path: Path) -> None:
         "HOME": str(tmp_path),
         "PYTHONPATH": str(ROOT),
         "PREFECT_API_URL": str(PREFECT_API_URL.value()),
+        "PENSTOCK_DEPLOYMENT": "document",  # other tests deploy to the same server
     }
     expected = (
         "missing lakefs://flights repository",
