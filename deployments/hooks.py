@@ -120,10 +120,9 @@ def _has_prefect() -> bool:
 def _emit(event: str, use_case: str, payload: dict[str, Any]) -> None:
     if not _has_prefect():
         return
-    from prefect.events import emit_event
+    from tasks.catalog.telling import announce
 
-    resource = {"prefect.resource.id": f"penstock.use-case.{use_case}", "prefect.resource.name": use_case}
-    emit_event(f"penstock.{event}", resource=resource, payload=payload)
+    announce(event, use_case, payload)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

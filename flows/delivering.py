@@ -21,10 +21,10 @@ from schemas.errors import PenstockError, ServiceUnavailable, UsageError
 from schemas.results import IngestResult, Training
 from schemas.settings import in_force
 from schemas.usecase import resolve
-from tasks import arrivals, records
+from tasks import arrivals, delivery, records
 from tasks.challenge import STATE
 from tasks.registry import open_registry
-from tasks.versions import MAIN, open_store
+from tasks.versions import open_store
 
 MADE_A_MODEL = ("promoted", "refused")
 PATIENCE = 1800.0  # s that one arrival, and the training that it asks for, may take
@@ -90,10 +90,10 @@ def by_the_system(use_case: str, input: str, path: Path) -> Taken:
             _trained(client, name, run)
     states = ((v.version, registry.tags(v).get(STATE, "")) for v in registry.versions(name) if v.version not in known)
     made = tuple(f"{state} v{version}" for version, state in states if state in MADE_A_MODEL)
-    counts = _published(name, sha256)
-    why = (run.state.message or "").strip()
-    refused = () if counts else (f"{path.name}: {why}",)
-    return Taken(counts.get("accepted", 0), counts.get("rejected", 0), made, why, refused=refused)
+    published, why = delivery.already_published(settings.store_url(name), input, sha256), (run.state.message or "").strip()
+    if published is None:
+        return Taken(0, 0, made, why, refused=(f"{path.name}: {why}",))
+    return Taken(int(published.metadata["accepted"]), int(published.metadata["rejected"]), made, why)
 
 
 def _requests(log: Any) -> int:
@@ -133,12 +133,3 @@ def _looks(what: str) -> Iterator[None]:
         yield
         time.sleep(LOOK)
     raise ServiceUnavailable(f"{what} did not end within {PATIENCE:.0f} s: look at it in the Prefect dashboard")
-
-
-def _published(name: str, sha256: str) -> dict[str, int]:
-    """Rows of a source, accepted and rejected, where it reached main."""
-    store = open_store(in_force().store_url(name))
-    for entry in store.log(MAIN, first_parent=True) if store.exists() else ():
-        if entry.metadata.get("source_sha256") == sha256:
-            return {key: int(entry.metadata.get(key, 0)) for key in ("accepted", "rejected")}
-    return {}

@@ -14,7 +14,6 @@ from flows.entry import entry
 from schemas.errors import PenstockError, UsageError
 from schemas.results import Rescan
 from schemas.settings import in_force
-from schemas.usecase import registered
 from tasks import arrivals, buckets
 from tasks.installation import refuse_shadows
 from tasks.versions import open_store
@@ -65,7 +64,7 @@ def sort_out(paths: list[Path]) -> tuple[list[arrivals.Landed], list[str]]:
 
 def missed(client: SyncPrefectClient, files: list[arrivals.Landed]) -> Iterator[arrivals.Landed]:
     """Start the files that never had a run, and that main does not know; those are the ones returned."""
-    fates = {name: arrivals.fates(open_store(in_force().store_url(name))) for name in registered()}
+    fates = {name: arrivals.fates(open_store(in_force().store_url(name))) for name in {file.use_case for file in files}}
     for file in files:
         try:
             sha256 = file.sha256()

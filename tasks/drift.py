@@ -158,7 +158,7 @@ def _scores(pair: Frames, policy: MonitorPolicy, report: Path | None, about: str
 
     A window is looked at again when its labels come: a page that was made of the same frames is not drawn again.
     """
-    digest = _digest(pair, policy, about)
+    digest = _digest(pair, policy, about) if report else ""
     if report and (kept := _kept(report, digest)):
         return kept
     with warnings.catch_warnings():

@@ -108,8 +108,16 @@ def score_columns(use_case: UseCase, scores: NDArray[np.floating[Any]]) -> list[
     """Scores of shape (n,) or (n, k) as named columns."""
     if scores.ndim == 1:
         return [pl.Series(SCORE, scores)]
-    names = [f"{SCORE}_{label}" for label in use_case.target.classes]
-    return [pl.Series(name, scores[:, i]) for i, name in enumerate(names)]
+    return [pl.Series(name, scores[:, i]) for i, name in enumerate(_by_class(use_case))]
+
+
+def score_names(use_case: UseCase) -> list[str]:
+    """Names of the score columns."""
+    return _by_class(use_case) if use_case.target.kind == "multiclass" else [SCORE]
+
+
+def _by_class(use_case: UseCase) -> list[str]:
+    return [f"{SCORE}_{label}" for label in use_case.target.classes]
 
 
 def read(document: Mapping[str, Any]) -> dict[str, Marginal]:

@@ -27,10 +27,6 @@ class Window:
     height: int
     times: tuple[datetime, datetime] | None
 
-    def scores(self) -> np.ndarray:
-        """Scores of shape (n,) or (n, classes)."""
-        return scores_of(self.case, self.rows.select(score_columns(self.case)).collect())
-
 
 @contextmanager
 def window(case: UseCase, data: DataRef, log: VersionStore, entry: Commit) -> Iterator[Window]:
@@ -42,14 +38,9 @@ def window(case: UseCase, data: DataRef, log: VersionStore, entry: Commit) -> It
         yield Window(case, rows, rows.select(pl.len()).collect().item(), _times(case, rows))
 
 
-def score_columns(case: UseCase) -> list[str]:
-    """Names of the score columns, as references.with_scores gives them."""
-    return [f"{references.SCORE}_{name}" for name in case.target.classes] if _multiclass(case) else [references.SCORE]
-
-
 def scores_of(case: UseCase, rows: pl.DataFrame) -> np.ndarray:
     """Scores of shape (n,) or (n, classes)."""
-    names = score_columns(case)
+    names = references.score_names(case)
     return rows.select(names).to_numpy() if _multiclass(case) else rows[names[0]].to_numpy()
 
 
@@ -64,7 +55,7 @@ def _rows(case: UseCase, data: DataRef, log: VersionStore, entry: Commit) -> pl.
     if scoring.ROW_KEY in made.collect_schema().names():  # a part of the key is private
         rows, keys = rows.with_columns(features.key_hash(case).alias(scoring.ROW_KEY)), [scoring.ROW_KEY]
     recorded = made.select(
-        *keys, *(pl.col(name).alias(as_) for as_, name in zip(score_columns(case), _told(case), strict=True))
+        *keys, *(pl.col(name).alias(as_) for as_, name in zip(references.score_names(case), _told(case), strict=True))
     )
     return rows.join(recorded, on=keys, how="inner", maintain_order="left").drop(scoring.ROW_KEY, strict=False)
 

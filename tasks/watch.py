@@ -24,6 +24,7 @@ from tasks import (
     frames,
     performance,
     records,
+    references,
     scored,
     shadow,
 )
@@ -124,7 +125,7 @@ def _drift(registry: ModelRegistry, model: ModelRef, window: Window, report: Pat
 def _estimate(registry: ModelRegistry, model: ModelRef, window: Window, past: list[Mapping[str, float]]) -> Estimate | None:
     case = window.case
     names = list(features.feature_names(case)) if case.target.kind == "regression" else []  # its losses have a model
-    rows = window.rows.select(*names, *scored.score_columns(case)).collect()
+    rows = window.rows.select(*names, *references.score_names(case)).collect()
     found = estimates.raw(case, _document(registry, model, "estimator"), rows, scored.scores_of(case, rows))
     return estimates.corrected(case, found, rows.height, past) if found else None
 
@@ -142,7 +143,7 @@ def _realized(data: DataRef, model: ModelRef, window: Window) -> tuple[Evaluatio
     case, keys = window.case, list(window.case.key)
     here = frames.labels(case, data).join(window.rows.select(keys), on=keys, how="semi")
     time = [case.time] if case.time else []
-    needed = dict.fromkeys((*keys, *time, *case.slices, features.BLOCK, *scored.score_columns(case)))
+    needed = dict.fromkeys((*keys, *time, *case.slices, features.BLOCK, *references.score_names(case)))
     rows = window.rows.select(*needed).collect()
     told = rows.join(performance.newest_labels(case, here), on=keys, how="left", maintain_order="left")
     coverage = told["_known"].count() / told.height if told.height else 0.0

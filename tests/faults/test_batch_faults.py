@@ -96,7 +96,7 @@ def test_many_parts_hold_what_one_frame_would(home: Settings) -> None:
     entry = open_store(home.store_url("parcels-log")).get(scores.predictions.commit)  # type: ignore[union-attr]
     with scored.window(serving_cases.PARCELS, ref, open_store(home.store_url("parcels-log")), entry) as window:
         assert window.height == ROWS
-        assert len(window.scores()) == ROWS
+        assert len(scored.scores_of(serving_cases.PARCELS, window.rows.collect())) == ROWS
 
 
 def test_a_file_is_audited_scored_and_not_ingested(home: Settings, tmp_path: Path) -> None:
