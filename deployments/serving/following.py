@@ -38,7 +38,10 @@ class Serving:
 
 
 class Follower(threading.Thread):
-    """One round every `seconds`, or at once when `wake` is set. `sample` holds some rows of the lake."""
+    """One round every `seconds`, or at once when `wake` is set. `sample` holds some rows of the lake.
+
+    `settled` is called once, after the first round: by then everything that stays is loaded.
+    """
 
     def __init__(
         self,
@@ -49,8 +52,10 @@ class Follower(threading.Thread):
         *,
         seconds: float = 2.0,
         with_challenger: bool = True,
+        settled: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(name="follower", daemon=True)
+        self._settled = settled
         self.serving = Serving()
         self.wake = threading.Event()
         self._stopping = threading.Event()
@@ -65,10 +70,13 @@ class Follower(threading.Thread):
     def run(self) -> None:
         """Serve what was kept, then follow until `stop`."""
         self._guarded("the kept model", self._from_cache)
+        self.round()
+        self._settled()
         while not self._stopping.is_set():
-            self.round()
             self.wake.wait(self._seconds)
             self.wake.clear()
+            if not self._stopping.is_set():
+                self.round()
 
     def stop(self) -> None:
         """End the thread after the round at hand."""

@@ -94,9 +94,11 @@ class Recorder:
 
     def flush(self) -> None:
         """Bring what is queued to the disk, then score it in shadow. Raises OSError, and then nothing is forgotten."""
-        while self._queue or self._unwritten:
-            while self._queue and len(self._unwritten) < AT_ONCE:
+        left = len(self._queue)  # what comes meanwhile waits for the next time: many small batches cost far more than one
+        while left or self._unwritten:
+            while left and len(self._unwritten) < AT_ONCE:
                 self._unwritten.append(self._queue.popleft())
+                left -= 1
             batch = self._unwritten
             self._write_or_count(batch)
             self._unwritten = []

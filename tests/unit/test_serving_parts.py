@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ from hypothesis import strategies as st
 
 from deployments.serving import answers, openapi, tokens
 from deployments.serving.cache import Cache
-from deployments.serving.models import Package
+from deployments.serving.following import Serving
+from deployments.serving.metrics import Metrics
+from deployments.serving.models import Deployed, Package
+from deployments.serving.recording import Record, Recorder
 from schemas.errors import IntegrityError, UsageError
 from schemas.refs import ModelRef
 from schemas.results import Monitoring
@@ -232,6 +236,28 @@ def test_private_columns_stay_out_of_receipts(monkeypatch: pytest.MonkeyPatch) -
     assert made["inputs"][0]["dest"] == hashlib.blake2b(b"ORD", digest_size=8).hexdigest()
     assert made["row_key"][0] is not None
     assert (made["category"][0], made["probability"][0]) == ("on time", 0.25)
+
+
+def test_receipts_that_come_while_others_are_written_wait_for_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = prepare(FLIGHTS)
+    values = [2013, 7, 1, 1745, 2030, "UA", 15, "N123", "EWR", "ORD", 719, 17, 45, 1372712400000000]
+    told = dict.fromkeys(receipts._TOLD, "x") | {"model_version": 1}
+    deployed = Deployed(package(), None, {}, told, datetime.now(UTC))  # type: ignore[arg-type]
+    recorder = Recorder(prepared, tmp_path, lambda: pytest.fail("nothing is published"), Serving(), Metrics())
+    answered = [Record(answers.new_id(), deployed, "champion", values, [0.25]) for _ in range(40)]
+    write = journal.Journal.append
+    monkeypatch.setattr(journal.Journal, "append", lambda *it: (answered and recorder.add(answered.pop()), write(*it))[1])
+    for _ in range(10):
+        recorder.add(answered.pop())
+    recorder.flush()
+    [segment] = journal.segments(recorder._journal.folder)
+    assert receipts.unpacked(segment).height == 10
+    recorder.flush()
+    assert receipts.unpacked(segment).height == 11
+    assert len(journal.read(segment)) == 2
+    recorder._journal.close()
 
 
 # Shadow
