@@ -42,7 +42,7 @@ def command(use_case: str, host: str, port: int, poll: float, publish: float, as
     settings = ready()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     logging.getLogger("penstock").setLevel(logging.INFO)
-    from deployments.serving.server import Options, Server, listen, run, spare_what_stays
+    from deployments.serving.server import Options, Server, listen, run
     from deployments.serving.tokens import token
     from schemas.usecase import resolve
 
@@ -50,7 +50,7 @@ def command(use_case: str, host: str, port: int, poll: float, publish: float, as
     secret, path = token(settings, case.name)
     listening = listen(host, port)
     with settings.active():
-        server = Server(case, settings, secret, Options(poll, publish, spare_what_stays))
+        server = Server(case, settings, secret, Options(poll_seconds=poll, publish_seconds=publish))
         _tell(case.name, host, listening.getsockname()[1], path, as_json)
         run(server, listening)
     return 0

@@ -38,10 +38,8 @@ class Serving:
 
 
 class Follower(threading.Thread):
-    """One round every `seconds`, or at once when `wake` is set. `sample` holds some rows of the lake.
-
-    `settled` is called once, after the first round: by then everything that stays is loaded.
-    """
+    """One round every `seconds`, or at once when `wake` is set; `loaded` is called after the first. `sample` holds some rows
+    of the lake."""
 
     def __init__(
         self,
@@ -52,12 +50,11 @@ class Follower(threading.Thread):
         *,
         seconds: float = 2.0,
         with_challenger: bool = True,
-        settled: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(name="follower", daemon=True)
-        self._settled = settled
         self.serving = Serving()
         self.wake = threading.Event()
+        self.loaded: Callable[[], None] = lambda: None
         self._stopping = threading.Event()
         self._prepared, self._registry, self._open_loader, self._cache = prepared, registry, loader, cache
         self._seconds, self._with_challenger = seconds, with_challenger
@@ -71,7 +68,7 @@ class Follower(threading.Thread):
         """Serve what was kept, then follow until `stop`."""
         self._guarded("the kept model", self._from_cache)
         self.round()
-        self._settled()
+        self.loaded()
         while not self._stopping.is_set():
             self.wake.wait(self._seconds)
             self.wake.clear()

@@ -1,6 +1,6 @@
 """Writes receipts behind the answers: to the journal within a second, from there to the log repository.
 
-The request path only appends to a queue. One thread fsyncs what is queued every half second and scores the same rows
+The request path only appends to a queue. One thread fsyncs what is queued ten times a second and scores the same rows
 with the challenger; another publishes finished segments, which may take as long as the log repository likes.
 """
 
@@ -26,7 +26,7 @@ from tasks.versions import VersionStore
 log = logging.getLogger("penstock.serving")
 MOST_QUEUED = 200_000
 AT_ONCE = 20_000
-FLUSH_SECONDS = 0.5
+FLUSH_SECONDS = 0.1
 
 
 class Record(NamedTuple):

@@ -36,11 +36,10 @@ IDLE_SECONDS = 75  # longer than the proxies in front keep a connection: they cl
 
 @dataclass(frozen=True)
 class Options:
-    """How a server behaves; times in s. `settled` is called once everything that stays is loaded."""
+    """How a server behaves; times in s."""
 
     poll_seconds: float = 2.0
     publish_seconds: float = 30.0
-    settled: Callable[[], None] = lambda: None
 
 
 class Server:
@@ -58,7 +57,6 @@ class Server:
             Cache(self.folder / "model"),
             seconds=options.poll_seconds,
             with_challenger=settings.shadow or settings.canary_share > 0,
-            settled=options.settled,
         )
         self.recorder = Recorder(
             self.prepared,
@@ -80,9 +78,10 @@ class Server:
         case = self.prepared.use_case
         return openapi.document(case, example(self.prepared, self.follower.sample), MOST_ROWS, MOST_BYTES)
 
-    def start(self) -> None:
-        """Begin to follow the registry and to write receipts."""
+    def start(self, loaded: Callable[[], None] = lambda: None) -> None:
+        """Begin to follow the registry and to write receipts; `loaded` is called once everything that stays is there."""
         self.recorder.start()
+        self.follower.loaded = loaded
         self.follower.start()
         if self.listener is not None:
             self.listener.start()
@@ -126,17 +125,30 @@ def run(server: Server, listening: socket.socket) -> None:
         proxy_headers=False,
         ws="none",
     )
-    server.start()
-    with stopping_orderly():
-        uvicorn.Server(config).run(sockets=[listening])
+    with sparing() as loaded:
+        server.start(loaded)
+        with stopping_orderly():
+            uvicorn.Server(config).run(sockets=[listening])
     server.stop()
 
 
-def spare_what_stays() -> None:
-    """Keep the collector of garbage from walking over the loaded libraries again and again: each time stops every answer
-    for a fifth of a second. For a process that serves and does nothing else."""
-    gc.collect()
-    gc.freeze()
+@contextmanager
+def sparing() -> Iterator[Callable[[], None]]:
+    """No collection of garbage in the block until what it gives is called, and then none of what is loaded by that time.
+
+    Walking over the loaded libraries again and again would stop every answer for a fifth of a second each time.
+    """
+
+    def loaded() -> None:
+        gc.freeze()
+        gc.enable()
+
+    gc.disable()
+    try:
+        yield loaded
+    finally:
+        gc.enable()
+        gc.unfreeze()
 
 
 class _Stopped(BaseException):
