@@ -85,6 +85,8 @@ class _Arrival:
         elif not new and (
             left := catalog.unscored_beginning(self.use_case, commit, in_force().registry_url, *self._places())
         ):
+            if (again := train(self.use_case, left.commit)).status != "already done":  # nobody was told of it
+                self.trained.append(again)
             self._begin(left)
         elif brings_rows:
             self.scored.append(score(self.use_case, arrival=commit, once=True))

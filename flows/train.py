@@ -77,7 +77,7 @@ def _train(use_case: str, case: UseCase, data: DataRef, settings: Settings, plan
     for _ in range(ATTEMPTS):
         with turn("train", case.name):  # not held while a person is asked
             if done := catalog.settled(use_case, data, settings.registry_url, plan.trials):
-                return TrainResult(use_case=use_case, status=done.status, why=done.why, model=done.model, data=data)
+                return TrainResult(**dict(done), use_case=use_case, data=data)
             challenged = catalog.challenge(use_case, data, settings.registry_url, plan)
             shipped = _to_ship(use_case, case, challenged, settings, plan)
         try:

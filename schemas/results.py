@@ -147,6 +147,7 @@ class Outcome(Value):
     status: TrainingStatus
     why: str = Field(description="one sentence")
     model: ModelRef
+    verdict: GateVerdict | None = None
 
 
 class Training(Value):

@@ -13,7 +13,7 @@ import polars as pl
 from schemas.errors import NotEnoughEvidence, NotFound
 from schemas.fitting import Device, Plan
 from schemas.refs import DataRef, ModelRef
-from schemas.results import Challenge, Outcome
+from schemas.results import Challenge, Outcome, TrainingStatus
 from schemas.usecase import UseCase, resolve
 from schemas.verdicts import Evaluation, GateVerdict
 from tasks import (
@@ -32,12 +32,14 @@ from tasks import (
 )
 from tasks import search as searching
 from tasks import trial as trials
-from tasks.registry import CHALLENGER, By, Candidate, ModelRegistry, open_registry
+from tasks.registry import CHALLENGER, CHAMPION, By, Candidate, ModelRegistry, open_registry
 from tasks.versions import open_store
 
 FORMAT = 1
 OF_HOLDOUT = ("evidence", "estimator")
 STATE, WHY, SEARCH, RECIPE = "penstock.state", "penstock.why", "penstock.search", "penstock.recipe_of"
+ANNOUNCED = "penstock.announced"
+UNTOLD: dict[str, TrainingStatus] = {CHAMPION: "promoted", "refused": "refused"}
 
 
 def champion(name: str, registry_url: str) -> ModelRef | None:
@@ -138,15 +140,28 @@ def try_out(use_case: str, model: ModelRef, registry_url: str) -> None:
 
 
 def settled(use_case: str, data: DataRef, registry_url: str, trials: int = 0) -> Outcome | None:
-    """What an earlier training on this very commit and use case came to, if it came to an end and searched as long."""
+    """What an earlier training on this very commit and use case came to, if it came to an end and searched as long.
+
+    "already done", unless a kill came before it could be told: then it says promoted or refused.
+    """
     case = resolve(use_case)
     registry = open_registry(registry_url)
     for model in reversed(registry.versions(case.name)):
         tags = registry.tags(model)
         same = tags.get("data_commit") == data.commit and tags.get("use_case_version") == case.version()
         if same and int(tags.get(SEARCH, 0)) >= trials and tags.get(STATE) not in (None, CHALLENGER):
-            return Outcome(status="already done", why=f"v{model.version}, {tags[STATE]}: {tags.get(WHY, '')}", model=model)
+            why = f"v{model.version}, {tags[STATE]}: {tags.get(WHY, '')}"
+            if tags[STATE] in UNTOLD and ANNOUNCED not in tags:
+                with suppress(NotFound):  # made champion over the gate's head: there is no verdict
+                    verdict = GateVerdict.model_validate(registry.document(model, "verdict"))
+                    return Outcome(status=UNTOLD[tags[STATE]], why=why, model=model, verdict=verdict)
+            return Outcome(status="already done", why=why, model=model)
     return None
+
+
+def announced(model: ModelRef, registry_url: str) -> None:
+    """Note that what became of a version was told, so that nobody tells it again."""
+    open_registry(registry_url).announced(model)
 
 
 def promote(use_case: str, model: ModelRef, challenged: Challenge, registry_url: str, log_url: str, who: str) -> Outcome:

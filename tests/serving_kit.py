@@ -8,13 +8,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import polars as pl
@@ -126,8 +127,8 @@ def shared_home(factory: pytest.TempPathFactory) -> Home:
 class Running:
     """A server process and a client with its token."""
 
-    def __init__(self, process: subprocess.Popen[str], url: str, settings: Settings) -> None:
-        self.process, self.url, self.settings = process, url, settings
+    def __init__(self, process: subprocess.Popen[str], url: str, settings: Settings, errors: IO[str]) -> None:
+        self.process, self.url, self.settings, self._errors = process, url, settings, errors
         self.client = httpx.Client(base_url=url, headers={"authorization": f"Bearer {TOKEN}"}, timeout=30)
 
     def predict(self, content: Any, **options: Any) -> httpx.Response:
@@ -149,7 +150,14 @@ class Running:
         """End the process by a signal and return what it wrote to standard error."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self.process.communicate(timeout=120)[1]
+        self.process.wait(timeout=120)
+        return written(self._errors)
+
+
+def written(errors: IO[str]) -> str:
+    """What lies in a file."""
+    errors.seek(0)
+    return errors.read()
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 150, alive: Callable[[], bool] = lambda: True) -> None:
@@ -168,28 +176,29 @@ def serving(
     """A running server; ends with the block."""
     variables = {"PENSTOCK_HOME": str(settings.root), "PENSTOCK_API_TOKEN": TOKEN, "PYTHONPATH": str(ROOT)}
     arguments = ["serve", use_case, "--port", "0", "--poll", "0.2", "--publish", "1", "--json"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from deployments.cli import main; main()", *arguments],
-        cwd=ROOT,
-        env={**os.environ, **variables, **(environment or {})},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout
-    running = None
-    try:
-        line = process.stdout.readline()
-        assert line, process.communicate()[1]
-        running = Running(process, json.loads(line)["url"].rstrip("/"), settings)
-        running.until(lambda: _answers(running, "/readyz" if ready else "/healthz"))
-        yield running
-    finally:
-        if running is not None:
-            running.client.close()
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+    with tempfile.TemporaryFile("w+") as errors:  # a pipe that nobody reads would hold up a server that says much
+        process = subprocess.Popen(
+            [sys.executable, "-c", "from deployments.cli import main; main()", *arguments],
+            cwd=ROOT,
+            env={**os.environ, **variables, **(environment or {})},
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+        assert process.stdout
+        running = None
+        try:
+            line = process.stdout.readline()
+            assert line, written(errors)
+            running = Running(process, json.loads(line)["url"].rstrip("/"), settings, errors)
+            running.until(lambda: _answers(running, "/readyz" if ready else "/healthz"))
+            yield running
+        finally:
+            if running is not None:
+                running.client.close()
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
 
 
 def _answers(running: Running, path: str) -> bool:

@@ -80,6 +80,7 @@ challenge = step(training.challenge, tags={"train", "lake", "registry"}, timeout
 refit = step(training.refit, tags={"train", "lake", "registry"}, timeout=6 * 3600)
 try_out = step(training.try_out, tags={"train", "registry"})
 settled = step(training.settled, tags={"train", "registry"})
+announced = step(training.announced, tags={"train", "registry"})
 held_back = step(by_hand.held_back, tags={"registry", "lake"})
 gate_version = step(by_hand.gate_version, tags={"train", "lake", "registry"})
 rollback_target = step(by_hand.rollback_target, tags={"registry", "lake"})

@@ -15,7 +15,10 @@ from schemas.settings import in_force
 from schemas.usecase import UseCase
 from schemas.verdicts import Alert, Decision
 from tasks import alarm, alerts, pages, unaudited
-from tasks.catalog import deliver_alerts, settle_alerts, unaudited_standing
+from tasks.catalog import announced, deliver_alerts, settle_alerts, unaudited_standing
+from tasks.killpoints import reach
+
+TOLD = ("promoted", "refused")
 
 
 def announce(event: str, use_case: str, payload: Mapping[str, Any]) -> None:
@@ -79,12 +82,15 @@ def tell_sweep(result: Sweep) -> None:
 def tell_training(case: UseCase, result: Training) -> None:
     """Page, event and alerts of one training."""
     show("training", case.name, pages.training_page(result), f"training: {result.status}")
-    if result.status in ("promoted", "refused") and result.model:
+    reach("training.before_telling")
+    if result.status in TOLD and result.model:
         announce(f"model.{result.status}", case.name, {"version": result.model.version, "why": result.why})
     if result.status == "refused" and result.verdict:
         raise_alerts(case.name, ("gate.",), alerts.alerts(case, result.verdict))
     elif result.status == "promoted":  # what was said of its predecessor is over
         raise_alerts(case.name, ("gate.", "drift.", "model."), ())
+    if result.status in TOLD and result.model:
+        announced(result.model, in_force().registry_url)
 
 
 def tell_scores(case: UseCase, result: Scores) -> None:

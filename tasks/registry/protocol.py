@@ -174,6 +174,10 @@ class ModelRegistry(Protocol):
         """Keep a search's result and metrics with its run, and finish it."""
         ...
 
+    def announced(self, ref: ModelRef) -> None:
+        """Note that what became of a version was told; the tag `penstock.announced` says when."""
+        ...
+
     def stand_in(self, ref: ModelRef, verdict: GateVerdict, *, by: ModelRef) -> None:
         """Keep the verdict with a gated challenger whose refit ships in its place; the challenger alias goes."""
         ...

@@ -30,6 +30,7 @@ STATE = "penstock.state"
 WHY = "penstock.why"
 OVERRIDE = "penstock.override"
 ANCHOR = "penstock.history"
+ANNOUNCED = "penstock.announced"
 ARCHIVED, ROLLED_BACK = "archived", "rolled back"
 LINEAGE = ("use_case", "use_case_version", "data_store", "data_commit", "fitted_until", "code_version", "recipe_of")
 PATIENCE = 120
@@ -150,6 +151,10 @@ class MlflowRegistry(Reader):
         move = Move(kind=kind, when=now, who=who, why=why, before=before, after=after, evidence=evidence)
         self._store.tag(ref.name, ref.version, {MOVE: move.model_dump_json(by_alias=True)})
         reach("registry.before_promote")
+
+    def announced(self, ref: ModelRef) -> None:
+        """Note that what became of a version was told."""
+        self._store.tag(ref.name, ref.version, {ANNOUNCED: f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"})
 
     def stand_in(self, ref: ModelRef, verdict: GateVerdict, *, by: ModelRef) -> None:
         """Keep the verdict with a gated challenger whose refit ships in its place."""

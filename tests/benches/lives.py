@@ -29,9 +29,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder:
         forget_user()
         prepare(Settings(home=Path(folder)), isolated=True)
+        from prefect.testing.utilities import prefect_test_harness
+
         from tests.benches._lives import compared
 
-        with in_process():
+        with prefect_test_harness(server_startup_timeout=120), in_process():
             compared(Path(folder), (since, until))
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import httpx
 import polars as pl
 import pytest
+from prefect.settings import PREFECT_API_URL
 
 from flows.ingest import ingest
 from flows.lifecycle import lifecycle
+from flows.train import train
 from schemas.settings import Settings
 from tasks import alarm
 from tasks.registry import open_registry
@@ -17,6 +21,7 @@ from tasks.versions import MAIN, open_store
 from tests.lives_kit import Delivery, Faults, Life, dies, differences, everything, in_order, late, realized
 from tests.modelling_kit import START
 from tests.orders_kit import ORDERS, files_of, named
+from tests.serving_kit import wait_for
 
 NAME = named(ORDERS)
 PARTS = ((0, 24), (24, 28), (28, 32), (32, 36), (36, 40))  # days
@@ -50,6 +55,34 @@ def test_the_first_champions_rows_are_scored_by_the_rerun(settings: Settings, tm
     lifecycle(NAME, str(files[last]))
     assert len(scorings(settings)) == 1
     assert registry.champion("orders") == champion
+
+
+def told_of(event: str) -> list[dict[str, Any]]:
+    """The events of a name about orders that the server has."""
+    asked = {"filter": {"event": {"name": [event]}, "resource": {"id": ["penstock.use-case.orders"]}}, "limit": 50}
+    found = httpx.post(f"{PREFECT_API_URL.value()}/events/filter", json=asked, timeout=60).raise_for_status().json()
+    return list(found["events"])
+
+
+def test_a_promotion_that_was_not_told_of_is_told_by_the_rerun(settings: Settings, tmp_path: Path) -> None:
+    files = files_of(0, 30, tmp_path / "in")
+    for name in ("prices", "orders"):
+        ingest(NAME, str(files[name]))
+    before = len(told_of("penstock.model.promoted"))
+    dies("lifecycle", "training.before_telling", settings, files["outcomes"], "outcomes", NAME)
+    registry = open_registry(settings.registry_url)
+    champion = registry.champion("orders")
+    assert champion
+    assert "penstock.announced" not in registry.tags(champion)
+
+    again = lifecycle(NAME, str(files["outcomes"]))
+    assert [(made.status, made.model) for made in again.trained] == [("promoted", champion)]
+    assert again.trained[0].verdict
+    wait_for(lambda: len(told_of("penstock.model.promoted")) == before + 1)
+    [newest, *_] = told_of("penstock.model.promoted")
+    assert newest["payload"]["version"] == champion.version
+    assert train(NAME).status == "already done"
+    assert len(registry.versions("orders")) == champion.version
 
 
 def test_what_was_published_and_not_told_raises_its_alert_on_the_rerun(settings: Settings, tmp_path: Path) -> None:
