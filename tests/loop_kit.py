@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 
 from deployments.local import OURS
+from schemas.refs import Commit
 from schemas.settings import Settings
 from tasks.landing import land_flights
 from tasks.registry import open_registry
@@ -93,12 +94,15 @@ class System:
         """The log files."""
         return sorted((self.home / "up" / "logs").glob("*.log"))
 
+    def file(self, input: str, month: int) -> Path:
+        """One month's file, before it lands."""
+        return next((self.months / "flights" / input).glob(f"*-{month:02d}.*"))
+
     def land(self, input: str, month: int) -> Path:
         """Copy one month's file to where it lands."""
-        source = next((self.months / "flights" / input).glob(f"*-{month:02d}.*"))
         folder = self.home / "landing" / "flights" / input
         folder.mkdir(parents=True, exist_ok=True)
-        return Path(shutil.copy(source, folder))
+        return Path(shutil.copy(self.file(input, month), folder))
 
     def land_month(self, month: int) -> None:
         """Weather, flights and labels of a month, and all that follows from them."""
@@ -120,10 +124,13 @@ class System:
         self.until(lambda: httpx.post(f"{self.api}/events", json=[told], timeout=60).raise_for_status())
 
     def publishes(self) -> list[dict[str, str]]:
-        """What was published to main, newest first."""
+        """What is said of each publish to main, newest first."""
+        return [dict(entry.metadata) for entry in self.published()]
+
+    def published(self) -> list[Commit]:
+        """The publishes to main, newest first."""
         store = open_store(self.settings.store_url("flights"))
-        found = [dict(entry.metadata) for entry in store.log(MAIN, first_parent=True)]
-        return [told for told in found if told.get("kind") == "ingest"]
+        return [entry for entry in store.log(MAIN, first_parent=True) if entry.metadata.get("kind") == "ingest"]
 
     def scorings(self) -> list[dict[str, str]]:
         """What was published to the log, newest first."""
