@@ -27,6 +27,11 @@ from tasks.registry import open_registry
 from tasks.versions import open_store
 
 MADE_A_MODEL = ("promoted", "refused")
+# What a training came to, by the state that its version has by now.
+BECAME = dict.fromkeys(("champion", "archived", "rolled back"), "promoted") | {
+    "refused": "refused",
+    "superseded": "refused",
+}
 PATIENCE = 1800.0  # s that one arrival, and the training that it asks for, may take
 LOOK = 0.5  # s between two looks
 FAR = datetime.max.replace(tzinfo=UTC)  # when every next attempt is due
@@ -88,8 +93,10 @@ def by_the_system(use_case: str, input: str, path: Path) -> Taken:
             raise PenstockError(f"{run.name} did not complete: {run.state.message if run.state else 'it has no state'}")
         if _requests(log) > asked:
             _trained(client, name, run)
-    states = ((v.version, registry.tags(v).get(STATE, "")) for v in registry.versions(name) if v.version not in known)
-    made = tuple(f"{state} v{version}" for version, state in states if state in MADE_A_MODEL)
+    states = (
+        (v.version, BECAME.get(registry.tags(v).get(STATE, ""))) for v in registry.versions(name) if v.version not in known
+    )
+    made = tuple(f"{state} v{version}" for version, state in states if state)
     published, why = delivery.already_published(settings.store_url(name), input, sha256), (run.state.message or "").strip()
     if published is None:
         return Taken(0, 0, made, why, refused=(f"{path.name}: {why}",))

@@ -80,13 +80,13 @@ class _Arrival:
         brings_rows = input == self.case.rows
         if not brings_rows and input != self.case.label_input.name:
             return
+        if not new:
+            telling.tell_untold(self.case)
         if not self._has_champion():
             self._first_champion()
         elif not new and (
             left := catalog.unscored_beginning(self.use_case, commit, in_force().registry_url, *self._places())
         ):
-            if (again := train(self.use_case, left.commit)).status != "already done":  # nobody was told of it
-                self.trained.append(again)
             self._begin(left)
         elif brings_rows:
             self.scored.append(score(self.use_case, arrival=commit, once=True))

@@ -62,6 +62,7 @@ def train(
         result = TrainResult(use_case=use_case, status="skipped", why=held)
         telling.tell_training(case, result)
         return result
+    telling.tell_untold(case)
     data = catalog.data_at(settings.store_url(case.name), commit)
     try:
         plan = Plan(device=device or settings.device, engine=engine or settings.engine, trials=search, jobs=jobs)
@@ -77,7 +78,7 @@ def _train(use_case: str, case: UseCase, data: DataRef, settings: Settings, plan
     for _ in range(ATTEMPTS):
         with turn("train", case.name):  # not held while a person is asked
             if done := catalog.settled(use_case, data, settings.registry_url, plan.trials):
-                return TrainResult(**dict(done), use_case=use_case, data=data)
+                return TrainResult(use_case=use_case, status=done.status, why=done.why, model=done.model, data=data)
             challenged = catalog.challenge(use_case, data, settings.registry_url, plan)
             shipped = _to_ship(use_case, case, challenged, settings, plan)
         try:

@@ -38,8 +38,6 @@ from tasks.versions import open_store
 FORMAT = 1
 OF_HOLDOUT = ("evidence", "estimator")
 STATE, WHY, SEARCH, RECIPE = "penstock.state", "penstock.why", "penstock.search", "penstock.recipe_of"
-ANNOUNCED = "penstock.announced"
-UNTOLD: dict[str, TrainingStatus] = {CHAMPION: "promoted", "refused": "refused"}
 
 
 def champion(name: str, registry_url: str) -> ModelRef | None:
@@ -140,10 +138,7 @@ def try_out(use_case: str, model: ModelRef, registry_url: str) -> None:
 
 
 def settled(use_case: str, data: DataRef, registry_url: str, trials: int = 0) -> Outcome | None:
-    """What an earlier training on this very commit and use case came to, if it came to an end and searched as long.
-
-    "already done", unless a kill came before it could be told: then it says promoted or refused.
-    """
+    """What an earlier training on this very commit and use case came to, if it came to an end and searched as long."""
     case = resolve(use_case)
     registry = open_registry(registry_url)
     for model in reversed(registry.versions(case.name)):
@@ -151,17 +146,27 @@ def settled(use_case: str, data: DataRef, registry_url: str, trials: int = 0) ->
         same = tags.get("data_commit") == data.commit and tags.get("use_case_version") == case.version()
         if same and int(tags.get(SEARCH, 0)) >= trials and tags.get(STATE) not in (None, CHALLENGER):
             why = f"v{model.version}, {tags[STATE]}: {tags.get(WHY, '')}"
-            if tags[STATE] in UNTOLD and ANNOUNCED not in tags:
-                with suppress(NotFound):  # made champion over the gate's head: there is no verdict
-                    verdict = GateVerdict.model_validate(registry.document(model, "verdict"))
-                    return Outcome(status=UNTOLD[tags[STATE]], why=why, model=model, verdict=verdict)
             return Outcome(status="already done", why=why, model=model)
     return None
 
 
-def announced(model: ModelRef, registry_url: str) -> None:
-    """Note that what became of a version was told, so that nobody tells it again."""
-    open_registry(registry_url).announced(model)
+def untold(name: str, registry_url: str) -> tuple[Outcome, ...]:
+    """Promotions and refusals that a kill kept from being told, perhaps also one that is being told this moment."""
+    registry = open_registry(registry_url)
+    return tuple(_outcome(registry, model) for model in registry.untold(name))
+
+
+def _outcome(registry: ModelRegistry, model: ModelRef) -> Outcome:
+    tags, verdict = registry.tags(model), None
+    with suppress(NotFound):  # made champion over the gate's head
+        verdict = GateVerdict.model_validate(registry.document(model, "verdict"))
+    status: TrainingStatus = "promoted" if tags.get(STATE) == CHAMPION else "refused"
+    return Outcome(status=status, why=tags.get(WHY, ""), model=model, verdict=verdict)
+
+
+def note_told(model: ModelRef, registry_url: str) -> None:
+    """Note that people were told what became of a version."""
+    open_registry(registry_url).told(model)
 
 
 def promote(use_case: str, model: ModelRef, challenged: Challenge, registry_url: str, log_url: str, who: str) -> Outcome:

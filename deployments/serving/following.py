@@ -38,8 +38,10 @@ class Serving:
 
 
 class Follower(threading.Thread):
-    """One round every `seconds`, or at once when `wake` is set; `loaded` is called after the first. `sample` holds some rows
-    of the lake."""
+    """One round every `seconds`, or at once when `wake` is set. `sample` holds some rows of the lake.
+
+    `loaded` is called after the first round in which a model answers.
+    """
 
     def __init__(
         self,
@@ -67,13 +69,14 @@ class Follower(threading.Thread):
     def run(self) -> None:
         """Serve what was kept, then follow until `stop`."""
         self._guarded("the kept model", self._from_cache)
-        self.round()
-        self.loaded()
+        answers = False
         while not self._stopping.is_set():
+            self.round()
+            if not answers and self.serving.champion:
+                answers = True
+                self.loaded()
             self.wake.wait(self._seconds)
             self.wake.clear()
-            if not self._stopping.is_set():
-                self.round()
 
     def stop(self) -> None:
         """End the thread after the round at hand."""

@@ -79,7 +79,7 @@ class Server:
         return openapi.document(case, example(self.prepared, self.follower.sample), MOST_ROWS, MOST_BYTES)
 
     def start(self, loaded: Callable[[], None] = lambda: None) -> None:
-        """Begin to follow the registry and to write receipts; `loaded` is called once everything that stays is there."""
+        """Begin to follow the registry and to write receipts; `loaded` is called once a model answers and all is loaded."""
         self.recorder.start()
         self.follower.loaded = loaded
         self.follower.start()
@@ -125,30 +125,20 @@ def run(server: Server, listening: socket.socket) -> None:
         proxy_headers=False,
         ws="none",
     )
-    with sparing() as loaded:
-        server.start(loaded)
-        with stopping_orderly():
-            uvicorn.Server(config).run(sockets=[listening])
+    spare_what_stays()
+    server.start(spare_what_stays)
+    with stopping_orderly():
+        uvicorn.Server(config).run(sockets=[listening])
     server.stop()
 
 
-@contextmanager
-def sparing() -> Iterator[Callable[[], None]]:
-    """No collection of garbage in the block until what it gives is called, and then none of what is loaded by that time.
+def spare_what_stays() -> None:
+    """Collect garbage once, and never walk over what is left again.
 
-    Walking over the loaded libraries again and again would stop every answer for a fifth of a second each time.
+    Walking over the loaded libraries time after time would stop every answer for a fifth of a second each time.
     """
-
-    def loaded() -> None:
-        gc.freeze()
-        gc.enable()
-
-    gc.disable()
-    try:
-        yield loaded
-    finally:
-        gc.enable()
-        gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 class _Stopped(BaseException):

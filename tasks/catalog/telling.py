@@ -15,10 +15,8 @@ from schemas.settings import in_force
 from schemas.usecase import UseCase
 from schemas.verdicts import Alert, Decision
 from tasks import alarm, alerts, pages, unaudited
-from tasks.catalog import announced, deliver_alerts, settle_alerts, unaudited_standing
+from tasks.catalog import deliver_alerts, note_told, settle_alerts, unaudited_standing, untold_moves
 from tasks.killpoints import reach
-
-TOLD = ("promoted", "refused")
 
 
 def announce(event: str, use_case: str, payload: Mapping[str, Any]) -> None:
@@ -83,14 +81,20 @@ def tell_training(case: UseCase, result: Training) -> None:
     """Page, event and alerts of one training."""
     show("training", case.name, pages.training_page(result), f"training: {result.status}")
     reach("training.before_telling")
-    if result.status in TOLD and result.model:
+    if result.status in ("promoted", "refused") and result.model:
         announce(f"model.{result.status}", case.name, {"version": result.model.version, "why": result.why})
     if result.status == "refused" and result.verdict:
         raise_alerts(case.name, ("gate.",), alerts.alerts(case, result.verdict))
     elif result.status == "promoted":  # what was said of its predecessor is over
         raise_alerts(case.name, ("gate.", "drift.", "model."), ())
-    if result.status in TOLD and result.model:
-        announced(result.model, in_force().registry_url)
+    if result.status in ("promoted", "refused") and result.model:
+        note_told(result.model, in_force().registry_url)
+
+
+def tell_untold(case: UseCase) -> None:
+    """Tell of promotions and refusals that a kill kept from being told; at least once, so that none stays unsaid."""
+    for outcome in untold_moves(case.name, in_force().registry_url):
+        tell_training(case, Training(**dict(outcome), use_case=case.name))
 
 
 def tell_scores(case: UseCase, result: Scores) -> None:

@@ -174,8 +174,12 @@ class ModelRegistry(Protocol):
         """Keep a search's result and metrics with its run, and finish it."""
         ...
 
-    def announced(self, ref: ModelRef) -> None:
-        """Note that what became of a version was told; the tag `penstock.announced` says when."""
+    def untold(self, name: str) -> list[ModelRef]:
+        """Versions that became champion, and still are, or were refused, and nobody was told of it."""
+        ...
+
+    def told(self, ref: ModelRef) -> None:
+        """Note that people were told what became of a version."""
         ...
 
     def stand_in(self, ref: ModelRef, verdict: GateVerdict, *, by: ModelRef) -> None:

@@ -30,7 +30,7 @@ STATE = "penstock.state"
 WHY = "penstock.why"
 OVERRIDE = "penstock.override"
 ANCHOR = "penstock.history"
-ANNOUNCED = "penstock.announced"
+UNTOLD = "penstock.untold"  # the state that nobody was told of, set before the version has it
 ARCHIVED, ROLLED_BACK = "archived", "rolled back"
 LINEAGE = ("use_case", "use_case_version", "data_store", "data_commit", "fitted_until", "code_version", "recipe_of")
 PATIENCE = 120
@@ -132,7 +132,7 @@ class MlflowRegistry(Reader):
                     " gate it again"
                 )
             state, why = self._decision(ref, verdict, champion, override, by)
-            evidence = self._keep(ref, verdict, {WHY: why} | ({OVERRIDE: override} if override else {}))
+            evidence = self._keep(ref, verdict, {WHY: why, UNTOLD: state} | ({OVERRIDE: override} if override else {}))
             if state != CHAMPION:
                 self._store.tag(ref.name, ref.version, {STATE: state})
                 self._drop_challenger(ref)
@@ -152,9 +152,18 @@ class MlflowRegistry(Reader):
         self._store.tag(ref.name, ref.version, {MOVE: move.model_dump_json(by_alias=True)})
         reach("registry.before_promote")
 
-    def announced(self, ref: ModelRef) -> None:
-        """Note that what became of a version was told."""
-        self._store.tag(ref.name, ref.version, {ANNOUNCED: f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"})
+    def untold(self, name: str) -> list[ModelRef]:
+        """Versions that became champion, and still are, or were refused, and nobody was told of it."""
+        entries = self._store.search(name)
+        return [
+            self._ref(entry)
+            for entry in entries
+            if entry.tags.get(UNTOLD) and entry.tags.get(UNTOLD) == entry.tags.get(STATE)
+        ]
+
+    def told(self, ref: ModelRef) -> None:
+        """Note that people were told what became of a version."""
+        self._store.tag(ref.name, ref.version, {UNTOLD: ""})
 
     def stand_in(self, ref: ModelRef, verdict: GateVerdict, *, by: ModelRef) -> None:
         """Keep the verdict with a gated challenger whose refit ships in its place."""

@@ -2,7 +2,8 @@
 its rows published.
 
 One file alone, then three at once on the same cores. Beside it what the same interpreter needs before it can start any flow
-at all: loading Prefect's engine, and with it the flow; and the ingest of the same files in one process that is warm.
+at all: loading Prefect's engine, and with it the flow; and the ingest of the same files in one process that is warm. A
+commit's time has whole seconds: published is up to a second too early.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def main() -> None:
 
 
 def _own_work(folder: Path, running: System) -> dict[str, float]:
-    """Seconds that each file's ingest takes in one process; January's only warm it up."""
+    """Seconds that each file's ingest takes in one process; January's files only warm it up."""
     files = [str(path) for month in (1, 2, 3) for name in INPUTS for path in [running.file(name, month)]]
     command = [sys.executable, "-c", OWN_WORK, str(folder / "own"), *files]
     said = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
