@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from schemas.errors import NotFound, UsageError
-from tasks.registry import contents, mlflow_database, mlflow_words, scope
+from tasks.registry import contents, mlflow_database, mlflow_trees, mlflow_words, scope
 from tasks.registry.location import SETTING, Location
+from tasks.registry.mlflow_trees import PARENT, STUDY
 from tasks.registry.protocol import Candidate
 from tasks.registry.trouble import translated
 
@@ -30,10 +31,8 @@ with scope.importing():
 
 T = TypeVar("T")
 MANIFEST = "penstock.manifest_sha256"
-STUDY = "penstock.study_sha256"
 TRIAL = "penstock.trial"
 RESULT = "penstock.result"
-PARENT = "mlflow.parentRunId"
 PAUSE = 0.25  # s before the second attempt is twice that, then doubled
 
 
@@ -183,7 +182,8 @@ class MlflowStore:
             experiment = self._experiment(client, candidate.name)
             if known := client.search_runs([experiment], f"tags.`{MANIFEST}` = '{digest}'", order_by=["start_time ASC"]):
                 return known[0]
-            return client.create_run(experiment, tags={MANIFEST: digest}, run_name=f"{candidate.name}-{digest[:8]}")
+            tags = {MANIFEST: digest, **mlflow_trees.parent(client, experiment, candidate)}
+            return client.create_run(experiment, tags=tags, run_name=f"{candidate.name}-{digest[:8]}")
 
         return self.tried(f"start a run of {candidate.name}", effect)
 

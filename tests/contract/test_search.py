@@ -9,7 +9,8 @@ from schemas.fitting import Plan
 from schemas.settings import Settings
 from tasks import challenge, engines, search
 from tasks.registry import open_registry
-from tasks.registry.mlflow_store import PARENT, STUDY, TRIAL
+from tasks.registry.mlflow_store import TRIAL
+from tasks.registry.mlflow_trees import PARENT, STUDY
 from tasks.reproduction import reproduce
 from tasks.splitting import split_by_time
 from tests.modelling_kit import frame
@@ -59,6 +60,10 @@ def test_a_searched_challenger_is_gated_recorded_and_made_again(tmp_path):
             tuned, told_again = search.tune(PLAIN, rows, data, registry, Plan(trials=6, jobs=2))
         assert (tuned.training.params, told_again) == (made[0]["params"], made[0]["search"])
         assert len(tree(made[0]["search"]["study"], settings)[1]) == 6
+        assert [under(each, settings) for each in (challenged.model, shipped)] == [
+            parent.info.run_id,
+            challenged.model.run_id,
+        ]
         assert challenge.settled(NAME, data, settings.registry_url, trials=6)
         assert challenge.settled(NAME, data, settings.registry_url, trials=7) is None
 
@@ -69,9 +74,15 @@ def tree(study, settings):
     experiment = client.get_experiment_by_name(PLAIN.name).experiment_id
     (parent,) = client.search_runs([experiment], f"tags.`{STUDY}` = '{study}'")
     children = client.search_runs([experiment], f"tags.`{PARENT}` = '{parent.info.run_id}'")
+    children = [run for run in children if TRIAL in run.data.tags]
     assert sorted(int(run.data.tags[TRIAL]) for run in children) == list(range(len(children)))
     assert all(run.info.status == "FINISHED" for run in (parent, *children))
     return parent, children
+
+
+def under(model, settings):
+    """The run that a model's run lies under."""
+    return open_registry(settings.registry_url)._store._client.get_run(model.run_id).data.tags[PARENT]
 
 
 def test_what_a_search_needs_is_said(parts, monkeypatch):
