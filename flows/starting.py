@@ -25,7 +25,8 @@ from tasks.arrivals import Fate, Landed
 from tasks.unreachable import is_unreachable
 
 MOST_ATTEMPTS = 10
-NEVER_BEGAN = timedelta(minutes=10)
+NEVER_BEGAN = timedelta(minutes=10)  # an image may have to be fetched first
+NEVER_BEGAN_HERE = timedelta(minutes=3)  # a process of the worker's own machine
 DAYS = 7  # how far back lost runs are looked for
 PAGE = 200  # runs that Prefect's server gives at once
 # What a run ended with that would end so again.
@@ -97,10 +98,12 @@ def attempt_for_delivery(runs: list[FlowRun], fate: Fate | None) -> int | None:
 
 def give_up_pending(client: SyncPrefectClient) -> None:
     """Mark runs Crashed that a worker took and that never began: what has no process sends no heartbeat to miss."""
+    pools = {pool.name: NEVER_BEGAN_HERE if pool.type == "process" else NEVER_BEGAN for pool in client.read_work_pools()}
     asked = FlowRunFilter.model_validate({"state": {"type": {"any_": ["PENDING"]}}})
     ours = DeploymentFilter.model_validate({"name": {"any_": [in_force().deployment]}})
     for run in client.read_flow_runs(flow_run_filter=asked, deployment_filter=ours):
-        if run.state and datetime.now(UTC) - run.state.timestamp > NEVER_BEGAN:
+        patience = pools.get(run.work_pool_name or "", NEVER_BEGAN)
+        if run.state and datetime.now(UTC) - run.state.timestamp > patience:
             client.set_flow_run_state(run.id, Crashed(message="a worker took it, and it never began"), force=True)
 
 

@@ -19,6 +19,7 @@ from deployments.commands.common import command as make
 def command(any_port: bool, exit_when_ready: bool, as_json: bool) -> int:
     """Start the whole local system on loopback: Prefect, worker, MLflow, lake, watcher and API, until Ctrl-C."""
     from deployments.local import prepare
+    from deployments.serving.tokens import token_file
     from deployments.up.parts import Ports
     from schemas.settings import read_settings
 
@@ -33,6 +34,8 @@ def command(any_port: bool, exit_when_ready: bool, as_json: bool) -> int:
     with up(settings, Path.cwd(), lambda line: None if as_json else click.echo(line), Ports(usual=not any_port)) as running:
         told = {**running.addresses(), "landing": str(running.settings.landing_dir), "logs": str(running.keeper.logs)}
         told["environment"] = str(running.keeper.folder / ENVIRONMENT)
+        if settings.api_token is None:
+            told["tokens"] = str(token_file(settings, "*"))
         ready.set()
         click.echo(json.dumps(told) if as_json else _text(told))
         while not exit_when_ready and not stopped.wait(1):

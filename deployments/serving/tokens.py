@@ -12,6 +12,11 @@ from schemas.settings import Settings
 LEAST = 16
 
 
+def token_file(settings: Settings, use_case: str) -> Path:
+    """Where the token is written that a server makes itself."""
+    return settings.root / "serving" / use_case / "token"
+
+
 def token(settings: Settings, use_case: str) -> tuple[str, Path | None]:
     """The token, and the file it was written to where none is set. Raises UsageError for one too short."""
     if settings.api_token is not None:
@@ -20,7 +25,7 @@ def token(settings: Settings, use_case: str) -> tuple[str, Path | None]:
             raise UsageError(f"PENSTOCK_API_TOKEN needs at least {LEAST} printable ASCII characters without spaces")
         return told, None
     made = secrets.token_urlsafe(32)
-    path = settings.root / "serving" / use_case / "token"
+    path = token_file(settings, use_case)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
