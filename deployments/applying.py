@@ -38,9 +38,19 @@ def definitions(folder: Path) -> Path:
 
 def deployment_name(file: Path) -> str | None:
     """The name under which a prefect.yaml deploys the lifecycle."""
+    return next((d["name"] for d in _deployments(file) if d.get("entrypoint") == "flows.lifecycle:lifecycle"), None)
+
+
+def flows_of(file: Path) -> list[str]:
+    """The flows of Penstock that a prefect.yaml deploys under the lifecycle's name."""
+    name = deployment_name(file)
+    told = (d.get("entrypoint", "").partition(":") for d in _deployments(file) if d.get("name") == name)
+    return [flow for module, _, flow in told if module.startswith("flows.")]
+
+
+def _deployments(file: Path) -> list[dict[str, Any]]:
     told = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    deployments: list[dict[str, Any]] = told.get("deployments") or []
-    return next((d["name"] for d in deployments if d.get("entrypoint") == "flows.lifecycle:lifecycle"), None)
+    return told.get("deployments") or []
 
 
 def apply(file: Path) -> Iterator[str]:

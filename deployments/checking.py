@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 
-from deployments.applying import POOL
+from deployments.applying import POOL, definitions, flows_of
 from deployments.doctor import Finding
 from deployments.up.parts import binary
 from deployments.up.system import read_state
@@ -18,7 +21,6 @@ from schemas.settings import Settings
 from tasks import arrivals
 
 APPLY = "penstock deploy"
-FLOWS = ("lifecycle", "train", "rescan")
 
 
 def deployment_findings(settings: Settings) -> list[Finding]:
@@ -84,7 +86,7 @@ def _server(settings: Settings, url: str) -> Iterator[Finding]:
     if not names:
         yield Finding(name="deployments", status="note", detail=f"nothing is deployed to {url}", mend=APPLY)
         return
-    missing = [flow for flow in FLOWS if flow not in names]
+    missing = [flow for flow in flows_of(definitions(Path.cwd())) if flow not in names]
     if missing:
         lacking = ", ".join(f"{flow}/{settings.deployment}" for flow in missing)
         yield Finding(name="deployments", status="wrong", detail=f"no {lacking}", mend=APPLY)
@@ -96,12 +98,18 @@ def _server(settings: Settings, url: str) -> Iterator[Finding]:
 
 
 def _automations(settings: Settings, url: str) -> Finding:
+    from deployments.automations import automations
+
     ours = [a for a in _post(url, "automations/filter", {}) if a["name"].startswith(f"{settings.deployment}: ")]
-    off = [a["name"] for a in ours if not a["enabled"]]
-    if off or not ours:
-        detail = f"{off[0]!r} is switched off" if off else "none: no event starts anything, and dead runs stay Running"
-        mend = "switch it on in the dashboard" if off else APPLY
-        return Finding(name="automations", status="wrong", detail=detail, mend=mend)
+    if not ours:
+        detail = "none: no event starts anything, and dead runs stay Running"
+        return Finding(name="automations", status="wrong", detail=detail, mend=APPLY)
+    wanted = {core.name for core in automations(settings.deployment, defaultdict(uuid4))}  # whatever they start
+    if missing := sorted(wanted - {a["name"] for a in ours}):
+        return Finding(name="automations", status="wrong", detail=f"no {missing[0]!r}", mend=APPLY)
+    if off := [a["name"] for a in ours if not a["enabled"]]:
+        mend = "switch it on in the dashboard"
+        return Finding(name="automations", status="wrong", detail=f"{off[0]!r} is switched off", mend=mend)
     return Finding(name="automations", status="ok", detail=f"{len(ours)}")
 
 

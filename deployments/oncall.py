@@ -32,11 +32,11 @@ class Open(Value):
     raised: datetime | None = Field(default=None, description="None where no server remembers it")
 
 
-def running(url: str, use_case: str) -> list[Now]:
-    """Runs of a use case that wait or run. Raises ServiceUnavailable."""
+def running(url: str, *names: str) -> list[Now]:
+    """Runs of a use case that wait or run, by whichever of its names they call it. Raises ServiceUnavailable."""
     unfinished = {"state": {"type": {"any_": ["PENDING", "RUNNING", "PAUSED", "CANCELLING"]}}}
     runs = _ask(url, "flow_runs/filter", {"flow_runs": unfinished, "limit": 200})
-    mine = [run for run in runs if run["parameters"].get("use_case") == use_case]
+    mine = [run for run in runs if run["parameters"].get("use_case") in names]
     return [Now(name=run["name"], state=run["state_name"], since=run["start_time"] or run["created"]) for run in mine]
 
 

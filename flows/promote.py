@@ -33,7 +33,7 @@ def promote(
         use_case: Short name of a registered use case, e.g. flights.
         version: Version of the model.
         override: The reason to promote it whatever the gate says; it is recorded as an override.
-        by: Who asks for it.
+        by: Who asks for it; the model's history names them.
         commit: Data commit that the window is read at; the head of main where it is left out.
     """
     case, settings = catalog.begin(use_case), in_force()

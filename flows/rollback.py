@@ -26,7 +26,7 @@ def rollback(
         use_case: Short name of a registered use case, e.g. flights.
         reason: Why; it stays in the history.
         version: Version to go back to; the one that the champion replaced where it is left out.
-        by: Who asks for it.
+        by: Who asks for it; the model's history names them.
     """
     case, settings = catalog.begin(use_case), in_force()
     log, registry = settings.store_url(f"{case.name}-log"), settings.registry_url

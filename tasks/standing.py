@@ -34,7 +34,9 @@ class Standing(Value):
     champion_why: str = ""
     champion_fitted_until: datetime | None = None
     challenger: ModelRef | None = None
-    watermarks: Mapping[str, datetime | None] = Field(default={}, description="newest published event time by input")
+    watermarks: Mapping[str, datetime | None] = Field(
+        default={}, description="newest published event time, by input; of those whose rows have one"
+    )
     last_publish: Publish | None = None
     branches: tuple[str, ...] = Field(default=(), description="branches of the lake that are not merged")
     scored: int = Field(default=0, ge=0, description="rows of the newest scoring")
@@ -58,7 +60,7 @@ def standing(case: UseCase, store: VersionStore, log: VersionStore, registry: Mo
     scored, coverage = label_coverage(case, store, log)
     return base.model_copy(
         update={
-            "watermarks": {spec.name: publishing.watermark(store, spec) for spec in case.inputs},
+            "watermarks": {spec.name: publishing.watermark(store, spec) for spec in case.inputs if spec.time},
             "last_publish": last_publish(store),
             "branches": tuple(name for name in store.branches() if name != MAIN),
             "scored": scored,

@@ -34,7 +34,7 @@ def command(use_case: str, as_json: bool) -> int:
     stands = standing(case, store, log, open_registry(settings.registry_url))
     state = read_state(settings)
     url = PREFECT_API_URL.value() or (f"{state['addresses']['prefect']}/api" if state else None)
-    runs = oncall.running(url, case.name) if url else None
+    runs = oncall.running(url, case.name, use_case) if url else None
     alerts = oncall.open_alerts(open_now(log), oncall.told_alerts(url, case.name) if url else [])
     told: dict[str, Any] = stands.model_dump(mode="json")
     told["running"] = [run.model_dump(mode="json") for run in runs] if runs is not None else None

@@ -1,20 +1,24 @@
 """How flows are entered: what they do not know is refused in one line, and their states say what came of them."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-from prefect import Flow
+import yaml
 from prefect.client.orchestration import get_client
 from prefect.utilities.callables import parameter_schema
+from prefect.utilities.importtools import import_object
 from pydantic import Field
 
 from flows.entry import entry
-from flows.ingest import ingest
 from flows.lifecycle import lifecycle
-from flows.train import train
 from schemas.errors import UsageError
 from schemas.refs import Value
 from tasks import catalog
+
+DEPLOYMENTS = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())["deployments"]
+ENTRYPOINTS = [each["entrypoint"] for each in DEPLOYMENTS]
+SIMPLE = ("string", "integer", "number", "boolean", "null")
 
 
 class Told(Value):
@@ -60,11 +64,16 @@ def test_bad_parameters_are_one_line(parameters: dict[str, Any], says: str) -> N
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("flow", [ingest, lifecycle, train])
-def test_the_form_in_the_dashboard_has_descriptions(flow: Flow[..., Any]) -> None:
-    told = parameter_schema(flow).model_dump_for_openapi()["properties"]
-    assert [name for name, each in told.items() if len(each.get("description", "")) < 20] == []
-    assert told["use_case"]["minLength"] == 1
+@pytest.mark.parametrize("entrypoint", ENTRYPOINTS)
+def test_the_form_in_the_dashboard_is_flat_and_has_descriptions(entrypoint: str) -> None:
+    flow = import_object(entrypoint)
+    assert flow.name == entrypoint.partition(":")[2]
+    told = parameter_schema(flow).model_dump_for_openapi()
+    kinds = [(name, kind) for name, each in told["properties"].items() for kind in each.get("anyOf", [each])]
+    assert [name for name, kind in kinds if kind.get("type") not in SIMPLE] == []
+    assert [name for name, each in told["properties"].items() if len(each.get("description", "")) < 20] == []
+    if "use_case" in told.get("required", ()):
+        assert told["properties"]["use_case"]["minLength"] == 1
 
 
 def test_a_deployed_flow_takes_registered_use_cases_only(monkeypatch: pytest.MonkeyPatch) -> None:
