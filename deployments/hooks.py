@@ -83,7 +83,8 @@ class Hook:
             told = {"commit": merge.id, "input": name, "origin": "external", "why": found.why}
             _emit("data.published", case.name, told)
             if not found.refused:
-                _start(case.name, name, merge.id)
+                with self._settings.active():
+                    _start(case.name, name, merge.id)
         return Ruling("admitted", found.why)
 
     def _raise_alert(self, alert: Alert) -> None:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import uuid4
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import DeploymentFilter
+from prefect.client.schemas.objects import FlowRun
 from prefect.events import Event
 from prefect.events.clients import AssertingEventsClient
 from prefect.events.worker import EventsWorker
 
 from deployments.hooks import create_app
 from deployments.lake import init
+from flows.lifecycle import lifecycle
 from flows.sweep import sweep
 from schemas.errors import NotFound
 from schemas.refs import Guard
@@ -20,6 +26,7 @@ from tasks.versions.lakefs_store import LakeFSStore
 from tests.alert_kit import Sink
 from tests.services.hook import hook_settings, labels, parquet, put, served
 from tests.services.server import new_repository, server
+from tests.serving_kit import wait_for
 
 
 @pytest.fixture
@@ -45,7 +52,8 @@ def events() -> Iterator[Callable[[int], list[Event]]]:
 @pytest.fixture
 def settings(sink: Sink) -> Settings:
     """The hook's, and those of writers that seal."""
-    return hook_settings(f"lakefs://{new_repository()}", alert_urls=sink.url)
+    name = f"t-{uuid4().hex[:8]}"
+    return hook_settings(f"lakefs://{new_repository()}", alert_urls=sink.url, deployment=name)
 
 
 @pytest.fixture
@@ -85,6 +93,41 @@ def test_others_merges_are_made_known_and_ours_are_not(
         "origin": "external",
         "why": "it was audited before",
     }
+
+
+@pytest.fixture
+def runs(settings: Settings) -> Callable[[], list[FlowRun]]:
+    """The lifecycle as a deployment that nobody works for, and the runs that were asked of it."""
+    deployed: Any = lifecycle.to_deployment(name=settings.deployment)
+    only = DeploymentFilter.model_validate({"id": {"any_": [deployed.apply()]}})
+
+    def asked() -> list[FlowRun]:
+        with get_client(sync_client=True) as client:
+            return client.read_flow_runs(deployment_filter=only)
+
+    return asked
+
+
+def test_others_merges_start_the_loop_once_and_ours_do_not(
+    runs: Callable[[], list[FlowRun]], writers: tuple[LakeFSStore, LakeFSStore, Callable[[], None]]
+) -> None:
+    ours, other, install = writers
+    install()
+    put(ours, "a", parquet(labels()))
+    guard = Guard(commit=ours.head(), prefixes=("data/labels/2013-01/",))
+    ours.merge("a", "main", "publish", {"contract_version": "1"}, guard=guard)
+    put(other, "b", parquet(labels(100)))
+    merged = other.merge("b", "main", "by hand", {})
+    wait_for(runs, 30)
+    put(ours, "c", parquet(labels(200)))
+    guard = Guard(commit=ours.head(), prefixes=("data/labels/2013-01/",))
+    ours.merge("c", "main", "publish", {"contract_version": "1"}, guard=guard)
+    put(other, "d", parquet(labels(300)))
+    last = other.merge("d", "main", "by hand", {})
+    wait_for(lambda: len(runs()) > 1, 30)
+    assert sorted((str(run.idempotency_key), run.parameters["published"]) for run in runs()) == sorted(
+        (f"flights/labels:{commit}/1", commit) for commit in (merged.id, last.id)
+    )
 
 
 def test_a_merge_that_went_past_the_hook_is_audited_afterwards(
