@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from schemas.errors import UsageError
 from schemas.refs import Commit, CommitId, Source
@@ -11,6 +10,7 @@ from schemas.results import Staged
 from schemas.usecase import Input, resolve
 from schemas.verdicts import AuditVerdict
 from tasks import ingestion, publishing
+from tasks.scratch import scratch
 from tasks.versions import MAIN, VersionStore, open_store
 
 
@@ -24,23 +24,26 @@ def already_published(store_url: str, input: str, sha256: str) -> Commit | None:
 def audit_on_branch(
     use_case: str, input: str, source: Source, store_url: str, flow_run: str, limits: ingestion.Limits
 ) -> Staged:
-    """Parse and audit a source and commit both halves on its branch. Raises Refused for a source that cannot be read."""
+    """Parse and audit a source and commit both halves on its branch.
+
+    Raises Refused for a source that cannot be read, StoreError where the disk is full.
+    """
     spec = resolve(use_case).input(input)
     store = open_store(store_url)
-    with TemporaryDirectory(prefix="penstock-") as scratch:
-        return _audit(store, spec, source, flow_run, limits, Path(scratch))
+    with scratch("penstock-") as folder:
+        return _audit(store, spec, source, flow_run, limits, folder)
 
 
 def _audit(
-    store: VersionStore, spec: Input, source: Source, flow_run: str, limits: ingestion.Limits, scratch: Path
+    store: VersionStore, spec: Input, source: Source, flow_run: str, limits: ingestion.Limits, folder: Path
 ) -> Staged:
     from tasks import contracts
 
-    parsed = ingestion.parse(source, spec.contract, scratch / "parsed", limits)
+    parsed = ingestion.parse(source, spec.contract, folder / "parsed", limits)
     checked_at = store.head(MAIN)
     partitions = contracts.touched(parsed, spec)
     known = publishing.known_keys(store, checked_at, spec, partitions)
-    audited = contracts.audit(parsed, spec, scratch / "audited", known)
+    audited = contracts.audit(parsed, spec, folder / "audited", known)
     branch, commit = None, None
     if audited.verdict.rows:
         branch, commit = publishing.stage(store, spec, source, audited, flow_run, checked_at)

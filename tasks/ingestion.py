@@ -22,6 +22,7 @@ import polars as pl
 from schemas.errors import Refused, UsageError
 from schemas.refs import Source
 from tasks.parsing.child import too_large
+from tasks.scratch import no_room
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
@@ -115,7 +116,8 @@ def parse(source: Source, contract: type[Contract], folder: Path, limits: Limits
     """The source as typed parts in `folder`, read by a child process with limits.
 
     A file of no bytes or no rows gives no parts. Raises Refused, one line, for a file that cannot be read as the contract's
-    columns within the limits, SourceChanged where its bytes are not those that were hashed, even at a second reading.
+    columns within the limits, SourceChanged where its bytes are not those that were hashed, even at a second reading,
+    StoreError where there is no room for the parts.
     """
     for _ in range(2):
         before = _identity(source.path)
@@ -150,6 +152,8 @@ def _attempt(source: Source, contract: type[Contract], folder: Path, limits: Lim
     }
     (folder / "plan.json").write_text(json.dumps(plan))
     outcome = _in_child(folder, source.name, limits)
+    if "full" in outcome:
+        raise no_room(f"write what was read of {source.name!r} ({outcome['full']})")
     if "refused" in outcome:
         return Refused(outcome["refused"])
     parts = tuple(folder / name for name in outcome["parts"])

@@ -20,9 +20,14 @@ from schemas.errors import Refused
 from tasks.parsing import columnar, delimited, json_lines
 from tasks.parsing.conversion import ROW, UNTYPED, UNTYPED_DTYPE, Conversion, from_text, typed
 from tasks.parsing.streams import check_magic, format_of, pieces
+from tasks.scratch import is_full
 
 PART_ROWS = 200_000
 NOTHING: dict[str, Any] = {"rows": 0, "parts": [], "columns": []}
+
+
+class Full(Exception):
+    """There was no room for a part."""
 
 
 def main(folder: str) -> None:
@@ -34,6 +39,8 @@ def main(folder: str) -> None:
         outcome = parse(plan, Path(folder))
     except Refused as refusal:
         outcome = {"refused": str(refusal)}
+    except Full as error:  # no fault of the source's
+        outcome = {"full": str(error)}
     except MemoryError:
         outcome = {"refused": too_large(str(plan["name"]), plan["memory_mb"])}
     except (Exception, pl.exceptions.PanicException) as error:
@@ -141,10 +148,19 @@ def _written(frames: Iterable[pl.DataFrame], columns: list[str], folder: Path) -
     for frame in frames:
         for part in frame.iter_slices(PART_ROWS):
             path = folder / f"part-{len(parts):06}.parquet"
-            part.write_parquet(path, compression="lz4", statistics=False)
+            _write(part, path)
             parts.append(path.name)
             rows += part.height
     return {"rows": rows, "parts": parts, "columns": columns}
+
+
+def _write(part: pl.DataFrame, path: Path) -> None:
+    try:
+        part.write_parquet(path, compression="lz4", statistics=False)
+    except OSError as error:
+        if is_full(error):
+            raise Full(_first_line(error)) from error
+        raise
 
 
 def _first_line(error: BaseException) -> str:

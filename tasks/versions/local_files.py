@@ -6,7 +6,6 @@ writer as long as that lives, so that the next process can tell what a dead one 
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import os
@@ -18,10 +17,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from schemas.errors import IntegrityError, StoreError, UsageError
+from tasks.scratch import FULL
 
 _CHUNK = 1 << 20
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,16}")
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
@@ -30,7 +29,7 @@ def reporting(action: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        mend = "free some space" if error.errno in _FULL else "check that its folder is there and can be written"
+        mend = "free some space" if error.errno in FULL else "check that its folder is there and can be written"
         raise StoreError(f"cannot {action}: {error.strerror or error}; {mend}, then run it again") from error
 
 

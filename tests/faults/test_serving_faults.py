@@ -23,7 +23,7 @@ from tests.faults.proxy import FaultProxy, answer, slow
 from tests.registry_kit import server as mlflow_server
 from tests.serving_kit import TOKEN, Home, Running, example, promote, record, serving, shared_home, whole_candidate
 
-GRACE = 1.5  # s: receipts are on the disk within one, and this clock is another process's
+GRACE = 1.0  # s: what was answered before the last one is on the disk
 
 
 @pytest.fixture(scope="session")

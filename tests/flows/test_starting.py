@@ -66,6 +66,7 @@ def test_a_delivery_gets_the_next_attempt_where_something_is_left_to_do(
         (Crashed(), 10, 999, False),
         (Failed(message="Flow run encountered an exception: ServiceUnavailable: lakeFS"), 1, 0, False),
         (Failed(message="Flow run encountered an exception: ServiceUnavailable: lakeFS"), 1, 1, True),
+        (Failed(message="Flow run encountered an exception: StoreError: cannot upload 'x': free some space"), 1, 1, True),
         (Failed(message="Flow run encountered an exception: UsageError: no such file"), 1, 99, False),
         (Failed(message="Validation of flow parameters failed with error: UsageError: x"), 1, 99, False),
     ],

@@ -14,7 +14,7 @@ from schemas.refs import ModelRef
 from schemas.results import Monitoring
 from schemas.usecase import UseCase
 from schemas.usecases.flights import FLIGHTS
-from schemas.verdicts import ColumnDrift, Decision, DriftVerdict, Estimate, Evaluation
+from schemas.verdicts import ColumnDrift, Comparison, Decision, DriftVerdict, Estimate, Evaluation
 from tasks import records, report
 from tasks.report import charts, page
 from tasks.report.story import Card, Delivery, Story, Trained
@@ -72,6 +72,13 @@ def test_the_page_tells_the_story_and_asks_the_network_for_nothing() -> None:
         assert told in made
     assert made.count("<script") == made.count("</script>") == 2
     assert not re.search(r'(?:src|href)="(?!data:)', made)
+
+
+def test_the_page_compares_the_challenger_in_shadow() -> None:
+    pair = Comparison(champion=2, challenger=3, rows=70, same_category=0.9, mean_difference=0.0125)
+    told = replace(story(), windows=(seen(0).model_copy(update={"shadow": (pair,)}),))
+    assert f"{pair.told}." in report.render(told, START)
+    assert "in shadow of" not in report.render(story(), START)
 
 
 def test_the_chart_shows_estimate_interval_limit_and_what_the_gate_did() -> None:
