@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from schemas.errors import StoreError
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_TOLD = re.compile(r"\(os error (\d+)\)")  # polars gives the number in the text alone
+_TOLD = re.compile(r"\(os error (\d+)\)")  # polars tells it in the text alone, of an OSError or of an error of its own
 
 
 @contextmanager
@@ -25,16 +25,16 @@ def scratch(prefix: str) -> Iterator[Path]:
             raise no_room(f"make a temporary folder ({error.strerror or error})") from error
         try:
             yield Path(folder)
-        except OSError as error:
+        except Exception as error:
             if not is_full(error):
                 raise
-            raise no_room(f"write temporary files ({error.strerror or error})") from error
+            raise no_room(f"write temporary files ({' '.join(str(error).split())})") from error
 
 
-def is_full(error: OSError) -> bool:
-    """Whether there was no room for a file."""
+def is_full(error: Exception) -> bool:
+    """Whether there was no room for a file, whoever says so."""
     told = _TOLD.search(str(error))
-    return error.errno in FULL or (told is not None and int(told[1]) in FULL)
+    return getattr(error, "errno", None) in FULL or (told is not None and int(told[1]) in FULL)
 
 
 def no_room(what: str) -> StoreError:

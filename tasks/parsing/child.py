@@ -157,7 +157,7 @@ def _written(frames: Iterable[pl.DataFrame], columns: list[str], folder: Path) -
 def _write(part: pl.DataFrame, path: Path) -> None:
     try:
         part.write_parquet(path, compression="lz4", statistics=False)
-    except OSError as error:
+    except Exception as error:
         if is_full(error):
             raise Full(_first_line(error)) from error
         raise
