@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from schemas.errors import StoreError
+from schemas.errors import PenstockError, StoreError
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _TOLD = re.compile(r"\(os error (\d+)\)")  # polars tells it in the text alone, of an OSError or of an error of its own
@@ -26,7 +26,7 @@ def scratch(prefix: str) -> Iterator[Path]:
         try:
             yield Path(folder)
         except Exception as error:
-            if not is_full(error):
+            if isinstance(error, PenstockError) or not is_full(error):
                 raise
             raise no_room(f"write temporary files ({' '.join(str(error).split())})") from error
 
