@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import re
 import shutil
 import signal
+import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +23,9 @@ import pytest
 from schemas.refs import ModelRef
 from schemas.results import RowsToScore
 from schemas.settings import Settings
+from schemas.usecase import resolve
 from schemas.verdicts import GateVerdict
-from tasks import batch, landing, moves
+from tasks import batch, chronicle, landing, moves, publishing, tracing
 from tasks.registry import By, open_registry
 from tasks.versions import open_store
 from tests import documents
@@ -33,7 +37,6 @@ from tests.services.processes import environment, process
 from tests.serving_kit import ROOT, TOKEN, example, flights_of_january, publish, record, serving
 
 PAGE = (ROOT / "docs" / "backup.md").read_text()
-WAYS = ("At rest", "While it runs")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
@@ -112,36 +115,62 @@ def copying(way: str) -> list[str]:
     return [*section("A home"), f'BACKUP="$BACKUP-{way.split()[0]}"', *section("A home", way)]
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_destroyed_home_comes_back(backed: Backed, way: str) -> None:
+def restored(backed: Backed, way: str) -> list[str]:
+    """The page's commands that restore that copy."""
+    return [*section("A home"), f'BACKUP="$BACKUP-{way.split()[0]}"', *section("A home", "Restoring it")]
+
+
+def test_a_destroyed_home_comes_back_from_a_copy_at_rest(backed: Backed) -> None:
     shutil.rmtree(backed.settings.root)
-    shutil.rmtree(backed.settings.root.with_name("elsewhere"), ignore_errors=True)
-    restored = [*section("A home"), f'BACKUP="$BACKUP-{way.split()[0]}"', *section("A home", "Restoring it")]
-    checks = [*section("After a restore"), f"penstock trace {backed.scored}"]
-    again = [f"penstock ingest flights {path} --input weather" for path in (backed.delivered, backed.next)]
-    told(backed.folder, [*restored, f"ID={backed.answered}", *checks, *again], SAYS)
-    registry = open_registry(backed.settings.registry_url)
-    assert registry.champion("flights") == backed.champion
-    assert registry.model_bytes(backed.champion) == backed.model
+    told(backed.folder, restored(backed, "At rest"))
+    assert_whole(backed)
+    store = open_store(backed.settings.store_url("flights"))
+    assert publishing.published(store, hashlib.sha256(backed.delivered.read_bytes()).hexdigest(), "weather")
+
+
+def test_a_destroyed_home_comes_back_from_a_copy_made_while_it_ran(backed: Backed) -> None:
+    shutil.rmtree(backed.settings.root)
+    again = f"penstock ingest flights '{backed.delivered.parent}/weather-*.parquet' --input weather"
+    checks = [f"ID={backed.answered}", *section("After a restore")]
+    told(backed.folder, [*restored(backed, "While it runs"), *checks, again], SAYS)
+    assert_whole(backed)
 
 
 SAYS = (
-    "ok    lake: ",
+    "flights: thawed",
     "(flights champion v1)",
     "flights: verified, ",
     "flights v1: identical",
     "not published yet",
-    "recorded in predictions/",
     "let through: a test wants it",
     "already done",
     "published (",
 )
 
 
+def assert_whole(backed: Backed) -> None:
+    """Champion, history, both predictions with all that they lead to, and Prefect's run of the delivered file."""
+    settings = backed.settings
+    registry = open_registry(settings.registry_url)
+    store, log = open_store(settings.store_url("flights")), open_store(settings.store_url("flights-log"))
+    assert registry.champion("flights") == backed.champion
+    assert registry.model_bytes(backed.champion) == backed.model
+    assert chronicle.problems(registry, log, "flights") == []
+    journals = settings.root / "serving" / "flights" / "receipts"
+    for prediction in (backed.answered, backed.scored):
+        found = tracing.trace(resolve("flights"), prediction, registry, store, log, journals)
+        assert found
+        assert found.model == backed.champion
+        assert len(found.sources) == 3
+    with closing(sqlite3.connect(settings.root / "prefect" / "prefect.db")) as database:
+        runs = database.execute("SELECT name, state_type FROM flow_run ORDER BY created").fetchall()
+    assert runs[0] == ("ingest flights weather-10.parquet", "COMPLETED")
+
+
 def test_a_restored_home_publishes_its_journals_once_also_at_another_path(backed: Backed) -> None:
     root = backed.settings.root
     shutil.rmtree(root)
-    told(backed.folder, [*section("A home"), 'BACKUP="$BACKUP-While"', *section("A home", "Restoring it")])
+    told(backed.folder, restored(backed, "While it runs"))
     root.rename(root.with_name("elsewhere"))
     root.symlink_to(root.with_name("elsewhere"))
     log = open_store(backed.settings.store_url("flights-log"))
