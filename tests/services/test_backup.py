@@ -173,6 +173,7 @@ def test_a_restored_home_publishes_its_journals_once_also_at_another_path(backed
     told(backed.folder, restored(backed, "While it runs"))
     root.rename(root.with_name("elsewhere"))
     root.symlink_to(root.with_name("elsewhere"))
+    assert open_registry(backed.settings.registry_url).model_bytes(backed.champion) == backed.model
     log = open_store(backed.settings.store_url("flights-log"))
     with serving(backed.settings) as running:
         running.until(lambda: not list(root.glob("serving/flights/receipts/*/*.journal")))
