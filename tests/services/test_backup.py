@@ -222,7 +222,7 @@ def test_the_databases_come_back_on_a_fresh_postgresql(tmp_path: Path) -> None:
             champion = registry.record(candidate(name, 1))
             assert registry.promote(champion, verdict(), expected=None)
         with process(prefect, f"{api}/health", tmp_path, **prefect_on(tmp_path, server.url("prefect", "asyncpg"))):
-            secret = begun(api)
+            kept = begun(api)
         on_postgresql(tmp_path, server, [dump])
     shutil.rmtree(tmp_path / "srv")
     with postgres.running(programs) as server:
@@ -235,7 +235,7 @@ def test_the_databases_come_back_on_a_fresh_postgresql(tmp_path: Path) -> None:
         with process(prefect, f"{api}/health", tmp_path, **prefect_on(tmp_path, f"postgresql+asyncpg://{at}/prefect")):
             runs = httpx.post(f"{api}/flow_runs/filter", json={}, timeout=60).raise_for_status().json()
             assert [(run["name"], run["state_type"]) for run in runs] == [("a run", "COMPLETED")]
-            assert httpx.get(f"{api}/variables/name/told", timeout=60).raise_for_status().json()["value"] == secret
+            assert httpx.get(f"{api}/variables/name/told", timeout=60).raise_for_status().json()["value"] == kept
 
 
 def prefect_on(folder: Path, database: str) -> dict[str, str]:
