@@ -171,11 +171,16 @@ def wait_for(condition: Callable[[], object], seconds: float = 150, alive: Calla
 
 @contextmanager
 def serving(
-    settings: Settings, use_case: str = "flights", *, ready: bool = True, environment: Mapping[str, str] | None = None
+    settings: Settings,
+    use_case: str = "flights",
+    *,
+    ready: bool = True,
+    environment: Mapping[str, str] | None = None,
+    publish_seconds: float = 1,
 ) -> Iterator[Running]:
     """A running server; ends with the block."""
     variables = {"PENSTOCK_HOME": str(settings.root), "PENSTOCK_API_TOKEN": TOKEN, "PYTHONPATH": str(ROOT)}
-    arguments = ["serve", use_case, "--port", "0", "--poll", "0.2", "--publish", "1", "--json"]
+    arguments = ["serve", use_case, "--port", "0", "--poll", "0.2", "--publish", f"{publish_seconds:g}", "--json"]
     with tempfile.TemporaryFile("w+") as errors:  # a pipe that nobody reads would hold up a server that says much
         process = subprocess.Popen(
             [sys.executable, "-c", "from deployments.cli import main; main()", *arguments],
