@@ -26,7 +26,6 @@ from tasks.challenge import STATE
 from tasks.registry import open_registry
 from tasks.versions import open_store
 
-MADE_A_MODEL = ("promoted", "refused")
 # What a training came to, by the state that its version has by now.
 BECAME = dict.fromkeys(("champion", "archived", "rolled back"), "promoted") | {
     "refused": "refused",
@@ -60,9 +59,8 @@ def only_in(use_case: str, input: str, path: Path) -> Taken:
 def in_process(use_case: str, input: str, path: Path) -> Taken:
     """The lifecycle, here and now."""
     loop = lifecycle(use_case, str(path), input=input)
-    made, again = (
-        tuple(_told(each) for each in loop.trained if each.status in of) for of in (MADE_A_MODEL, ("already done",))
-    )
+    made = tuple(_told(each) for each in loop.trained if each.made_a_model)
+    again = tuple(_told(each) for each in loop.trained if each.status == "already done")
     return replace(_taken(loop.ingested), trained=made, why=loop.why, repeated=again)
 
 

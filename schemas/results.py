@@ -162,6 +162,11 @@ class Training(Value):
     verdict: GateVerdict | None = None
 
     @property
+    def made_a_model(self) -> bool:
+        """Whether this very training brought a version to its end, one way or the other."""
+        return self.status in ("promoted", "refused")
+
+    @property
     def metrics(self) -> Mapping[str, float]:
         """The challenger's metrics on the gate's window."""
         return self.evaluation.metrics if self.evaluation else {}

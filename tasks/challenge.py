@@ -145,8 +145,7 @@ def settled(use_case: str, data: DataRef, registry_url: str, trials: int = 0) ->
         tags = registry.tags(model)
         same = tags.get("data_commit") == data.commit and tags.get("use_case_version") == case.version()
         if same and int(tags.get(SEARCH, 0)) >= trials and tags.get(STATE) not in (None, CHALLENGER):
-            why = f"v{model.version}, {tags[STATE]}: {tags.get(WHY, '')}"
-            return Outcome(status="already done", why=why, model=model)
+            return Outcome(status="already done", why=f"v{model.version}, {tags[STATE]}: {tags.get(WHY, '')}", model=model)
     return None
 
 

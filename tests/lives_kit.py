@@ -10,7 +10,6 @@ from pathlib import Path
 import polars as pl
 from prefect.settings import PREFECT_API_URL
 
-from flows.delivering import MADE_A_MODEL
 from flows.lifecycle import lifecycle
 from schemas.refs import DataRef, ModelRef
 from schemas.results import Loop
@@ -81,7 +80,7 @@ class Life:
             at, name, path = each
             if faults:
                 faults.before(self, at, name, path)
-            if any(training.status in MADE_A_MODEL for training in self.loop(path, name).trained):
+            if any(training.made_a_model for training in self.loop(path, name).trained):
                 self.trained.append(each)
             if faults:
                 faults.after(self, at, name, path)
@@ -183,14 +182,12 @@ class Faults:
 
 def differences(one: Life, other: Life, parts: Callable[[Life], Mapping[str, object]]) -> Iterator[str]:
     """What two lives end with that is not the same."""
-    for name, (mine, theirs) in _pairs(parts(one), parts(other)):
-        same = mine.equals(theirs) if isinstance(mine, pl.DataFrame) and isinstance(theirs, pl.DataFrame) else mine == theirs
+    mine, theirs = parts(one), parts(other)
+    for name in sorted({*mine, *theirs}):
+        left, right = mine.get(name), theirs.get(name)
+        same = left.equals(right) if isinstance(left, pl.DataFrame) and isinstance(right, pl.DataFrame) else left == right
         if not same:
             yield name
-
-
-def _pairs(one: Mapping[str, object], other: Mapping[str, object]) -> Iterator[tuple[str, tuple[object, object]]]:
-    return ((name, (one.get(name), other.get(name))) for name in sorted({*one, *other}))
 
 
 def everything(life: Life) -> dict[str, object]:

@@ -81,14 +81,15 @@ def tell_training(case: UseCase, result: Training) -> None:
     """Page, event and alerts of one training."""
     show("training", case.name, pages.training_page(result), f"training: {result.status}")
     reach("training.before_telling")
-    if result.status in ("promoted", "refused") and result.model:
-        announce(f"model.{result.status}", case.name, {"version": result.model.version, "why": result.why})
+    made = result.model if result.made_a_model else None
+    if made:
+        announce(f"model.{result.status}", case.name, {"version": made.version, "why": result.why})
     if result.status == "refused" and result.verdict:
         raise_alerts(case.name, ("gate.",), alerts.alerts(case, result.verdict))
     elif result.status == "promoted":  # what was said of its predecessor is over
         raise_alerts(case.name, ("gate.", "drift.", "model."), ())
-    if result.status in ("promoted", "refused") and result.model:
-        note_told(result.model, in_force().registry_url)
+    if made:
+        note_told(made, in_force().registry_url)
 
 
 def tell_untold(case: UseCase) -> None:

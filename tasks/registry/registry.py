@@ -155,11 +155,7 @@ class MlflowRegistry(Reader):
     def untold(self, name: str) -> list[ModelRef]:
         """Versions that became champion, and still are, or were refused, and nobody was told of it."""
         entries = self._store.search(name)
-        return [
-            self._ref(entry)
-            for entry in entries
-            if entry.tags.get(UNTOLD) and entry.tags.get(UNTOLD) == entry.tags.get(STATE)
-        ]
+        return [self._ref(each) for each in entries if (state := each.tags.get(UNTOLD)) and state == each.tags.get(STATE)]
 
     def told(self, ref: ModelRef) -> None:
         """Note that people were told what became of a version."""

@@ -20,7 +20,7 @@ from deployments.lake import init
 from flows.lifecycle import lifecycle
 from flows.sweep import sweep
 from schemas.errors import NotFound
-from schemas.refs import Guard
+from schemas.refs import Commit, Guard
 from schemas.settings import Settings
 from tasks.versions.lakefs_store import LakeFSStore
 from tests.alert_kit import Sink
@@ -70,6 +70,19 @@ def writers(settings: Settings) -> Iterator[tuple[LakeFSStore, LakeFSStore, Call
         yield ours, other, install
 
 
+def sealed(ours: LakeFSStore, branch: str, number: int = 1) -> None:
+    """Bring labels to main as a publish does."""
+    put(ours, branch, parquet(labels(number)))
+    guard = Guard(commit=ours.head(), prefixes=("data/labels/2013-01/",))
+    ours.merge(branch, "main", "publish", {"contract_version": "1"}, guard=guard)
+
+
+def by_hand(other: LakeFSStore, branch: str, number: int) -> Commit:
+    """Bring labels to main past all that is ours."""
+    put(other, branch, parquet(labels(number)))
+    return other.merge(branch, "main", "by hand", {})
+
+
 def told(event: Event) -> dict[str, object]:
     assert event.resource.id == "penstock.use-case.flights"
     return {"event": event.event, **event.payload}
@@ -80,11 +93,8 @@ def test_others_merges_are_made_known_and_ours_are_not(
 ) -> None:
     ours, other, install = writers
     install()
-    put(ours, "a", parquet(labels()))
-    guard = Guard(commit=ours.head(), prefixes=("data/labels/2013-01/",))
-    ours.merge("a", "main", "publish", {"contract_version": "1"}, guard=guard)
-    put(other, "b", parquet(labels(100)))
-    merged = other.merge("b", "main", "by hand", {})
+    sealed(ours, "a")
+    merged = by_hand(other, "b", 100)
     (event,) = events(1)
     assert told(event) == {
         "event": "penstock.data.published",
@@ -113,17 +123,11 @@ def test_others_merges_start_the_loop_once_and_ours_do_not(
 ) -> None:
     ours, other, install = writers
     install()
-    put(ours, "a", parquet(labels()))
-    guard = Guard(commit=ours.head(), prefixes=("data/labels/2013-01/",))
-    ours.merge("a", "main", "publish", {"contract_version": "1"}, guard=guard)
-    put(other, "b", parquet(labels(100)))
-    merged = other.merge("b", "main", "by hand", {})
+    sealed(ours, "a")
+    merged = by_hand(other, "b", 100)
     wait_for(runs, 30)
-    put(ours, "c", parquet(labels(200)))
-    guard = Guard(commit=ours.head(), prefixes=("data/labels/2013-01/",))
-    ours.merge("c", "main", "publish", {"contract_version": "1"}, guard=guard)
-    put(other, "d", parquet(labels(300)))
-    last = other.merge("d", "main", "by hand", {})
+    sealed(ours, "c", 200)
+    last = by_hand(other, "d", 300)
     wait_for(lambda: len(runs()) > 1, 30)
     assert sorted((str(run.idempotency_key), run.parameters["published"]) for run in runs()) == sorted(
         (f"flights/labels:{commit}/1", commit) for commit in (merged.id, last.id)

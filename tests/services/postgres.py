@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import os
 import pwd
 import shutil
@@ -14,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 from tests.ports import free_port
 
@@ -41,6 +44,17 @@ class Server:
         told = ["-h", "127.0.0.1", "-p", str(self.port), "-U", USER, "-d", database, "-tAc", query]
         done = subprocess.run([str(self.binaries / "psql"), *told], capture_output=True, text=True, check=True)
         return done.stdout.strip()
+
+
+def wanted() -> Path:
+    """PostgreSQL's programs; skips the test where they or a driver are missing."""
+    programs = binaries()
+    if programs is None:
+        pytest.skip(HOW)
+    for driver in ("psycopg2", "asyncpg"):
+        if importlib.util.find_spec(driver) is None:
+            pytest.skip(f"{driver} is not installed: pip install 'penstock[postgres]'")
+    return programs
 
 
 def binaries() -> Path | None:

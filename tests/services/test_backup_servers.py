@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,17 +23,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 # PostgreSQL
 
 
-def servers() -> Path:
-    """PostgreSQL's programs; skips where something is missing."""
-    programs = postgres.binaries()
-    if programs is None:
-        pytest.skip(postgres.HOW)
-    for driver in ("psycopg2", "asyncpg"):
-        if importlib.util.find_spec(driver) is None:
-            pytest.skip(f"{driver} is not installed: pip install 'penstock[postgres]'")
-    return programs
-
-
 def on_postgresql(folder: Path, server: postgres.Server, commands: list[str]) -> None:
     here = [line.replace("5432", str(server.port)) for line in [*section("PostgreSQL")[:1], *commands]]
     told(folder, here, PROGRAMS=str(server.binaries))
@@ -47,7 +35,7 @@ def mlflow(folder: Path, port: int) -> list[str]:
 
 
 def test_the_databases_come_back_on_a_fresh_postgresql(tmp_path: Path) -> None:
-    programs, port, name = servers(), free_port(), "flights"
+    programs, port, name = postgres.wanted(), free_port(), "flights"
     url, api, quiet = (
         f"http://127.0.0.1:{port}",
         f"http://127.0.0.1:{port}/api",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,13 +27,7 @@ print(result.deliveries[0].status)
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[postgres.Server]:
-    programs = postgres.binaries()
-    if programs is None:
-        pytest.skip(postgres.HOW)
-    for driver in ("psycopg2", "asyncpg"):
-        if importlib.util.find_spec(driver) is None:
-            pytest.skip(f"{driver} is not installed: pip install 'penstock[postgres]'")
-    with postgres.running(programs) as found:
+    with postgres.running(postgres.wanted()) as found:
         yield found
 
 
