@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -28,8 +29,8 @@ IN_TURN = ("lifecycle", "train")
 
 def definitions(folder: Path) -> Path:
     """The prefect.yaml that counts: the project's, where the folder has one, else Penstock's own."""
-    here = Path(__file__).resolve().parent
-    places = (folder / FILE, here.parent / FILE, here / FILE)
+    ours = Path(str(files("deployments"))).resolve()
+    places = (folder / FILE, ours.parent / FILE, ours / FILE)  # a checkout has it beside the package, a wheel inside
     found = next((place for place in places if place.is_file() and deployment_name(place)), None)
     if found is None:
         raise UsageError(f"no {FILE} that deploys flows.lifecycle in {', '.join(str(p.parent) for p in places)}")

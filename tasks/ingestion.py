@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from schemas.contract import Contract
 
-ROOT = Path(__file__).resolve().parents[1]
 INHERITED = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH", "POLARS_MAX_THREADS")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
 
@@ -162,15 +162,15 @@ def _attempt(source: Source, contract: type[Contract], folder: Path, limits: Lim
 
 def _in_child(folder: Path, name: str, limits: Limits) -> dict[str, Any]:
     """Run the child to its end or to its time limit and return what it says. The environment's secrets stay here."""
-    code = (
-        f"import sys, polars; sys.path.insert(0, {str(ROOT)!r}); from tasks.parsing.child import main; main({str(folder)!r})"
-    )
+    root = Path(str(files("tasks"))).parent
+    found_in = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))  # so that `tasks` is this one
     child = subprocess.Popen(
-        [sys.executable, "-P", "-c", code],
+        [sys.executable, "-P", "-m", "tasks.parsing.child", str(folder)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={key: os.environ[key] for key in INHERITED if key in os.environ} | {"RUST_BACKTRACE": "0"},
+        env={key: os.environ[key] for key in INHERITED if key in os.environ}
+        | {"RUST_BACKTRACE": "0", "PYTHONPATH": found_in},
         start_new_session=True,
     )
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from importlib.resources import files
 from pathlib import Path
 
 from schemas.errors import UsageError
@@ -12,7 +13,7 @@ PACKAGES = ("schemas", "tasks", "flows", "deployments")
 
 def shadowed(packages: tuple[str, ...] = PACKAGES) -> list[str]:
     """Files of packages that lie elsewhere than this one, as `name: file`."""
-    ours = Path(__file__).resolve().parents[1]
+    ours = Path(str(files("tasks"))).resolve().parent
     found = {name: getattr(importlib.import_module(name), "__file__", None) for name in packages}
     return [f"{name}: {file}" for name, file in found.items() if not file or Path(file).resolve().parents[1] != ours]
 

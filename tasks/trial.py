@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from importlib.resources import files as resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ def trial(model: bytes, golden: bytes, use_case: UseCase, *, seconds: float = 12
         files = [Path(folder) / "model.ubj", Path(folder) / "golden.parquet"]
         for file, content in zip(files, (model, golden), strict=True):
             file.write_bytes(content)
-        root = Path(__file__).resolve().parents[1]  # as working directory: so that `tasks` is this one
+        root = Path(str(resources("tasks"))).parent  # as working directory: so that `tasks` is this one
         command = [sys.executable, "-m", "tasks.trial", *map(str, files)]
         environment = {name: os.environ[name] for name in KEPT if name in os.environ}  # no secrets for the child
         try:

@@ -25,7 +25,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
-from pathlib import Path
+from importlib.resources import files as resources
 from typing import Any
 
 from schemas.errors import IntegrityError, UsageError
@@ -187,7 +187,7 @@ def module(code: bytes) -> str:
 
 
 def _source() -> bytes:
-    return (Path(__file__).with_name("predictor.py")).read_bytes()
+    return resources("tasks.registry").joinpath("predictor.py").read_bytes()
 
 
 def requirements() -> list[str]:
