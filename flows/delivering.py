@@ -22,8 +22,8 @@ from schemas.results import IngestResult, Training
 from schemas.settings import in_force
 from schemas.usecase import resolve
 from tasks import arrivals, delivery, records
-from tasks.challenge import STATE
 from tasks.registry import open_registry
+from tasks.registry.tags import STATE
 from tasks.versions import open_store
 
 # What a training came to, by the state that its version has by now.

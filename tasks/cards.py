@@ -18,6 +18,7 @@ from schemas.usecase import UseCase
 from tasks import evaluation, gating
 from tasks.card_page import Section, html, markdown
 from tasks.registry import ModelRegistry
+from tasks.registry.tags import MANIFEST
 
 FORMAT = 1
 LEVEL = 0.95
@@ -186,7 +187,7 @@ def _lineage(manifest: Mapping[str, Any], tags: Mapping[str, str], ref: ModelRef
     parameters = ", ".join(f"{name}={value}" for name, value in (manifest.get("params") or {}).items())
     rows = [
         ("model SHA-256", ref.sha256),
-        ("manifest SHA-256", tags.get("penstock.manifest_sha256", "")),
+        ("manifest SHA-256", tags.get(MANIFEST, "")),
         ("row digest", str(manifest.get("row_digest", ""))),
         ("data store", str(manifest.get("data_store", ""))),
         ("use case version", str(manifest.get("use_case_version", ""))),

@@ -33,11 +33,11 @@ from tasks import (
 from tasks import search as searching
 from tasks import trial as trials
 from tasks.registry import CHALLENGER, CHAMPION, By, Candidate, ModelRegistry, open_registry
+from tasks.registry.tags import RECIPE, SEARCH, STATE, WHY
 from tasks.versions import open_store
 
 FORMAT = 1
 OF_HOLDOUT = ("evidence", "estimator")
-STATE, WHY, SEARCH, RECIPE = "penstock.state", "penstock.why", "penstock.search", "penstock.recipe_of"
 
 
 def champion(name: str, registry_url: str) -> ModelRef | None:

@@ -15,9 +15,8 @@ from schemas.results import Outcome, TrainingStatus
 from schemas.verdicts import GateVerdict
 from tasks import history
 from tasks.registry import CHAMPION, By, ModelRegistry
+from tasks.registry.tags import STATE, WHY
 from tasks.versions import VersionStore
-
-STATE, WHY = "penstock.state", "penstock.why"
 
 
 def caught_up(registry: ModelRegistry, log: VersionStore, name: str, *, lost: bool = False) -> list[Link]:

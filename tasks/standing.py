@@ -12,6 +12,7 @@ from schemas.refs import DataRef, ModelRef, Value
 from schemas.usecase import UseCase
 from tasks import frames, performance, predictions, publishing, watch
 from tasks.registry import ModelRegistry
+from tasks.registry.tags import WHY
 from tasks.versions import MAIN, VersionStore
 
 
@@ -51,7 +52,7 @@ def standing(case: UseCase, store: VersionStore, log: VersionStore, registry: Mo
     base = Standing(
         use_case=case.name,
         champion=champion,
-        champion_why=told.get("penstock.why", ""),
+        champion_why=told.get(WHY, ""),
         champion_fitted_until=datetime.fromisoformat(until) if until and until != "None" else None,
         challenger=registry.challenger(case.name),
     )

@@ -14,6 +14,7 @@ from schemas.trace import Trace, TracedSource
 from schemas.usecase import UseCase
 from tasks import publishing, receipts
 from tasks.registry import ModelRegistry
+from tasks.registry.tags import OVERRIDE, STATE, WHY
 from tasks.versions import VersionStore
 
 SHOWN = 5
@@ -50,8 +51,8 @@ def _papers(registry: ModelRegistry, model: ModelRef, store: VersionStore) -> di
     """What is recorded of a version, from its approval back to the files."""
     manifest, tags = registry.document(model, "manifest"), registry.tags(model)
     return {
-        "state": tags.get("penstock.state", ""),
-        "approved": tags.get("penstock.override") or tags.get("penstock.why", ""),
+        "state": tags.get(STATE, ""),
+        "approved": tags.get(OVERRIDE) or tags.get(WHY, ""),
         "manifest": manifest,
         "evaluation": registry.document(model, "evaluation"),
         "verdict": _verdict(registry, model),

@@ -29,6 +29,7 @@ from tasks import (
     shadow,
 )
 from tasks.registry import ModelRegistry, open_registry
+from tasks.registry.tags import STATE
 from tasks.scored import Window
 from tasks.versions import MAIN, VersionStore, open_store
 
@@ -174,7 +175,7 @@ def _decide(
         model_age_days=_days((_document(registry, model, "manifest") or {}).get("fitted_until"), seen.window),
         days_since_request=_days(asked[1], seen.window),
         champion_exists=champion is not None,
-        refused=registry.tags(newest).get("penstock.state") == "refused",
+        refused=registry.tags(newest).get(STATE) == "refused",
         rejected_share=rejected,
         coverage=seen.coverage,
     )

@@ -10,6 +10,7 @@ import click
 
 from deployments.commands.common import command as make
 from deployments.commands.common import ready, show
+from tasks.registry.tags import STATE, WHY
 
 if TYPE_CHECKING:
     from schemas.history import Entry, Link
@@ -96,7 +97,7 @@ def _print(rows: list[dict[str, Any]], links: list[Link], frozen: Entry | None) 
     if not rows:
         click.echo("no versions yet: penstock train makes the first")
     for row in rows:
-        state, why = row.get("penstock.state", ""), row.get("penstock.why", "")
+        state, why = row.get(STATE, ""), row.get(WHY, "")
         alias = click.style(f" {row['alias']}", fg="green") if row["alias"] else ""
         click.echo(f"v{row['version']}{alias}  {state}  data {row.get('data_commit', '')[:12]}  {why}")
     if links:

@@ -17,6 +17,7 @@ from tasks import trial
 from tasks.online.lookups import Tables
 from tasks.online.scorer import Prepared, Scorer
 from tasks.registry import ModelRegistry
+from tasks.registry.tags import OVERRIDE, WHY
 
 REMEMBERED = 4
 DOCUMENTS = ("manifest", "evaluation", "verdict")
@@ -58,7 +59,7 @@ def fetch(registry: ModelRegistry, ref: ModelRef) -> Package:
         except NotFound:
             continue
     tags = registry.tags(ref)
-    documents["approval"] = {"why": tags.get("penstock.override") or tags.get("penstock.why", "")}
+    documents["approval"] = {"why": tags.get(OVERRIDE) or tags.get(WHY, "")}
     return Package(ref, model, golden, documents)
 
 

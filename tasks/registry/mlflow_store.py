@@ -20,6 +20,7 @@ from tasks.registry import contents, mlflow_database, mlflow_trees, mlflow_words
 from tasks.registry.location import SETTING, Location
 from tasks.registry.mlflow_trees import PARENT, STUDY
 from tasks.registry.protocol import Candidate
+from tasks.registry.tags import MANIFEST, RESULT, TRIAL
 from tasks.registry.trouble import translated
 
 with scope.importing():
@@ -30,9 +31,6 @@ with scope.importing():
     from sqlalchemy.exc import SQLAlchemyError
 
 T = TypeVar("T")
-MANIFEST = "penstock.manifest_sha256"
-TRIAL = "penstock.trial"
-RESULT = "penstock.result"
 PAUSE = 0.25  # s before the second attempt is twice that, then doubled
 
 

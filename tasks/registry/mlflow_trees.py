@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tasks.registry.protocol import Candidate
+from tasks.registry.tags import STUDY
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 PARENT = "mlflow.parentRunId"
-STUDY = "penstock.study_sha256"
 
 
 def parent(client: MlflowClient, experiment: str, candidate: Candidate) -> dict[str, str]:

@@ -13,12 +13,7 @@ from tasks.registry.location import locate
 from tasks.registry.mlflow_store import MlflowStore
 from tasks.registry.predictor import MODEL as MODEL_FILE
 from tasks.registry.protocol import CHALLENGER, CHAMPION
-
-MODEL = "penstock.model_sha256"
-RECORD = "penstock.hashes_sha256"
-VERDICT = "penstock.verdict_sha256"
-CARD = "penstock.card_sha256."
-MOVE = "penstock.move"
+from tasks.registry.tags import CARD, MODEL, MOVE, RECORD, VERDICT
 
 
 class Reader:

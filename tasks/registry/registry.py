@@ -25,13 +25,8 @@ from tasks.registry.mlflow_store import MANIFEST
 from tasks.registry.mlflow_words import mlmodel
 from tasks.registry.protocol import CHALLENGER, CHAMPION, UNKNOWN, By, Candidate
 from tasks.registry.reading import CARD, MODEL, MOVE, RECORD, VERDICT, Reader, shown
+from tasks.registry.tags import ANCHOR, ARCHIVED, OVERRIDE, ROLLED_BACK, STATE, UNTOLD, WHY
 
-STATE = "penstock.state"
-WHY = "penstock.why"
-OVERRIDE = "penstock.override"
-ANCHOR = "penstock.history"
-UNTOLD = "penstock.untold"  # the state that nobody was told of, set before the version has it
-ARCHIVED, ROLLED_BACK = "archived", "rolled back"
 LINEAGE = ("use_case", "use_case_version", "data_store", "data_commit", "fitted_until", "code_version", "recipe_of")
 PATIENCE = 120
 

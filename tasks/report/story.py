@@ -13,6 +13,7 @@ from schemas.results import Monitoring
 from schemas.usecase import UseCase
 from tasks import publishing, records
 from tasks.registry import ModelRegistry
+from tasks.registry.tags import OVERRIDE, STATE, WHY
 from tasks.versions import MAIN, VersionStore
 
 OUTCOMES: Mapping[str, Literal["promoted", "refused"]] = {
@@ -110,12 +111,12 @@ def _delivery(told: Mapping[str, str]) -> Delivery:
 def _trained(registry: ModelRegistry, versions: Iterable[ModelRef]) -> Iterable[Trained]:
     for ref in versions:
         tags = registry.tags(ref)
-        outcome = OUTCOMES.get(tags.get("penstock.state", ""))
+        outcome = OUTCOMES.get(tags.get(STATE, ""))
         if outcome is None:
             continue
         judged = document(registry, ref, "verdict") or document(registry, ref, "evaluation")
         at = (judged.get("window") or (None, None))[1]
-        why = tags.get("penstock.override") or tags.get("penstock.why", "")
+        why = tags.get(OVERRIDE) or tags.get(WHY, "")
         yield Trained(version=ref.version, outcome=outcome, why=why, at=_time(at), rows=judged.get("rows", 0))
 
 

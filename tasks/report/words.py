@@ -9,6 +9,7 @@ from html import escape
 from typing import Any
 
 from schemas.results import Monitoring
+from tasks.registry.tags import OVERRIDE, WHY
 from tasks.report.story import Card, Delivery, Story, Trained
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -76,7 +77,7 @@ def _facts(story: Story, made: Card) -> list[tuple[str, Any]]:
         ("question", case.question),
         ("target", f"{case.target.name} ({case.target.kind})" + (f", in {case.target.unit}" if case.target.unit else "")),
         ("model", f"{made.model.name} v{made.model.version}, sha256 {made.model.sha256[:16]}"),
-        ("state", made.tags.get("penstock.override") or made.tags.get("penstock.why", "")),
+        ("state", made.tags.get(OVERRIDE) or made.tags.get(WHY, "")),
         ("fitted on", f"{manifest.get('rows', 0):,} rows until {manifest.get('fitted_until')}"),
         ("data", f"{manifest.get('data_store')} at {str(manifest.get('data_commit'))[:16]}"),
         ("contracts", contracts),
