@@ -22,8 +22,8 @@ from schemas.verdicts import Alert
 from tasks import admission, alarm, unaudited
 from tasks.admission import Arrival, Rules, Ruling
 from tasks.ingestion import Limits
-from tasks.versions.lakefs_hooks import answer
-from tasks.versions.lakefs_store import LakeFSStore
+from tasks.versions.lakefs.hooks import answer
+from tasks.versions.lakefs.store import LakeFSStore
 
 LOGGER = logging.getLogger("penstock.hook")
 PATH = "/lake"

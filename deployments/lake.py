@@ -16,10 +16,10 @@ from schemas.errors import NotFound, PenstockError, UsageError
 from schemas.refs import Value
 from schemas.settings import Settings
 from schemas.usecase import registered
-from tasks.versions.lakefs_client import Lake
-from tasks.versions.lakefs_hooks import action_path
-from tasks.versions.lakefs_names import parse
-from tasks.versions.lakefs_store import LakeFSStore
+from tasks.versions.lakefs.client import Lake
+from tasks.versions.lakefs.hooks import action_path
+from tasks.versions.lakefs.names import parse
+from tasks.versions.lakefs.store import LakeFSStore
 from tasks.versions.protocol import MAIN
 
 BRANCH = "penstock/hook"

@@ -21,10 +21,10 @@ from schemas.errors import PenstockError, Refused, ServiceUnavailable
 from schemas.refs import Change, Commit, CommitId, Guard
 from schemas.usecase import Input, UseCase
 from schemas.verdicts import AuditVerdict
-from tasks import contracts, ingestion, publishing, signatures
+from tasks import contracts, ingestion, publishing
 from tasks.ingestion import Limits
-from tasks.versions import lakefs_hooks
-from tasks.versions.lakefs_store import LakeFSStore
+from tasks.versions.lakefs import hooks, signatures
+from tasks.versions.lakefs.store import LakeFSStore
 
 DATA = re.compile(r"data/(?P<input>[^/]+)/(?P<partition>[^/]+)/[^/]+\.parquet")
 SECONDS = 45  # lakeFS gives a hook a minute
@@ -90,7 +90,7 @@ def look_back(
     if not data or sealed(store, Arrival(source, into, metadata), brings, rules.key):
         return Found("it brings no data" if not data else "it is ours")
     inputs = tuple(sorted({change.path.split("/")[1] for change in data}))
-    if lakefs_hooks.in_force(store.lake, store.place, source):
+    if hooks.in_force(store.lake, store.place, source):
         return Found("it was audited before", inputs)
     ruling = _audited(store, case, Arrival(source, before, metadata), data, rules)
     return Found(ruling.why, inputs, ruling.why if ruling.verdict == "refused" else "")

@@ -18,9 +18,9 @@ from schemas.errors import ServiceUnavailable, StaleCheck, UsageError
 from schemas.refs import CommitId, Value
 from schemas.settings import in_force
 from schemas.verdicts import Alert, AlertChanges
-from tasks import logbook, notify
+from tasks import notify
 from tasks.alerts import changes
-from tasks.versions import MAIN, VersionStore, open_store
+from tasks.versions import MAIN, VersionStore, open_store, transaction
 
 KIND = "alerts"
 FOLDER = "alerts/"
@@ -156,4 +156,4 @@ def _write(log: VersionStore, use_case: str, head: CommitId, state: State) -> No
     metadata = {"format_version": "1", "kind": KIND, "use_case": use_case}
     old = [stored.path for stored in log.objects(head, FOLDER)]
     added = {f"{FOLDER}{digest}.json": payload}
-    logbook.bring(log, f"{KIND}/{digest[:32]}", FOLDER, head, added, f"alerts of {use_case}", metadata, old)
+    transaction.bring(log, f"{KIND}/{digest[:32]}", FOLDER, head, added, f"alerts of {use_case}", metadata, old)

@@ -61,7 +61,7 @@ def _folder(folder: Path, parent: str) -> Path:
 
 
 def _from_lakefs(source: str, folder: Path) -> Path:
-    from tasks.versions.lakefs_store import LakeFSStore
+    from tasks.versions.lakefs.store import LakeFSStore
 
     repository, _, rest = source.removeprefix("lakefs://").partition("/")
     ref, _, path = rest.partition("/")

@@ -19,8 +19,7 @@ from pydantic import ValidationError
 
 from schemas.errors import IntegrityError, NotFound, StaleCheck
 from schemas.history import Entry, Link, Move, Side
-from tasks import logbook
-from tasks.versions import MAIN, VersionStore
+from tasks.versions import MAIN, VersionStore, transaction
 
 FOLDER = "history/"
 KIND = "history"
@@ -85,7 +84,9 @@ def _append(log: VersionStore, move: Move) -> Link:
     digest = hashlib.sha256(data).hexdigest()
     path = _path(entry, digest)
     told = {"format_version": "1", "kind": KIND, "path": path, "move": move.kind}
-    logbook.bring(log, _branch(digest), FOLDER, seen, {path: data}, f"history {entry.number}: {move.kind} {_to(move)}", told)
+    transaction.bring(
+        log, _branch(digest), FOLDER, seen, {path: data}, f"history {entry.number}: {move.kind} {_to(move)}", told
+    )
     return Link(entry, digest)
 
 

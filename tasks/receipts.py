@@ -24,9 +24,9 @@ import numpy as np
 import polars as pl
 
 from schemas.refs import Commit
-from tasks import features, journal, logbook, scoring
+from tasks import features, journal, scoring
 from tasks.killpoints import reach
-from tasks.versions import MAIN, VersionStore
+from tasks.versions import MAIN, VersionStore, transaction
 
 if TYPE_CHECKING:
     from tasks.online.scorer import Prepared
@@ -153,7 +153,7 @@ def _merged(
 ) -> Commit:
     """Bring changes under one folder to main."""
     branch = f"{KIND}/{hashlib.sha256(f'{folder} {message}'.encode()).hexdigest()[:32]}"
-    return logbook.bring(log, branch, folder, log.head(MAIN), added, message, metadata, removed)
+    return transaction.bring(log, branch, folder, log.head(MAIN), added, message, metadata, removed)
 
 
 # Finding, and letting go

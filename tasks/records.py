@@ -16,8 +16,7 @@ from schemas.errors import NotFound, StaleCheck
 from schemas.refs import Commit
 from schemas.results import Monitoring
 from schemas.usecase import UseCase
-from tasks import logbook
-from tasks.versions import MAIN, VersionStore
+from tasks.versions import MAIN, VersionStore, transaction
 
 KIND = "monitor"
 FOLDER = "monitoring"
@@ -85,7 +84,9 @@ def _write(case: UseCase, log: VersionStore, folder: str, payload: bytes, checke
     digest = hashlib.sha256(payload).hexdigest()
     path = f"{folder}{digest}.json"
     metadata = {"format_version": str(FORMAT), "kind": KIND, "use_case": case.name, "path": path}
-    logbook.bring(log, f"{KIND}/{digest[:32]}", folder, checked_at, {path: payload}, f"monitoring of {case.name}", metadata)
+    transaction.bring(
+        log, f"{KIND}/{digest[:32]}", folder, checked_at, {path: payload}, f"monitoring of {case.name}", metadata
+    )
 
 
 def _read(log: VersionStore, entry: Commit) -> Monitoring | None:

@@ -14,8 +14,8 @@ from datetime import UTC, date, datetime, timedelta
 from schemas.errors import StaleCheck
 from schemas.refs import Commit
 from schemas.results import SweptReceipts
-from tasks import batch, logbook, predictions, receipts, records
-from tasks.versions import MAIN, VersionStore, open_store
+from tasks import batch, predictions, receipts, records
+from tasks.versions import MAIN, VersionStore, open_store, transaction
 
 KIND, FORMAT = "expiry", 1
 ATTEMPTS = 5
@@ -107,4 +107,4 @@ def _remove(log: VersionStore, folders: Sequence[str], limit: datetime) -> None:
     if gone:
         metadata = {"format_version": str(FORMAT), "kind": KIND, "before": str(limit), "objects": str(len(gone))}
         message = f"predictions before {limit:%Y-%m-%d} let go"
-        logbook.bring(log, f"{receipts.KIND}/predictions", predictions.FOLDER, seen, {}, message, metadata, gone)
+        transaction.bring(log, f"{receipts.KIND}/predictions", predictions.FOLDER, seen, {}, message, metadata, gone)

@@ -20,7 +20,7 @@ import httpx
 from schemas.refs import ModelRef
 from schemas.verdicts import Evaluation, GateVerdict
 from tasks.registry import Candidate, ModelRegistry
-from tasks.registry.contents import sha256
+from tasks.registry.artifacts import sha256
 
 COMMIT = "c0ffee"
 CATEGORIES = ("EWR", "JFK", "LGA")

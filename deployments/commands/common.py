@@ -62,7 +62,7 @@ def explain(error: BaseException) -> tuple[str, int]:
 
     if isinstance(error, PenstockError):
         return one_line(error), error.exit_code
-    from tasks.versions.trouble import is_lake_gone
+    from tasks.versions.read_errors import is_lake_gone
 
     if is_lake_gone(error):
         return f"the lake stopped answering ({str(error).splitlines()[0][:200]}); is it up?", 3

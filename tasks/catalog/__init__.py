@@ -36,7 +36,7 @@ from tasks import (
 from tasks import challenge as training
 from tasks.catalog.exclusion import excluded
 from tasks.installation import refuse_shadows
-from tasks.versions.trouble import reported
+from tasks.versions.read_errors import reported
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -14,7 +14,7 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import PREFECT_API_URL
 
 from schemas.errors import ServiceUnavailable, UsageError
-from tasks.registry.exclusion import excluding
+from tasks.registry.locks import excluding
 
 P = ParamSpec("P")
 R = TypeVar("R")

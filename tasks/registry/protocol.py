@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
-from schemas.errors import UsageError
 from schemas.history import Move, Side
 from schemas.refs import ModelRef, Sha256
 from schemas.verdicts import Evaluation, GateVerdict, Kind
@@ -185,19 +183,3 @@ class ModelRegistry(Protocol):
     def stand_in(self, ref: ModelRef, verdict: GateVerdict, *, by: ModelRef) -> None:
         """Keep the verdict with a gated challenger whose refit ships in its place; the challenger alias goes."""
         ...
-
-
-@lru_cache(maxsize=16)
-def open_registry(url: str) -> ModelRegistry:
-    """The registry at that URL, one client per process and URL. The adapter is imported only when first used.
-
-    Raises UsageError for a URL that is neither sqlite:///... nor http(s)://...
-    """
-    if not url.startswith(("sqlite:", "http:", "https:")):
-        scheme = url.partition(":")[0]
-        raise UsageError(
-            f"cannot open the registry {scheme}:...: give sqlite:///PATH or http(s)://HOST (PENSTOCK_MLFLOW_URL)"
-        )
-    from tasks.registry.registry import MlflowRegistry
-
-    return MlflowRegistry(url)

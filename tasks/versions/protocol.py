@@ -8,13 +8,11 @@ makes them one commit. `main` takes merges only.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import polars as pl
 
-from schemas.errors import UsageError
 from schemas.refs import Change, Commit, CommitId, Guard, StoredObject
 
 MAIN = "main"
@@ -119,21 +117,3 @@ class VersionStore(Protocol):
         where `schema` names them, and numbers become its wider type.
         """
         ...
-
-
-@lru_cache(maxsize=64)
-def open_store(url: str) -> VersionStore:
-    """The repository at that URL, one client per process and URL. Adapters are imported only when first used.
-
-    Raises UsageError for a scheme that no adapter serves.
-    """
-    scheme = url.partition("://")[0]
-    if scheme == "file":
-        from tasks.versions.local_store import LocalStore
-
-        return LocalStore(url)
-    if scheme == "lakefs":
-        from tasks.versions.lakefs_store import LakeFSStore
-
-        return LakeFSStore(url)
-    raise UsageError(f"cannot open the store {url!r}: a lake URL starts with file:// or lakefs:// (PENSTOCK_LAKE_URL)")

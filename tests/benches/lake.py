@@ -31,7 +31,7 @@ from schemas.verdicts import AuditVerdict
 from tasks import publishing
 from tasks.audit_output import Part
 from tasks.contracts import Audited
-from tasks.versions.lakefs_store import LakeFSStore
+from tasks.versions.lakefs.store import LakeFSStore
 from tests.faults.children import together
 from tests.services.hook import KEY, WRITER, hook_settings, served
 from tests.services.server import Server, server

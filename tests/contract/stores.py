@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from tasks.versions import VersionStore
-from tasks.versions.local_store import LocalStore
+from tasks.versions.local.store import LocalStore
 from tests.services.server import server
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from schemas.errors import Conflict, IntegrityError, NotFound, ServiceUnavailable, StoreError, UsageError
 from tasks.versions import open_store
-from tasks.versions.local_files import Drafts
-from tasks.versions.local_store import LocalStore
+from tasks.versions.local.files import Drafts
+from tasks.versions.local.store import LocalStore
 from tests.contract.stores import commit, contents, publish
 
 
@@ -201,7 +201,7 @@ def test_a_branch_made_anew_has_nothing_of_one_whose_deletion_was_killed_half_wa
 
 
 def test_a_lock_that_is_held_for_long_is_reported(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.versions.local_folder._LOCK_SECONDS", 0.05)
+    monkeypatch.setattr("tasks.versions.local.layout._LOCK_SECONDS", 0.05)
     with store._locked(), pytest.raises(ServiceUnavailable, match="lock"):
         LocalStore(store.url).branch("b")
     assert store.branch("b") == store.head()
@@ -305,7 +305,7 @@ def test_another_tool_that_moves_the_destination_is_noticed(store: LocalStore, m
         for commit_id in moves:
             git(store, "update-ref", "refs/heads/main", commit_id)
 
-    monkeypatch.setattr("tasks.versions.local_store.reach", reach)
+    monkeypatch.setattr("tasks.versions.local.store.reach", reach)
     store.merge("b", "main", "publish", {})
     assert sorted(contents(store)) == ["data/a", "data/b", "data/theirs"]
 

@@ -9,8 +9,8 @@ from schemas.fitting import Plan
 from schemas.settings import Settings
 from tasks import challenge, engines, search
 from tasks.registry import open_registry
-from tasks.registry.mlflow_store import TRIAL
-from tasks.registry.mlflow_trees import PARENT, STUDY
+from tasks.registry.mlflow.run_tree import PARENT
+from tasks.registry.tags import STUDY, TRIAL
 from tasks.reproduction import reproduce
 from tasks.splitting import split_by_time
 from tests.modelling_kit import frame

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 from schemas.errors import PenstockError, StaleCheck
 from schemas.refs import ModelRef
 from tasks.killpoints import VARIABLE
-from tasks.registry import ModelRegistry, open_registry, scope
-from tasks.registry.mlflow_store import MlflowStore
+from tasks.registry import ModelRegistry, open_registry
+from tasks.registry.mlflow import environment
+from tasks.registry.mlflow.client import MlflowStore
 from tests.faults.publisher import die_before_change, in_fork
 from tests.registry_kit import candidate, verdict
 
@@ -90,7 +91,7 @@ def die_after_exchange(number: int) -> None:
 
 def preload() -> None:
     """Import what MLflow imports when it opens a database, so that forks need not."""
-    with scope.importing():
+    with environment.importing():
         import mlflow.store.model_registry.sqlalchemy_store
         import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.versions.local_store import LocalStore
+from tasks.versions.local.store import LocalStore
 from tests.faults.children import finished, killed, run, said, started
 from tests.faults.deliveries import SCRIPT, deliver, main_rows, publishes, write
 

@@ -11,8 +11,9 @@ import pytest
 
 from schemas.errors import ServiceUnavailable, StaleCheck, UsageError
 from schemas.refs import ModelRef
-from tasks.registry import mlflow_store, open_registry
-from tasks.registry.registry import MlflowRegistry
+from tasks.registry import open_registry
+from tasks.registry.mlflow import client
+from tasks.registry.mlflow.registry import MlflowRegistry
 from tests.faults.children import completed, said, together
 from tests.faults.proxy import Exchange, FaultProxy, answer, drop_reply, reset, slow
 from tests.faults.recorder import RACE, proven, trained, whole
@@ -105,7 +106,7 @@ STEPS = {
 def test_faults_that_pass_leave_no_trace(
     proxy: FaultProxy, fault: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mlflow_store, "PAUSE", 0.01)
+    monkeypatch.setattr(client, "PAUSE", 0.01)
     rules = {
         (method, path): proxy.on(fault, method=method, path=path, times=1) for method in STEPS for path in STEPS[method]
     }

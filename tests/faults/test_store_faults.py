@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import StoreError
-from tasks.versions.local_store import LocalStore
+from tasks.versions.local.store import LocalStore
 from tests.faults.children import ROOT, completed, killed, run, said
 from tests.faults.publisher import FILES, SCRIPT, consistent, publish
 
@@ -110,7 +110,7 @@ def test_all_that_a_ref_stands_on_is_on_disk_before_it_moves(store: LocalStore, 
 
     root = Path(store.url.removeprefix("file://"))
     monkeypatch.setattr(os, "fsync", recording)
-    monkeypatch.setattr("tasks.versions.local_store.reach", reach)
+    monkeypatch.setattr("tasks.versions.local.store.reach", reach)
     publish(store)
     assert checked == [(point, []) for point in POINTS[1:]]
 

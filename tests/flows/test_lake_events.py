@@ -22,7 +22,7 @@ from flows.sweep import sweep
 from schemas.errors import NotFound
 from schemas.refs import Commit, Guard
 from schemas.settings import Settings
-from tasks.versions.lakefs_store import LakeFSStore
+from tasks.versions.lakefs.store import LakeFSStore
 from tests.alert_kit import Sink
 from tests.services.hook import hook_settings, labels, parquet, put, served
 from tests.services.server import new_repository, server

@@ -18,7 +18,7 @@ from flows.rescan import rescan
 from schemas.errors import UsageError
 from schemas.settings import Settings
 from tasks.arrivals import Fate, Landed
-from tasks.versions.lakefs_store import LakeFSStore
+from tasks.versions.lakefs.store import LakeFSStore
 from tests.services.server import KEY_ID, SECRET, server
 
 NOW = datetime.now(UTC)

@@ -9,8 +9,8 @@ import pytest
 import stamina
 from playwright.sync_api import Browser, Error, sync_playwright
 
-from tasks.versions.lakefs_client import ATTEMPTS
-from tasks.versions.lakefs_store import LakeFSStore
+from tasks.versions.lakefs.client import ATTEMPTS
+from tasks.versions.lakefs.store import LakeFSStore
 from tests.faults.proxy import FaultProxy
 from tests.services.server import Server
 from tests.services.server import server as lake_server

@@ -17,7 +17,7 @@ from fastapi import FastAPI
 
 from schemas.settings import Settings
 from schemas.usecases.flights import Labels
-from tasks.versions.lakefs_store import LakeFSStore
+from tasks.versions.lakefs.store import LakeFSStore
 from tests.services.server import HOOK_TOKEN
 
 KEY = "a signing key for tests"

@@ -19,8 +19,8 @@ import httpx
 import pytest
 
 from schemas.settings import Settings
-from tasks.versions.lakefs_client import Lake
-from tasks.versions.lakefs_store import LakeFSStore
+from tasks.versions.lakefs.client import Lake
+from tasks.versions.lakefs.store import LakeFSStore
 from tests.ports import free_port
 
 KEY_ID, SECRET = "AKIAPENSTOCKTESTS000", "only-for-servers-that-tests-start-000000"

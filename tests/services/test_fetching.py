@@ -10,7 +10,7 @@ import pytest
 from schemas.errors import ServiceUnavailable, UsageError
 from tasks.fetching import fetched
 from tasks.ingestion import fingerprint, locate
-from tasks.versions.lakefs_store import LakeFSStore
+from tasks.versions.lakefs.store import LakeFSStore
 from tests.faults.proxy import FaultProxy, drop_reply
 from tests.services.server import KEY_ID, SECRET, Server
 

@@ -14,9 +14,9 @@ from deployments.lake import init
 from schemas.errors import PenstockError, Refused, ServiceUnavailable, StaleCheck, UsageError
 from schemas.refs import Guard
 from schemas.settings import Settings
-from tasks import signatures
-from tasks.versions.lakefs_client import body
-from tasks.versions.lakefs_store import LakeFSStore
+from tasks.versions.lakefs import signatures
+from tasks.versions.lakefs.client import body
+from tasks.versions.lakefs.store import LakeFSStore
 from tests.faults.children import together
 from tests.services.hook import FEBRUARY, KEY, WRITER, hook_settings, labels, parquet, put, served
 from tests.services.server import HOOK_TOKEN, Server, new_repository

@@ -14,7 +14,7 @@ from deployments.hooks import create_app
 from deployments.lake import init, lake_findings
 from schemas.errors import PenstockError, ServiceUnavailable, StoreError, UsageError
 from schemas.settings import Settings
-from tasks.versions.lakefs_store import LakeFSStore
+from tasks.versions.lakefs.store import LakeFSStore
 from tests.services.hook import hook_settings, served
 from tests.services.server import Server, new_repository, started
 

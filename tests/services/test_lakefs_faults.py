@@ -10,9 +10,9 @@ import pytest
 
 from schemas.errors import Conflict, NotFound, PenstockError, ServiceUnavailable
 from schemas.refs import Guard
-from tasks.versions import lakefs_client
-from tasks.versions.lakefs_store import LakeFSStore
-from tasks.versions.trouble import reported
+from tasks.versions.lakefs import client
+from tasks.versions.lakefs.store import LakeFSStore
+from tasks.versions.read_errors import reported
 from tests.contract.stores import commit, contents, publish
 from tests.faults.proxy import Fault, FaultProxy, answer, drop_reply, reset, slow
 from tests.services.server import Server, started
@@ -74,7 +74,7 @@ def test_a_server_that_only_errs_is_asked_a_few_times(
     rule = proxy.on(answer(503), method=method, path=path)
     with pytest.raises(ServiceUnavailable, match="503"):
         act(spoilt)
-    assert rule.hits == lakefs_client.ATTEMPTS
+    assert rule.hits == client.ATTEMPTS
     assert (store.head(), contents(store)) == before
     proxy.clear()
     act(spoilt)
@@ -90,7 +90,7 @@ def test_a_slow_server_is_waited_for(store: LakeFSStore, spoilt: LakeFSStore, pr
 def test_a_server_that_never_replies_is_given_up(
     store: LakeFSStore, lake: Server, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lakefs_client, "READ_SECONDS", 0.3)
+    monkeypatch.setattr(client, "READ_SECONDS", 0.3)
     prepare(store)
     spoilt = lake.store(store.place.repository, url=proxy.url)
     rule = proxy.on(slow(600.0), method="POST", path="/(merge/|objects)")
@@ -98,7 +98,7 @@ def test_a_server_that_never_replies_is_given_up(
         spoilt.merge("b", "main", "m", {})
     with pytest.raises(ServiceUnavailable, match="does not answer"):
         spoilt.upload("b", "data/x", b"1")
-    assert rule.hits == 2 * lakefs_client.ATTEMPTS
+    assert rule.hits == 2 * client.ATTEMPTS
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 412])

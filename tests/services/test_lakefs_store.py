@@ -13,8 +13,8 @@ from schemas.errors import IntegrityError, NotFound, PenstockError, ServiceUnava
 from schemas.refs import Guard
 from schemas.settings import Settings
 from tasks.versions import open_store
-from tasks.versions.lakefs_client import Lake, body
-from tasks.versions.lakefs_store import LakeFSStore
+from tasks.versions.lakefs.client import Lake, body
+from tasks.versions.lakefs.store import LakeFSStore
 from tests.contract.stores import commit, contents, publish
 from tests.faults.children import run, said
 from tests.services.server import Server, new_repository

@@ -9,9 +9,9 @@ import pytest
 
 from schemas.errors import NothingToCommit, StaleCheck
 from schemas.refs import Guard
-from tasks.versions import lakefs_merge
-from tasks.versions.lakefs_lease import MARK, Lease
-from tasks.versions.lakefs_store import LakeFSStore
+from tasks.versions.lakefs import merge
+from tasks.versions.lakefs.lease import MARK, Lease
+from tasks.versions.lakefs.store import LakeFSStore
 from tests.contract.stores import commit, contents, publish
 from tests.faults.children import killed, run
 from tests.services.server import Server
@@ -90,7 +90,7 @@ def test_a_writer_that_was_only_slow_cannot_merge_after_its_turn_was_taken(
             stalled.append(point)
             quick.merge("quick", "main", "m", {}, guard=guard)
 
-    monkeypatch.setattr(lakefs_merge, "reach", stall)
+    monkeypatch.setattr(merge, "reach", stall)
     with pytest.raises(StaleCheck, match="another writer took over"):
         store.merge("slow", "main", "m", {}, guard=guard)
     assert contents(store) == {"data/quick": b"1"}

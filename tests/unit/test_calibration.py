@@ -12,7 +12,7 @@ from tasks import calibration, explaining
 from tasks.features import TARGET, feature_names
 from tasks.matrices import numeric_target
 from tasks.online.predicting import Predictor
-from tasks.registry.predictor import Predictor as Outsider
+from tasks.registry.pyfunc_model import Predictor as Outsider
 from tasks.scoring import booster, predict
 from tasks.splitting import split_by_time
 from tasks.training import fit, refit

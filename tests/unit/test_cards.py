@@ -12,7 +12,7 @@ from tasks.card_page import Section, html, markdown
 from tasks.cards import attached, evidence, made
 from tasks.evaluation import block_metric, with_scores
 from tasks.registry import open_registry
-from tasks.registry.contents import card_path
+from tasks.registry.artifacts import card_path
 from tasks.splitting import split_by_time
 from tests.modelling_kit import case, frame
 from tests.registry_kit import candidate

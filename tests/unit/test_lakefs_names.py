@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from schemas.errors import UsageError
 from schemas.refs import Guard
 from schemas.settings import Settings
-from tasks import signatures
-from tasks.versions import lakefs_names
-from tasks.versions.lakefs_names import Place
+from tasks.versions.lakefs import names, signatures
+from tasks.versions.lakefs.names import Place
 from tasks.versions.names import is_name
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -25,7 +24,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 )
 def test_a_url_that_names_no_repository_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="lakefs://<repository>"):
-        lakefs_names.parse(url)
+        names.parse(url)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +36,7 @@ def test_a_url_that_names_no_repository_is_refused(url: str) -> None:
     ],
 )
 def test_a_lake_url_gives_each_use_case_a_place(lake_url: str, place: Place) -> None:
-    assert lakefs_names.parse(Settings(lake_url=lake_url).store_url("flights")) == place
+    assert names.parse(Settings(lake_url=lake_url).store_url("flights")) == place
 
 
 @examples(deadline=None)
@@ -54,10 +53,10 @@ def test_a_name_comes_back_as_it_was_or_is_refused(name: str) -> None:
 @examples(deadline=None)
 @given(st.dictionaries(TEXT.filter(bool), TEXT))
 def test_an_objects_metadata_comes_back_as_it_was(metadata: dict[str, str]) -> None:
-    sent = lakefs_names.object_metadata(metadata)
+    sent = names.object_metadata(metadata)
     assert all(key.isascii() and value.isascii() and key == key.lower() for key, value in sent.items())
     assert all(value.isprintable() for value in sent.values())
-    assert lakefs_names.read_object_metadata(sent) == metadata
+    assert names.read_object_metadata(sent) == metadata
 
 
 GUARD = Guard(commit="c" * 64, prefixes=("data/labels/2013-01/",))

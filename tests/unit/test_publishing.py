@@ -22,7 +22,7 @@ from tasks import publishing
 from tasks.contracts import audit, touched
 from tasks.publishing import known_keys, publish, published, stage, watermark
 from tasks.versions import MAIN
-from tasks.versions.local_store import LocalStore
+from tasks.versions.local.store import LocalStore
 from tests.unit.trades import parsed
 
 Row = tuple[int, int, int]  # id, month, day

@@ -20,10 +20,11 @@ import pytest
 from schemas.errors import IntegrityError, NotFound, PenstockError, ServiceUnavailable, UsageError
 from schemas.refs import ModelRef
 from schemas.verdicts import Check
-from tasks.registry import contents, open_registry, promotion, scope
+from tasks.registry import artifacts, open_registry, promotion_rules
 from tasks.registry.location import locate
-from tasks.registry.predictor import Predictor
-from tasks.registry.trouble import translated
+from tasks.registry.mlflow import environment
+from tasks.registry.mlflow.errors import translated
+from tasks.registry.pyfunc_model import Predictor
 from tests.registry_kit import CATEGORIES, candidate, evaluation, verdict
 
 # Where a registry lies
@@ -67,29 +68,29 @@ def test_other_urls_are_refused_without_their_secrets(url: str) -> None:
 
 def test_canonical_json_has_one_text() -> None:
     one = {"b": (1, 2.5), "a": {"t": datetime(2013, 1, 1, tzinfo=UTC), "n": np.float32(0.5), "nan": math.nan}}
-    assert contents.canonical(one) == b'{"a":{"n":0.5,"nan":"NaN","t":"2013-01-01T00:00:00+00:00"},"b":[1,2.5]}'
-    assert contents.canonical(dict(reversed(one.items()))) == contents.canonical(one)
+    assert artifacts.canonical(one) == b'{"a":{"n":0.5,"nan":"NaN","t":"2013-01-01T00:00:00+00:00"},"b":[1,2.5]}'
+    assert artifacts.canonical(dict(reversed(one.items()))) == artifacts.canonical(one)
 
 
 def test_every_file_and_its_hash() -> None:
-    files = contents.files(candidate("flights"))
+    files = artifacts.files(candidate("flights"))
     manifest = files["documents/manifest.json"]
     assert json.loads(manifest) == {"format_version": 1, **candidate("flights").manifest}
-    assert contents.unwrapped(files["documents/reference.json"]) == {"origin": {"EWR": 0.5}}
-    hashes = contents.recorded(contents.record(files))
+    assert artifacts.unwrapped(files["documents/reference.json"]) == {"origin": {"EWR": 0.5}}
+    hashes = artifacts.recorded(artifacts.record(files))
     assert hashes == {path: hashlib.sha256(data).hexdigest() for path, data in files.items()}
     assert {"model.ubj", "words.json", "golden.parquet", "documents/evaluation.json", "requirements.txt"} < hashes.keys()
     assert all("==" in line for line in files["requirements.txt"].decode().splitlines())
 
 
 def test_categories_come_from_the_type_or_apart() -> None:
-    listed = contents.words(candidate("flights"))["columns"]
+    listed = artifacts.words(candidate("flights"))["columns"]
     assert listed == [{"name": "origin", "categories": list(CATEGORIES)}, {"name": "distance", "categories": None}]
     apart = candidate("flights", input_dtypes={"origin": "String"}, categories={"origin": ["a"]})
-    assert contents.words(apart)["columns"] == [{"name": "origin", "categories": ["a"]}]
+    assert artifacts.words(apart)["columns"] == [{"name": "origin", "categories": ["a"]}]
     frame = pl.DataFrame({"x": pl.Series(["it's"], dtype=pl.Enum(["it's", 'a "b"']))})
     quoted = candidate("flights", input_dtypes={"x": str(frame.schema["x"])})
-    assert contents.words(quoted)["columns"] == [{"name": "x", "categories": ["it's", 'a "b"']}]
+    assert artifacts.words(quoted)["columns"] == [{"name": "x", "categories": ["it's", 'a "b"']}]
 
 
 def manifest_with(**changes: Any) -> Any:
@@ -117,7 +118,7 @@ BAD: dict[str, tuple[Any, type[PenstockError], str]] = {
 @pytest.mark.parametrize(("spoil", "error", "says"), BAD.values(), ids=BAD)
 def test_a_bad_candidate_is_refused_in_one_line(spoil: Any, error: type[PenstockError], says: str) -> None:
     with pytest.raises(error, match=says) as caught:
-        contents.files(spoil(candidate("flights")))
+        artifacts.files(spoil(candidate("flights")))
     assert "\n" not in str(caught.value)
 
 
@@ -145,12 +146,12 @@ NO: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("changes", "why"), NO.values(), ids=NO)
 def test_a_verdict_fails_closed(changes: dict[str, Any], why: str) -> None:
-    assert why in (promotion.objection(verdict(**changes), PROOF, REF, against=CHAMPION) or "")
+    assert why in (promotion_rules.objection(verdict(**changes), PROOF, REF, against=CHAMPION) or "")
 
 
 def test_a_whole_verdict_promotes() -> None:
-    assert promotion.objection(verdict(), PROOF, REF, against=CHAMPION) is None
-    assert promotion.objection(verdict(champion=None, interval=None), PROOF, REF, against=None) is None
+    assert promotion_rules.objection(verdict(), PROOF, REF, against=CHAMPION) is None
+    assert promotion_rules.objection(verdict(champion=None, interval=None), PROOF, REF, against=None) is None
 
 
 @pytest.mark.parametrize(
@@ -164,7 +165,7 @@ def test_a_whole_verdict_promotes() -> None:
     ],
 )
 def test_the_models_own_evaluation_must_be_whole(proof: Mapping[str, Any], why: str) -> None:
-    assert why in (promotion.objection(verdict(), proof, REF, against=CHAMPION) or "")
+    assert why in (promotion_rules.objection(verdict(), proof, REF, against=CHAMPION) or "")
 
 
 @pytest.mark.parametrize(
@@ -180,7 +181,7 @@ def test_the_models_own_evaluation_must_be_whole(proof: Mapping[str, Any], why: 
     ],
 )
 def test_models_are_ordered_by_their_newest_row(own: str | None, champions: str | None, fits: bool) -> None:
-    assert (promotion.too_old({"fitted_until": own}, {"fitted_until": champions}) is None) == fits
+    assert (promotion_rules.too_old({"fitted_until": own}, {"fitted_until": champions}) is None) == fits
 
 
 # MLflow's settings and errors
@@ -191,7 +192,7 @@ def test_an_exchange_leaves_the_c_librarys_environment_alone(monkeypatch: pytest
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT", raising=False)
     getenv = ctypes.CDLL(None).getenv
     getenv.restype = ctypes.c_char_p
-    with scope.calling(5):
+    with environment.calling(5):
         assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "5"
         assert getenv(b"MLFLOW_HTTP_REQUEST_TIMEOUT") is None
     assert "MLFLOW_HTTP_REQUEST_TIMEOUT" not in os.environ
@@ -200,16 +201,16 @@ def test_an_exchange_leaves_the_c_librarys_environment_alone(monkeypatch: pytest
 def test_settings_hold_for_the_exchange_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
-    before, levels = dict(os.environ), [logging.getLogger(name).level for name in scope.LOGGERS]
+    before, levels = dict(os.environ), [logging.getLogger(name).level for name in environment.LOGGERS]
     inside, leave = threading.Event(), threading.Event()
 
     def other() -> None:
-        with scope.calling(9):
+        with environment.calling(9):
             inside.set()
             leave.wait(30)
 
     thread = threading.Thread(target=other)
-    with scope.calling(5):
+    with environment.calling(5):
         thread.start()
         inside.wait(30)
         assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "5"
@@ -217,7 +218,7 @@ def test_settings_hold_for_the_exchange_only(monkeypatch: pytest.MonkeyPatch) ->
     leave.set()
     thread.join()
     assert dict(os.environ) == before
-    assert [logging.getLogger(name).level for name in scope.LOGGERS] == levels
+    assert [logging.getLogger(name).level for name in environment.LOGGERS] == levels
 
 
 class Answer(Exception):
@@ -266,7 +267,7 @@ def stored_model(folder: Path, kind: str, classes: tuple[str, ...]) -> tuple[Pre
     params = {"objective": objective, "nthread": 1} | ({"num_class": 3} if kind == "multiclass" else {})
     booster = xgb.train(params, xgb.QuantileDMatrix(frame, label=target, enable_categorical=True), 5)
     given = candidate("flights", model=bytes(booster.save_raw("ubj")), kind=kind, classes=classes, threshold=0.4)
-    for path, data in contents.files(given).items():
+    for path, data in artifacts.files(given).items():
         (folder / path).parent.mkdir(exist_ok=True)
         (folder / path).write_bytes(data)
     return Predictor(folder), booster.predict(xgb.DMatrix(frame, enable_categorical=True)).astype("float64"), frame

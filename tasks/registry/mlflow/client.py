@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from schemas.errors import NotFound, UsageError
-from tasks.registry import contents, mlflow_database, mlflow_trees, mlflow_words, scope
+from tasks.registry import artifacts
 from tasks.registry.location import SETTING, Location
-from tasks.registry.mlflow_trees import PARENT, STUDY
+from tasks.registry.mlflow import database, environment, model_metadata, run_tree
+from tasks.registry.mlflow.errors import translated
+from tasks.registry.mlflow.run_tree import PARENT
 from tasks.registry.protocol import Candidate
-from tasks.registry.tags import MANIFEST, RESULT, TRIAL
-from tasks.registry.trouble import translated
+from tasks.registry.tags import MANIFEST, RESULT, STUDY, TRIAL
 
-with scope.importing():
+with environment.importing():
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag
     from mlflow.exceptions import MlflowException
@@ -46,7 +47,7 @@ class MlflowStore:
         """Run one exchange; `what` completes "cannot ...". Raises ServiceUnavailable, NotFound, UsageError."""
         for attempt in range(1, self._attempts + 1):
             try:
-                with scope.calling(self._timeout):
+                with environment.calling(self._timeout):
                     return effect(self._client)
             except (MlflowException, SQLAlchemyError, OSError) as error:
                 problem = translated(error, what, self.at.url)
@@ -57,11 +58,11 @@ class MlflowStore:
 
     @cached_property
     def _client(self) -> MlflowClient:
-        with scope.importing():
+        with environment.importing():
             if self.at.database is not None:
                 if not self.at.there:
-                    mlflow_database.make_database(self.at, self.at.database)
-                mlflow_database.refuse_others(self.at.url, self.at.database)
+                    database.make_database(self.at, self.at.database)
+                database.refuse_others(self.at.url, self.at.database)
             return MlflowClient(tracking_uri=self.at.url, registry_uri=self.at.url)
 
     # Versions, aliases, tags
@@ -180,7 +181,7 @@ class MlflowStore:
             experiment = self._experiment(client, candidate.name)
             if known := client.search_runs([experiment], f"tags.`{MANIFEST}` = '{digest}'", order_by=["start_time ASC"]):
                 return known[0]
-            tags = {MANIFEST: digest, **mlflow_trees.parent(client, experiment, candidate)}
+            tags = {MANIFEST: digest, **run_tree.parent(client, experiment, candidate)}
             return client.create_run(experiment, tags=tags, run_name=f"{candidate.name}-{digest[:8]}")
 
         return self.tried(f"start a run of {candidate.name}", effect)
@@ -195,7 +196,7 @@ class MlflowStore:
             known = client.search_runs([experiment], f"tags.`{STUDY}` = '{study}'", order_by=["start_time ASC"])
             told: dict[str, Any] = {"tags": {STUDY: study}, "run_name": f"{name}-search-{study[:8]}"}
             run = known[0] if known else client.create_run(experiment, **told)
-            client.log_batch(run.info.run_id, params=mlflow_words.params(params))
+            client.log_batch(run.info.run_id, params=model_metadata.params(params))
             result = run.data.tags.get(RESULT)
             return str(run.info.run_id), json.loads(result) if result else None
 
@@ -216,7 +217,9 @@ class MlflowStore:
             run = known[0] if known else client.create_run(experiment, tags=tags, run_name=f"trial-{number}")
             made = run.info
             if not run.data.params:  # which cannot change once they are there
-                client.log_batch(made.run_id, mlflow_words.metrics(metrics, made.start_time), mlflow_words.params(params))
+                client.log_batch(
+                    made.run_id, model_metadata.metrics(metrics, made.start_time), model_metadata.params(params)
+                )
             client.set_terminated(made.run_id, "FINISHED")
             return str(made.run_id)
 
@@ -226,8 +229,8 @@ class MlflowStore:
         """Keep a search's result with its run and finish it."""
 
         def effect(client: MlflowClient) -> None:
-            kept = RunTag(RESULT, contents.canonical(result).decode())
-            client.log_batch(parent, mlflow_words.metrics(metrics, client.get_run(parent).info.start_time), tags=[kept])
+            kept = RunTag(RESULT, artifacts.canonical(result).decode())
+            client.log_batch(parent, model_metadata.metrics(metrics, client.get_run(parent).info.start_time), tags=[kept])
             client.set_terminated(parent, "FINISHED")
 
         self.tried("finish a search", effect)
@@ -255,13 +258,13 @@ class MlflowStore:
     def finish(self, candidate: Candidate, run: Any, model: Any, tags: Mapping[str, str]) -> None:
         """Log parameters, metrics, tags and the data commit; the run is FINISHED when all of it is there."""
         run_id, model_id, at = run.info.run_id, model.model_id, run.info.start_time
-        numbers = {name: value for name, value in candidate.evaluation.metrics.items() if contents.finite(value)}
+        numbers = {name: value for name, value in candidate.evaluation.metrics.items() if artifacts.finite(value)}
         metrics = [Metric(name, value, at, 0, model_id=model_id, run_id=run_id) for name, value in numbers.items()]
         params = [Param(name, str(value)) for name, value in candidate.params.items()]
 
         def effect(client: MlflowClient) -> None:
             client.log_batch(run_id, metrics, params, [RunTag(name, value) for name, value in tags.items()])
-            client.log_inputs(run_id, [mlflow_words.dataset(candidate)])
+            client.log_inputs(run_id, [model_metadata.dataset(candidate)])
             outputs = client.get_run(run_id).outputs
             if outputs is None or not outputs.model_outputs:
                 client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])

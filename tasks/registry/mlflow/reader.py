@@ -8,11 +8,11 @@ from typing import Any
 from schemas.errors import IntegrityError, NotFound
 from schemas.history import Move
 from schemas.refs import ModelRef, Sha256
-from tasks.registry import contents
+from tasks.registry import artifacts
 from tasks.registry.location import locate
-from tasks.registry.mlflow_store import MlflowStore
-from tasks.registry.predictor import MODEL as MODEL_FILE
+from tasks.registry.mlflow.client import MlflowStore
 from tasks.registry.protocol import CHALLENGER, CHAMPION
+from tasks.registry.pyfunc_model import MODEL as MODEL_FILE
 from tasks.registry.tags import CARD, MODEL, MOVE, RECORD, VERDICT
 
 
@@ -55,7 +55,7 @@ class Reader:
         if hashes.get(MODEL_FILE) != ref.sha256:
             raise IntegrityError(f"{shown(ref)} is not the model with SHA-256 {ref.sha256[:12]} any more: look it up again")
         for path in hashes:
-            if path == contents.MLMODEL or path.startswith(f"{contents.CODE}/"):
+            if path == artifacts.MLMODEL or path.startswith(f"{artifacts.CODE}/"):
                 self._checked(entry, hashes, path)
         return self._checked(entry, hashes, MODEL_FILE)
 
@@ -63,19 +63,19 @@ class Reader:
         """A JSON document stored with a version; `verdict` is what the gate said last. Raises NotFound, IntegrityError."""
         entry = self._entry(ref)
         if name == "verdict" and (digest := entry.tags.get(VERDICT)):
-            path = contents.verdict_path(digest)
-            return contents.unwrapped(self._checked(entry, {path: digest}, path))
-        return contents.unwrapped(self._checked(entry, self._hashes(entry), contents.document_path(name)))
+            path = artifacts.verdict_path(digest)
+            return artifacts.unwrapped(self._checked(entry, {path: digest}, path))
+        return artifacts.unwrapped(self._checked(entry, self._hashes(entry), artifacts.document_path(name)))
 
     def golden(self, ref: ModelRef) -> bytes:
         """Golden rows with their expected scores, as Parquet, hash-checked."""
         entry = self._entry(ref)
-        return self._checked(entry, self._hashes(entry), contents.GOLDEN)
+        return self._checked(entry, self._hashes(entry), artifacts.GOLDEN)
 
     def verdict(self, ref: ModelRef, sha256: Sha256) -> Any:
         """A verdict stored with a version, by its hash. Raises IntegrityError, also where it is gone."""
-        path = contents.verdict_path(sha256)
-        return contents.unwrapped(self._checked(self._entry(ref), {path: sha256}, path))
+        path = artifacts.verdict_path(sha256)
+        return artifacts.unwrapped(self._checked(self._entry(ref), {path: sha256}, path))
 
     def intended(self, ref: ModelRef) -> Move | None:
         """The last move that made, or was about to make, a version champion."""
@@ -86,7 +86,7 @@ class Reader:
         """A version's card, hash-checked; None where there is none."""
         entry = self._entry(ref)
         digest = entry.tags.get(CARD + suffix)
-        path = contents.card_path(digest or "", suffix)
+        path = artifacts.card_path(digest or "", suffix)
         return self._checked(entry, {path: digest}, path) if digest else None
 
     def _named(self, name: str, alias: str) -> ModelRef | None:
@@ -109,8 +109,8 @@ class Reader:
 
     def _hashes(self, entry: Any) -> dict[str, str]:
         expected = entry.tags.get(RECORD, "")
-        data = self._checked(entry, {contents.RECORD: expected}, contents.RECORD)
-        return contents.recorded(data)
+        data = self._checked(entry, {artifacts.RECORD: expected}, artifacts.RECORD)
+        return artifacts.recorded(data)
 
     def _checked(self, entry: Any, hashes: Mapping[str, str], path: str) -> bytes:
         what = f"{path} of {entry.name} {entry.version}"
@@ -120,7 +120,7 @@ class Reader:
             data = self._store.read(entry.source, path)
         except NotFound:
             raise IntegrityError(f"{what} is gone from {entry.source}: restore it from a backup") from None
-        return contents.checked(data, hashes[path], what)
+        return artifacts.checked(data, hashes[path], what)
 
 
 def shown(ref: ModelRef | None) -> str:

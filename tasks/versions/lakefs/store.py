@@ -19,12 +19,14 @@ from schemas.errors import Conflict, IntegrityError, NotFound, ProtectedBranch, 
 from schemas.refs import Change, Commit, CommitId, Guard, StoredObject
 from schemas.settings import Settings, in_force
 from tasks.killpoints import reach
-from tasks.versions import lakefs_names, lakefs_read, lakefs_upload
-from tasks.versions.lakefs_client import Lake, body
-from tasks.versions.lakefs_history import History
-from tasks.versions.lakefs_lease import MARK
-from tasks.versions.lakefs_merge import Merger
-from tasks.versions.lakefs_repository import Repository
+from tasks.versions.lakefs import names as lakefs_names
+from tasks.versions.lakefs import read as lakefs_read
+from tasks.versions.lakefs import upload as lakefs_upload
+from tasks.versions.lakefs.client import Lake, body
+from tasks.versions.lakefs.commits import History
+from tasks.versions.lakefs.lease import MARK
+from tasks.versions.lakefs.merge import Merger
+from tasks.versions.lakefs.repository import Repository
 from tasks.versions.names import check_message, check_metadata, check_path
 from tasks.versions.protocol import MAIN
 

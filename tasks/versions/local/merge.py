@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schemas.errors import Conflict, NothingToCommit
-from tasks.versions.local_history import History
+from tasks.versions.local.commits import History
 
 
 def merged(history: History, base: str, theirs: str, ours: str) -> str:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from schemas.refs import CommitId
-from tasks.versions.local_files import Drafts, make_folder
+from tasks.versions.local.files import Drafts, make_folder
 
 _REMOVED = "removed"
 

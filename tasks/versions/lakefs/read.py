@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 import polars as pl
 
-from tasks.versions.lakefs_client import Lake
+from tasks.versions.lakefs.client import Lake
 from tasks.versions.protocol import WIDER
 
 Schema = Mapping[str, pl.DataType]

@@ -2,7 +2,7 @@
 
     model.ubj                  the model's bytes, exactly as they were fitted
     words.json                 what its numbers mean: feature names, categories, classes, threshold
-    code/penstock_*.py         how MLflow's users predict with it (predictor.py under a name that says its content)
+    code/penstock_*.py         how MLflow's users predict with it (pyfunc_model.py under a name that says its content)
     MLmodel, requirements.txt, python_env.yaml    what MLflow wants to see
     documents/manifest.json    what it was made from; its SHA-256 names the version
     documents/*.json           evaluation, reference, ... as {"format_version": 1, "content": ...}
@@ -30,8 +30,8 @@ from typing import Any
 
 from schemas.errors import IntegrityError, UsageError
 from schemas.usecase import NAME
-from tasks.registry.predictor import MODEL, WORDS
 from tasks.registry.protocol import Candidate
+from tasks.registry.pyfunc_model import MODEL, WORDS
 
 FORMAT = 1
 GOLDEN = "golden.parquet"
@@ -187,7 +187,7 @@ def module(code: bytes) -> str:
 
 
 def _source() -> bytes:
-    return resources("tasks.registry").joinpath("predictor.py").read_bytes()
+    return resources("tasks.registry").joinpath("pyfunc_model.py").read_bytes()
 
 
 def requirements() -> list[str]:

@@ -22,7 +22,7 @@ from dulwich.refs import DiskRefsContainer, Ref
 from dulwich.repo import Repo
 
 from schemas.errors import ServiceUnavailable, StoreError
-from tasks.versions.local_files import Drafts, make_folder, sync_folders
+from tasks.versions.local.files import Drafts, make_folder, sync_folders
 
 HEADS, TAGS = "refs/heads/", "refs/tags/"
 _FORMAT = b"1"

@@ -19,13 +19,26 @@ from schemas.history import Move, MoveKind, Side
 from schemas.refs import ModelRef
 from schemas.verdicts import GateVerdict
 from tasks.killpoints import reach
-from tasks.registry import contents, promotion
-from tasks.registry.exclusion import Lock, around
-from tasks.registry.mlflow_store import MANIFEST
-from tasks.registry.mlflow_words import mlmodel
+from tasks.registry import artifacts, promotion_rules
+from tasks.registry.locks import Lock, around
+from tasks.registry.mlflow.model_metadata import mlmodel
+from tasks.registry.mlflow.reader import Reader, shown
 from tasks.registry.protocol import CHALLENGER, CHAMPION, UNKNOWN, By, Candidate
-from tasks.registry.reading import CARD, MODEL, MOVE, RECORD, VERDICT, Reader, shown
-from tasks.registry.tags import ANCHOR, ARCHIVED, OVERRIDE, ROLLED_BACK, STATE, UNTOLD, WHY
+from tasks.registry.tags import (
+    ANCHOR,
+    ARCHIVED,
+    CARD,
+    MANIFEST,
+    MODEL,
+    MOVE,
+    OVERRIDE,
+    RECORD,
+    ROLLED_BACK,
+    STATE,
+    UNTOLD,
+    VERDICT,
+    WHY,
+)
 
 LINEAGE = ("use_case", "use_case_version", "data_store", "data_commit", "fitted_until", "code_version", "recipe_of")
 PATIENCE = 120
@@ -59,8 +72,8 @@ class MlflowRegistry(Reader):
 
     def record(self, candidate: Candidate) -> ModelRef:
         """Register a candidate, once per manifest. It becomes the challenger, unless the gate has spoken on it before."""
-        files = contents.files(candidate)
-        digest = contents.sha256(files[contents.MANIFEST])
+        files = artifacts.files(candidate)
+        digest = artifacts.sha256(files[artifacts.MANIFEST])
         with self.exclusive(candidate.name):
             entry = self._store.recorded(candidate.name, digest) or self._register(candidate, files, digest)
             if entry.tags.get(STATE) == CHALLENGER:
@@ -73,17 +86,17 @@ class MlflowRegistry(Reader):
         model = self._store.logged_model(run, digest)
         record = run.data.tags.get(RECORD) if run.info.status == "FINISHED" else None
         if record is None:
-            files = {**files, contents.MLMODEL: mlmodel(candidate, files, run, model)}
-            hashes = contents.record(files)
-            record = contents.sha256(hashes)
-            self._store.write(model.artifact_location, {**files, contents.RECORD: hashes})
+            files = {**files, artifacts.MLMODEL: mlmodel(candidate, files, run, model)}
+            hashes = artifacts.record(files)
+            record = artifacts.sha256(hashes)
+            self._store.write(model.artifact_location, {**files, artifacts.RECORD: hashes})
             self._store.finish(candidate, run, model, {**candidate.tags, RECORD: record})
         reach("registry.after_log")
         tags = {
             **candidate.tags,
             **{f"penstock.{key}": str(candidate.manifest[key]) for key in LINEAGE if candidate.manifest.get(key)},
             MANIFEST: digest,
-            MODEL: contents.sha256(candidate.model),
+            MODEL: artifacts.sha256(candidate.model),
             RECORD: record,
             STATE: CHALLENGER,
         }
@@ -172,10 +185,10 @@ class MlflowRegistry(Reader):
             raise UsageError(f"cannot promote {shown(ref)} without a verdict: give the reason for an override")
         if self.tags(ref).get(STATE) == ROLLED_BACK and not by.hand:
             return ROLLED_BACK, f"It was rolled back: penstock promote {ref.name} {ref.version} brings it back."
-        if why := promotion.objection(verdict, self.document(ref, "evaluation"), ref, against=champion):
+        if why := promotion_rules.objection(verdict, self.document(ref, "evaluation"), ref, against=champion):
             return "refused", why
         manifests = [self.document(each, "manifest") for each in (ref, champion) if each and not by.hand]
-        if len(manifests) == 2 and (why := promotion.too_old(*manifests)):
+        if len(manifests) == 2 and (why := promotion_rules.too_old(*manifests)):
             return "superseded", why
         return CHAMPION, verdict.why
 
@@ -184,9 +197,9 @@ class MlflowRegistry(Reader):
         entry = self._entry(ref)
         digest: str | None = entry.tags.get(VERDICT)
         if verdict is not None:
-            data = contents.wrapped(verdict)
-            digest = contents.sha256(data)
-            self._store.write(entry.source, {contents.verdict_path(digest): data})
+            data = artifacts.wrapped(verdict)
+            digest = artifacts.sha256(data)
+            self._store.write(entry.source, {artifacts.verdict_path(digest): data})
         self._store.tag(ref.name, ref.version, {**({VERDICT: digest} if digest else {}), **tags})
         return digest
 
@@ -219,10 +232,10 @@ class MlflowRegistry(Reader):
 
     def attach_card(self, ref: ModelRef, pages: Mapping[str, bytes], text: str) -> None:
         """Keep a version's card, by suffix (md, html), and describe the version by `text` and a link to it."""
-        digests = {suffix: contents.sha256(page) for suffix, page in pages.items()}
-        files = {contents.card_path(digests[suffix], suffix): page for suffix, page in pages.items()}
+        digests = {suffix: artifacts.sha256(page) for suffix, page in pages.items()}
+        files = {artifacts.card_path(digests[suffix], suffix): page for suffix, page in pages.items()}
         self._store.write(self._entry(ref).source, files)
-        link = self._store.page(ref.run_id, contents.card_path(digests["html"], "html"))
+        link = self._store.page(ref.run_id, artifacts.card_path(digests["html"], "html"))
         self._store.describe(ref.name, ref.version, f"{text}\n\n[Model card]({link})")
         self._store.tag(ref.name, ref.version, {CARD + suffix: digest for suffix, digest in digests.items()})
 

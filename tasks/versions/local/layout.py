@@ -19,10 +19,10 @@ from urllib.parse import unquote, urlsplit
 from filelock import FileLock, Timeout
 
 from schemas.errors import NotFound, ServiceUnavailable, UsageError
-from tasks.versions.local_files import DataFiles, Drafts, make_folder, reporting, sync_below, sync_folders
-from tasks.versions.local_git import HEADS, GitFolder
-from tasks.versions.local_history import EMPTY, History
-from tasks.versions.local_staging import Staging
+from tasks.versions.local.commits import EMPTY, History
+from tasks.versions.local.files import DataFiles, Drafts, make_folder, reporting, sync_below, sync_folders
+from tasks.versions.local.git import HEADS, GitFolder
+from tasks.versions.local.staging import Staging
 from tasks.versions.protocol import MAIN
 
 _HISTORY = "history.git"

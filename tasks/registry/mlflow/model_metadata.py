@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tasks.registry import contents, scope
-from tasks.registry.predictor import MODEL as MODEL_FILE
+from tasks.registry import artifacts
+from tasks.registry.mlflow import environment as mlflow_environment
 from tasks.registry.protocol import Candidate
+from tasks.registry.pyfunc_model import MODEL as MODEL_FILE
 
-with scope.importing():
+with mlflow_environment.importing():
     from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
     from mlflow.models import Model, ModelSignature
     from mlflow.types.schema import AnyType, ColSpec, DataType, Schema, TensorSpec
@@ -19,19 +20,19 @@ with scope.importing():
 
 def mlmodel(candidate: Candidate, stored: Mapping[str, bytes], run: Any, model: Any) -> bytes:
     """MLflow's description of the model: the stored predictor for anyone, the bare booster for `mlflow.xgboost`."""
-    code = next(Path(path).stem for path in stored if path.startswith(f"{contents.CODE}/"))
+    code = next(Path(path).stem for path in stored if path.startswith(f"{artifacts.CODE}/"))
     described = Model(
         artifact_path=model.artifact_location,
         run_id=run.info.run_id,
         utc_time_created=str(datetime.fromtimestamp(run.info.start_time / 1000, UTC).replace(tzinfo=None)),
         signature=_signature(candidate),
-        model_uuid=contents.sha256(candidate.model)[:32],
+        model_uuid=artifacts.sha256(candidate.model)[:32],
         model_id=model.model_id,
         model_size_bytes=len(candidate.model),
     )
     environment = {"virtualenv": "python_env.yaml"}
-    python = contents.python_version()
-    described.add_flavor("python_function", loader_module=code, code=contents.CODE, env=environment, python_version=python)
+    python = artifacts.python_version()
+    described.add_flavor("python_function", loader_module=code, code=artifacts.CODE, env=environment, python_version=python)
     described.add_flavor("xgboost", data=MODEL_FILE, model_class="xgboost.core.Booster", model_format="ubj", code=None)
     return bytes(described.to_yaml().encode())
 
@@ -42,7 +43,7 @@ def _signature(candidate: Candidate) -> ModelSignature | None:
         return None
     inputs: list[ColSpec | TensorSpec] = [
         ColSpec(AnyType(), name, required=False)  # type: ignore[no-untyped-call]
-        if contents.is_text(dtype)
+        if artifacts.is_text(dtype)
         else ColSpec(DataType.double, name)
         for name, dtype in candidate.input_dtypes.items()
     ]
@@ -62,12 +63,12 @@ def params(told: Mapping[str, Any]) -> list[Param]:
 
 def metrics(told: Mapping[str, float], at: int) -> list[Metric]:
     """A run's metrics at a moment in ms since 1970; what is no finite number is left out."""
-    return [Metric(name, value, at, 0) for name, value in told.items() if contents.finite(value)]
+    return [Metric(name, value, at, 0) for name, value in told.items() if artifacts.finite(value)]
 
 
 def dataset(candidate: Candidate) -> DatasetInput:
     """The data commit, as the run's input."""
     commit = candidate.evaluation.data_commit
-    source = contents.canonical({"store": candidate.manifest.get("data_store"), "commit": commit}).decode()
+    source = artifacts.canonical({"store": candidate.manifest.get("data_store"), "commit": commit}).decode()
     data = Dataset(name=candidate.name, digest=commit[:36], source_type="penstock", source=source)
     return DatasetInput(data, [InputTag("mlflow.data.context", "training")])

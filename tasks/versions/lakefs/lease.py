@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from schemas.errors import Conflict, NotFound, PenstockError, ServiceUnavailable
 from schemas.refs import CommitId
-from tasks.versions.lakefs_client import Lake, body
+from tasks.versions.lakefs.client import Lake, body
 
 MARK = "penstock-lease-"
 PATIENCE = 30.0  # s: far longer than a merge takes

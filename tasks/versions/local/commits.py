@@ -23,8 +23,8 @@ from dulwich.objects import Commit as GitCommit
 
 from schemas.errors import Conflict, IntegrityError, NotFound, PenstockError
 from schemas.refs import Commit, CommitId, StoredObject
-from tasks.versions.local_files import reporting
-from tasks.versions.local_git import GitFolder
+from tasks.versions.local.files import reporting
+from tasks.versions.local.git import GitFolder
 
 EMPTY = Tree().id.decode()
 _FILE, _FOLDER = 0o100644, 0o040000

@@ -8,8 +8,8 @@ from typing import Any
 
 from schemas.errors import NotFound, PenstockError, Refused, ServiceUnavailable, StaleCheck
 from schemas.refs import CommitId
-from tasks.versions.lakefs_client import HookRefusal, Lake
-from tasks.versions.lakefs_names import Place
+from tasks.versions.lakefs.client import HookRefusal, Lake
+from tasks.versions.lakefs.names import Place
 
 FOLDER = "_lakefs_actions/"
 STALE, REFUSED = "stale", "refused"

@@ -14,13 +14,12 @@ import stamina
 
 from schemas.errors import NotFound, NothingToCommit, StaleCheck
 from schemas.refs import Commit, CommitId, Guard
-from tasks import signatures
 from tasks.killpoints import reach
-from tasks.versions import lakefs_hooks
-from tasks.versions.lakefs_client import HookRefusal, Lake, body
-from tasks.versions.lakefs_history import History
-from tasks.versions.lakefs_lease import PATIENCE, Lease, Turn
-from tasks.versions.lakefs_names import Place, commit_metadata
+from tasks.versions.lakefs import hooks, signatures
+from tasks.versions.lakefs.client import HookRefusal, Lake, body
+from tasks.versions.lakefs.commits import History
+from tasks.versions.lakefs.lease import PATIENCE, Lease, Turn
+from tasks.versions.lakefs.names import Place, commit_metadata
 
 
 class Merger:
@@ -41,7 +40,7 @@ class Merger:
         if not self._key:
             return self._merge_in_turn(commit, into, message, metadata, guard)
         sealed = {**metadata, **self._seal(commit, base, into, metadata, guard)}
-        if lakefs_hooks.in_force(self._lake, self._place, commit):
+        if hooks.in_force(self._lake, self._place, commit):
             return self._merge(commit, commit, into, head, message, sealed)
         return self._merge_in_turn(commit, into, message, sealed, guard)
 
@@ -130,4 +129,4 @@ class Merger:
         try:
             yield
         except HookRefusal as refusal:
-            raise lakefs_hooks.explained(self._lake, self._place, refusal) from refusal
+            raise hooks.explained(self._lake, self._place, refusal) from refusal

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from schemas.errors import StoreError, UsageError
-from tasks.versions.lakefs_client import Lake
+from tasks.versions.lakefs.client import Lake
 
 _META = "x-lakefs-meta-"
 _TYPE = "application/octet-stream"

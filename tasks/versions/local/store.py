@@ -15,11 +15,11 @@ import polars as pl
 from schemas.errors import Conflict, NotFound, NothingToCommit, ProtectedBranch, StaleCheck
 from schemas.refs import Change, Commit, CommitId, Guard, StoredObject
 from tasks.killpoints import reach
-from tasks.versions.local_files import reporting
-from tasks.versions.local_folder import Folder, folder_of
-from tasks.versions.local_git import HEADS, TAGS, GitFolder
-from tasks.versions.local_history import EMPTY, History, Node, parsed_pointer, pointer_bytes
-from tasks.versions.local_merge import merged
+from tasks.versions.local.commits import EMPTY, History, Node, parsed_pointer, pointer_bytes
+from tasks.versions.local.files import reporting
+from tasks.versions.local.git import HEADS, TAGS, GitFolder
+from tasks.versions.local.layout import Folder, folder_of
+from tasks.versions.local.merge import merged
 from tasks.versions.names import check_message, check_metadata, check_name, check_path, is_commit_id, is_name
 from tasks.versions.protocol import MAIN, WIDER
 

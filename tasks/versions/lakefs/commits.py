@@ -9,10 +9,9 @@ from typing import Any
 
 from schemas.errors import NotFound
 from schemas.refs import Change, Commit, CommitId, Guard
-from tasks import signatures
-from tasks.versions import lakefs_names
-from tasks.versions.lakefs_client import Lake
-from tasks.versions.lakefs_names import Place
+from tasks.versions.lakefs import names, signatures
+from tasks.versions.lakefs.client import Lake
+from tasks.versions.lakefs.names import Place
 from tasks.versions.protocol import MAIN
 
 
@@ -29,7 +28,7 @@ class History:
     def get(self, ref: str) -> Commit:
         """The commit a ref stands for. Raises NotFound."""
         name = self._place.ref(ref)
-        if lakefs_names.is_commit(ref):
+        if names.is_commit(ref):
             return self._by_id(name)
         found = self._ask(name)
         if found.id.startswith(name) and not self._is_named(name):
@@ -54,7 +53,7 @@ class History:
     def log(self, ref: str = MAIN, *, first_parent: bool = False) -> Iterator[Commit]:
         """Commits from the newest to the oldest; below a prefix, those that were made through it."""
         for found in self._walk(self.head(ref), first_parent=first_parent):
-            if not self._place.prefix or (found.metadata or {}).get(lakefs_names.PREFIX_KEY) == self._place.prefix:
+            if not self._place.prefix or (found.metadata or {}).get(names.PREFIX_KEY) == self._place.prefix:
                 yield _commit(found)
 
     def _walk(self, ref: str, *, first_parent: bool) -> Iterator[Any]:
@@ -116,6 +115,6 @@ def _commit(found: Any) -> Commit:
         id=found.id,
         parents=tuple(found.parents),
         message=found.message,
-        metadata=lakefs_names.read_commit_metadata(found.metadata),
+        metadata=names.read_commit_metadata(found.metadata),
         time=datetime.fromtimestamp(found.creation_date, UTC),
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from schemas.refs import ModelRef
 from schemas.verdicts import GateVerdict
-from tasks.registry.contents import finite, fitted_until
+from tasks.registry.artifacts import finite, fitted_until
 
 
 def objection(verdict: GateVerdict, evaluation: Mapping[str, Any], ref: ModelRef, *, against: ModelRef | None) -> str | None:

@@ -7,8 +7,8 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 
 from schemas.errors import Conflict, NotFound, StoreError, UsageError
-from tasks.versions.lakefs_client import Lake, body
-from tasks.versions.lakefs_names import Place
+from tasks.versions.lakefs.client import Lake, body
+from tasks.versions.lakefs.names import Place
 from tasks.versions.protocol import MAIN
 
 

@@ -1,0 +1,1 @@
+"""The embedded store: the same semantics in a folder, for one machine."""
