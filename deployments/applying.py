@@ -59,7 +59,7 @@ def apply(file: Path) -> Iterator[str]:
     from prefect.client.orchestration import get_client
 
     from deployments import automations
-    from flows.turns import limit_name
+    from tasks.orchestration import limit_name
 
     name = deployment_name(file)
     assert name

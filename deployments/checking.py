@@ -18,7 +18,7 @@ from deployments.up.parts import binary
 from deployments.up.system import read_state
 from schemas.errors import UsageError
 from schemas.settings import Settings
-from tasks import arrivals
+from tasks import ingestion
 
 APPLY = "penstock deploy"
 
@@ -41,9 +41,9 @@ def _landing(settings: Settings) -> Finding:
     if not os.access(folder, os.R_OK | os.X_OK):
         return Finding(name="landing", status="wrong", detail=f"{folder} cannot be read", mend="mend its permissions")
     files, strange = 0, []
-    for path in arrivals.whatever(folder):
+    for path in ingestion.scan_landing_zone(folder):
         try:
-            arrivals.landed(folder, path)
+            ingestion.locate_landed(folder, path)
             files += 1
         except UsageError as error:
             strange.append(str(error))

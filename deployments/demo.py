@@ -49,7 +49,7 @@ def fresh_home(home: Path, command: str = "demo") -> Path:
 
 def land(settings: Settings, last: int) -> dict[int, dict[str, Path]]:
     """Cut the year into one file a month and input; one month's flights get bad rows."""
-    from tasks.landing import land_flights
+    from tasks.replay import land_flights
 
     files = land_flights(settings.landing_dir, range(1, last + 1))
     found = {m: {i: _file(files, i, m) for i in INPUTS} for m in range(1, last + 1)}
@@ -119,18 +119,20 @@ def _month(case: UseCase, settings: Settings, name: str, loops: dict[str, Loop],
 
 def never_retrained(case: UseCase, settings: Settings, first: ModelRef, arrival: str | None) -> dict[str, float]:
     """Metrics of the first champion on the rows that an arrival brought, with the labels known by now."""
-    from tasks import batch, evaluation, features, frames, scoring
+    from tasks import datasets, evaluation, features, models
     from tasks.registry import open_registry
     from tasks.versions import open_store
 
     if arrival is None:
         return {}
-    data = batch.head(settings.store_url(case.name), None)
-    paths = frames.brought(open_store(data.store), arrival, case.rows)
-    told = features.labelled(case, frames.designed(case, data, paths), frames.labels(case, data))
+    data = datasets.data_at(settings.store_url(case.name), None)
+    paths = datasets.paths_added_by(open_store(data.store), arrival, case.rows)
+    told = features.with_labels(case, datasets.load_designed_rows(case, data, paths), datasets.load_labels(case, data))
     rows = told.filter(pl.col("_target").is_not_null()).collect()
-    booster = scoring.booster(open_registry(first.registry).model_bytes(first))
-    return dict(evaluation.evaluate(case, first.sha256, data.commit, rows, scoring.predict(case, booster, rows)).metrics)
+    booster = models.load_booster(open_registry(first.registry).model_bytes(first))
+    return dict(
+        evaluation.evaluate(case, first.sha256, data.commit, rows, models.predict_scores(case, booster, rows)).metrics
+    )
 
 
 def _published(deliveries: tuple[Delivery, ...]) -> None:

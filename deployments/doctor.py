@@ -26,7 +26,7 @@ Check = Callable[[Settings], "Finding | list[Finding]"]
 
 def packages(settings: Settings) -> Finding:
     """The four root packages are ours."""
-    from tasks.installation import shadowed
+    from tasks.orchestration import shadowed
 
     if wrong := shadowed():
         return Finding(
@@ -119,19 +119,19 @@ def prefect_api(settings: Settings) -> Finding:
 
 def alerts(settings: Settings) -> Finding:
     """Alerts have somewhere to go, and have gone there. Nothing is sent."""
-    from tasks import alarm, notify
+    from tasks import alerting
     from tasks.versions import open_store
 
     with settings.active():
-        urls = alarm.targets().values()
+        urls = alerting.alert_sinks().values()
     if not urls:
         told = "events and penstock status only; set PENSTOCK_ALERT_URLS to send them to a chat, mail or web hook"
         return Finding(name="alerts", status="note", detail=told)
-    if strange := [url.partition(":")[0] for url in urls if not notify.understood(url)]:
+    if strange := [url.partition(":")[0] for url in urls if not alerting.is_supported_url(url)]:
         detail = f"a {strange[0]} URL of PENSTOCK_ALERT_URLS is not understood"
         return Finding(name="alerts", status="wrong", detail=detail, mend="write it as apprise's documentation says")
     logs = (open_store(settings.store_url(f"{name}-log")) for name in _names())
-    if waiting := sum(len(alarm.read(log).waiting) for log in logs if log.exists()):
+    if waiting := sum(len(alerting.read_outbox(log).waiting) for log in logs if log.exists()):
         mend = "mend the sink; the next flow of the use case sends them"
         return Finding(name="alerts", status="wrong", detail=f"{waiting} messages were not delivered and wait", mend=mend)
     return Finding(name="alerts", status="ok", detail=f"{len(urls)} sinks, nothing waits")

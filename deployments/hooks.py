@@ -19,9 +19,9 @@ from schemas.errors import PenstockError, UsageError
 from schemas.settings import Settings, read_settings
 from schemas.usecase import UseCase, resolve
 from schemas.verdicts import Alert
-from tasks import admission, alarm, unaudited
-from tasks.admission import Arrival, Rules, Ruling
-from tasks.ingestion import Limits
+from tasks import alerting, publishing
+from tasks.parsing import Limits
+from tasks.publishing import IncomingMerge, MergeRules, Ruling
 from tasks.versions.lakefs.hooks import answer
 from tasks.versions.lakefs.store import LakeFSStore
 
@@ -50,10 +50,10 @@ class Hook:
         self._settings = settings
         self._store = lru_cache(maxsize=64)(self._open)
         key = settings.lake_signing_key
-        self._rules = Rules(
+        self._rules = MergeRules(
             key=key.get_secret_value() if key else None,
             rows=settings.lake_audit_rows,
-            limits=Limits(memory_mb=settings.parse_memory_mb, seconds=admission.SECONDS),
+            limits=Limits(memory_mb=settings.parse_memory_mb, seconds=publishing.HOOK_SECONDS),
         )
 
     def _open(self, use_case: str) -> LakeFSStore:
@@ -65,10 +65,10 @@ class Hook:
         if store.place.repository != event.repository_id:
             return Ruling("refused", f"this hook is for {store.url}, not for {event.repository_id!r}: mend its use_case")
         if event.event_type == "pre-merge":
-            arrival = Arrival(event.source_ref, event.branch_id, event.commit_metadata)
-            return admission.admit_merge(store, case, arrival, self._rules)
+            arrival = IncomingMerge(event.source_ref, event.branch_id, event.commit_metadata)
+            return publishing.admit_merge(store, case, arrival, self._rules)
         if event.event_type == "pre-revert":
-            return admission.admit_revert(store, event.branch_id, event.commit_metadata, self._rules)
+            return publishing.admit_revert(store, event.branch_id, event.commit_metadata, self._rules)
         if event.event_type == "post-merge":
             return self._tell(store, case, event)
         return Ruling("refused", f"{event.branch_id!r} takes merges only, not {event.event_type.removeprefix('pre-')}")
@@ -76,9 +76,9 @@ class Hook:
     def _tell(self, store: LakeFSStore, case: UseCase, event: Event) -> Ruling:
         """Make a merge that is not ours known; one that no hook was asked about is audited now."""
         merge = store.get(event.source_ref)
-        found = admission.look_back(store, case, merge, event.commit_metadata, self._rules, event.branch_id)
+        found = publishing.audit_past_merges(store, case, merge, event.commit_metadata, self._rules, event.branch_id)
         if found.refused:
-            self._raise_alert(unaudited.alert(case.name, merge, found.refused))
+            self._raise_alert(alerting.unaudited_merge_alert(case.name, merge, found.refused))
         for name in found.inputs:
             told = {"commit": merge.id, "input": name, "origin": "external", "why": found.why}
             _emit("data.published", case.name, told)
@@ -92,8 +92,8 @@ class Hook:
         log = self._settings.store_url(f"{alert.use_case}-log")
         with self._settings.active():
             try:
-                alarm.settle(alert.use_case, log, (alert.cause,), (alert,))
-                alarm.deliver(alert.use_case, log)
+                alerting.sync_alerts(alert.use_case, log, (alert.cause,), (alert,))
+                alerting.send_pending(alert.use_case, log)
             except PenstockError as error:
                 LOGGER.warning("%s (%s)", error, alert.summary)
         _emit("alert.raised", alert.use_case, alert.model_dump(mode="json"))
@@ -103,7 +103,7 @@ def _start(use_case: str, input: str, commit: str) -> None:
     """What follows from rows that others brought, once, where a Prefect server is set."""
     if not _has_prefect():
         return
-    from flows.starting import start_published
+    from tasks.orchestration import start_published
 
     try:
         start_published(use_case, input, commit)
@@ -121,9 +121,9 @@ def _has_prefect() -> bool:
 def _emit(event: str, use_case: str, payload: dict[str, Any]) -> None:
     if not _has_prefect():
         return
-    from tasks.catalog.telling import announce
+    from tasks.orchestration import emit
 
-    announce(event, use_case, payload)
+    emit(event, use_case, payload)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

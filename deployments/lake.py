@@ -16,11 +16,11 @@ from schemas.errors import NotFound, PenstockError, UsageError
 from schemas.refs import Value
 from schemas.settings import Settings
 from schemas.usecase import registered
+from tasks.versions import MAIN
 from tasks.versions.lakefs.client import Lake
 from tasks.versions.lakefs.hooks import action_path
 from tasks.versions.lakefs.names import parse
 from tasks.versions.lakefs.store import LakeFSStore
-from tasks.versions.protocol import MAIN
 
 BRANCH = "penstock/hook"
 TOKEN_VARIABLE = "LAKEFSACTION_PENSTOCK_TOKEN"  # lakeFS passes only variables of that prefix on, and hides them in its logs

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 
 from prefect.client.orchestration import get_client
 
-from flows import starting
 from flows.rescan import missed, sort_out
 from schemas.errors import PenstockError, UsageError
 from schemas.settings import Settings
-from tasks import arrivals, buckets
-from tasks.arrivals import Landed, Settling, landed
+from tasks import datasets, ingestion, orchestration
+from tasks.ingestion import LandedFile, SettlingFiles, locate_landed
 from tasks.versions import open_store
 
 if TYPE_CHECKING:
@@ -27,19 +26,21 @@ LOOK_MS = 250  # between two looks at files that are not whole yet
 BUCKET_SECONDS = 10.0  # between two looks at the bucket
 RETRY_SECONDS = 10.0  # after which is tried again what could not be started
 
-Start = Callable[[Landed], None]
+Start = Callable[[LandedFile], None]
 
 
-def start(settings: Settings, file: Landed) -> None:
+def start(settings: Settings, file: LandedFile) -> None:
     """Start the lifecycle of a file that was delivered just now, unless it is done or somebody is at it."""
     sha256 = file.sha256()
-    fate = arrivals.fates(open_store(settings.store_url(file.use_case))).get((file.input, sha256))
+    fate = datasets.source_states(open_store(settings.store_url(file.use_case))).get((file.input, sha256))
     with get_client(sync_client=True) as client:
-        attempt = starting.attempt_for_delivery(starting.attempts_at(client, starting.arrival(file, sha256)), fate)
+        attempt = orchestration.attempt_for_delivery(
+            orchestration.attempts_at(client, orchestration.arrival_key(file, sha256)), fate
+        )
     if attempt is None:
         log.info("%s/%s: nothing new (%s)", file.use_case, file.source, fate or "a run has it")
         return
-    run = starting.start_arrival(file, sha256, attempt)
+    run = orchestration.start_arrival(file, sha256, attempt)
     log.info("%s/%s: started %s as attempt %s", file.use_case, file.source, run.id, attempt)
 
 
@@ -48,12 +49,12 @@ class Watcher:
 
     def __init__(self, folder: Path, begin: Start) -> None:
         self.folder, self._begin = folder, begin
-        self._settling = Settling()
+        self._settling = SettlingFiles()
         self._waiting: dict[Path, float] = {}
 
     def look(self, changed: list[Path]) -> None:
         """Take note of what changed, and start what is whole."""
-        self._settling.see(path for path in changed if arrivals.is_delivery(self.folder, path) and path.is_file())
+        self._settling.see(path for path in changed if ingestion.is_delivery(self.folder, path) and path.is_file())
         due = [path for path, when in self._waiting.items() if time.monotonic() >= when]
         for path in due:
             del self._waiting[path]
@@ -63,7 +64,7 @@ class Watcher:
 
     def _take(self, path: Path) -> None:
         try:
-            self._begin(landed(self.folder, path))
+            self._begin(locate_landed(self.folder, path))
         except UsageError as error:
             log.warning("refused: %s", error)
         except Exception as error:
@@ -115,7 +116,7 @@ class Bucket:
         if time.monotonic() < self._next:
             return
         try:
-            files, strange = buckets.landed(self._url)
+            files, strange = ingestion.scan_bucket(self._url)
             fresh = [file for file in files if file.sha256() not in self._seen]
             with get_client(sync_client=True) as client:
                 for file in missed(client, fresh):
@@ -129,7 +130,9 @@ class Bucket:
 
 
 def _start_missed(folder: Path) -> bool:
-    files, strange = sort_out([path for path in arrivals.whatever(folder) if arrivals.being_written(path) is not True])
+    files, strange = sort_out(
+        [path for path in ingestion.scan_landing_zone(folder) if ingestion.being_written(path) is not True]
+    )
     try:
         with get_client(sync_client=True) as client:
             for file in missed(client, files):

@@ -10,20 +10,18 @@ from prefect.cache_policies import NO_CACHE
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import Field
 
-from flows.entry import entry
 from flows.ingest import ingest
-from flows.progress import followed
 from flows.score import score
 from schemas.errors import PenstockError, Refused, UsageError
 from schemas.replaying import Backfill, Partition, Unit
 from schemas.settings import Settings, in_force, read_settings
-from tasks import catalog, pages
-from tasks.catalog import telling
+from tasks import catalog, orchestration, reporting
+from tasks.orchestration import penstock_flow, track_progress
 
 Where = Mapping[str, Any]
 
 
-@entry("backfill", "backfill {use_case} {what} {since} to {until}")
+@penstock_flow("backfill", "backfill {use_case} {what} {since} to {until}")
 def backfill(
     use_case: Annotated[str, Field(min_length=1)],
     since: Annotated[str, Field(min_length=7, max_length=10)],
@@ -47,7 +45,7 @@ def backfill(
         at_once: How many partitions are worked on at the same time.
         input: Which input the files deliver; told by their folder or name where it is left out.
     """
-    case, settings = catalog.begin(use_case), in_force()
+    case, settings = orchestration.begin_flow(use_case), in_force()
     if what == "score":
         units = catalog.publishes(use_case, settings.store_url(case.name), since, until)
     else:
@@ -57,10 +55,10 @@ def backfill(
     with runner(settings, at_once) as pool:
         asked = {"use_case": unmapped(use_case), "unit": units, "where": unmapped(where(settings))}
         futures = pool.map(step, asked) if units else []
-        pairs = followed(zip(units, futures, strict=True), len(units), f"{what} {case.name}: {len(units)} partitions")
+        pairs = track_progress(zip(units, futures, strict=True), len(units), f"{what} {case.name}: {len(units)} partitions")
         done = [_outcome(unit, future) for unit, future in pairs]
     result = Backfill(use_case=case.name, what=what, partitions=tuple(done))
-    telling.show("backfill", case.name, pages.backfill_page(result), result.why)
+    orchestration.create_page("backfill", case.name, reporting.backfill_page(result), result.why)
     return result
 
 

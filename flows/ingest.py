@@ -8,22 +8,21 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from flows import lineage
-from flows.entry import Entry, entry, named_after_source
 from schemas.errors import Refused, StaleCheck
 from schemas.refs import Source
 from schemas.results import Delivery, IngestResult, Staged
 from schemas.settings import in_force
 from schemas.usecase import Input, UseCase
-from tasks import catalog
+from tasks import catalog, orchestration
 from tasks.catalog import telling
-from tasks.fetching import fetched, is_remote
-from tasks.ingestion import Limits, frame_source, locate
+from tasks.ingestion import fetched, frame_source, is_remote, locate
+from tasks.orchestration import PenstockFlow, penstock_flow, run_name_from_source
+from tasks.parsing import Limits
 
 ATTEMPTS = 5
 
 
-class Ingest(Entry[..., IngestResult]):
+class Ingest(PenstockFlow[..., IngestResult]):
     """The flow, which in Python also takes a polars or pandas frame: it becomes a file, a source like any other."""
 
     def __call__(self, use_case: str, source: Any, *args: Any, **kwargs: Any) -> IngestResult:  # type: ignore[override]
@@ -51,7 +50,7 @@ def _ingest(
             deployment reads paths below its landing folder only, and takes them from there: flights/2013-04.csv.
         input: Which input the source delivers; told by the file's folder or name where it is left out.
     """
-    case = catalog.begin(use_case)
+    case = orchestration.begin_flow(use_case)
     spec = case.choose_input(input, source)
     store = in_force().store_url(case.name)
     deliveries = []
@@ -70,7 +69,7 @@ def _deliver(use_case: str, spec: Input, source: Source, store: str) -> Delivery
         if done := catalog.already_published(store, spec.name, source.sha256):
             return delivery(status="already done", why=f"published as {done.id[:12]}", commit=done.id)
         try:
-            staged = catalog.audit_on_branch(use_case, spec.name, source, store, catalog.flow_run_id(), _limits())
+            staged = catalog.audit_on_branch(use_case, spec.name, source, store, orchestration.flow_run_id(), _limits())
             return _publish(use_case, spec, source, staged, store)
         except StaleCheck:
             continue  # the partitions moved since their keys were checked: look and audit again
@@ -84,7 +83,7 @@ def _tell(case: UseCase, delivery: Delivery, store: str) -> None:
     unsaid = catalog.untold(store, delivery.commit) if delivery.status == "already done" and delivery.commit else None
     told = delivery.model_copy(update={"status": "published", "audit": unsaid}) if unsaid else delivery
     telling.tell(case, told)
-    lineage.data(case, told)
+    orchestration.record_data_asset(case, told)
     if delivery.commit and (unsaid or delivery.status == "published"):
         catalog.tidy(store, delivery.commit)
 
@@ -102,7 +101,7 @@ def _publish(use_case: str, spec: Input, source: Source, staged: Staged, store: 
 
 def landed(case: UseCase, source: str) -> tuple[str, Path | None]:
     """Where a source lies, and the folder that it must not lead out of: what an event names is not any file of ours."""
-    if not catalog.deployed() or is_remote(source):
+    if not orchestration.is_deployed() or is_remote(source):
         return source, None
     root = in_force().landing_dir / case.name
     return str(root / source), root
@@ -113,4 +112,4 @@ def _limits() -> Limits:
     return Limits(memory_mb=settings.parse_memory_mb, seconds=settings.parse_seconds)
 
 
-ingest: Ingest = entry("ingest", named_after_source, Ingest)(_ingest)  # type: ignore[assignment]
+ingest: Ingest = penstock_flow("ingest", run_name_from_source, Ingest)(_ingest)  # type: ignore[assignment]

@@ -6,23 +6,22 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from flows.entry import entry, named_after_source
 from flows.ingest import ingest
 from flows.monitor import monitor
 from flows.score import score
 from flows.train import train
-from flows.turns import turn
 from schemas.errors import UsageError
 from schemas.refs import CommitId
 from schemas.results import Beginning, IngestResult, Loop, Monitoring, Scores, Training
 from schemas.settings import in_force
 from schemas.usecase import UseCase
-from tasks import catalog
+from tasks import catalog, orchestration
 from tasks.catalog import telling
-from tasks.killpoints import reach
+from tasks.fault_injection import fault_point
+from tasks.orchestration import penstock_flow, run_name_from_source, wait_for_turn
 
 
-@entry("lifecycle", named_after_source)
+@penstock_flow("lifecycle", run_name_from_source)
 def lifecycle(
     use_case: Annotated[str, Field(min_length=1)],
     source: Annotated[str, Field(min_length=1)] | None = None,
@@ -43,10 +42,10 @@ def lifecycle(
         train_by: call trains in this process; event asks for it by penstock.retrain.requested.
         published: In place of a source, a commit of main that others brought to the lake: the loop goes on from there.
     """
-    case = catalog.begin(use_case)
+    case = orchestration.begin_flow(use_case)
     if (source is None) == (published is None):
         raise UsageError("lifecycle: say either source, a file that arrived, or published, a commit of main")
-    with turn("lifecycle", case.name):
+    with wait_for_turn("lifecycle", case.name):
         ingested = ingest(use_case, source, input=input) if source else IngestResult(use_case=case.name, deliveries=())
         arrival = _Arrival(use_case, case, train_by)
         for name, commit, new in arrived(case, ingested, input, published):
@@ -122,7 +121,7 @@ class _Arrival:
         first = train(self.use_case)
         self.trained.append(first)
         if first.status == "promoted" and first.verdict:
-            reach("lifecycle.first_champion")
+            fault_point("lifecycle.first_champion")
             assert first.data
             window = first.verdict.window
             self._begin(Beginning(commit=first.data.commit, since=window[0] if window else None))

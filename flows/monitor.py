@@ -6,14 +6,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from flows.entry import entry
 from schemas.results import Monitoring
 from schemas.settings import in_force
-from tasks import catalog
+from tasks import catalog, orchestration
 from tasks.catalog import telling
+from tasks.orchestration import penstock_flow
 
 
-@entry("monitor", "monitor {use_case}")
+@penstock_flow("monitor", "monitor {use_case}")
 def monitor(use_case: Annotated[str, Field(min_length=1)], arrival: str | None = None) -> Monitoring:
     """Compare a window of scored rows with the model's reference, reconcile labels, decide whether to retrain.
 
@@ -21,7 +21,7 @@ def monitor(use_case: Annotated[str, Field(min_length=1)], arrival: str | None =
         use_case: Short name of a registered use case, e.g. flights.
         arrival: Commit of main whose scored rows are the window; the newest scored ones where it is left out.
     """
-    case = catalog.begin(use_case)
+    case = orchestration.begin_flow(use_case)
     settings = in_force()
     data = catalog.data_at(settings.store_url(case.name), None)
     log = settings.store_url(f"{case.name}-log")

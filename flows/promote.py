@@ -6,20 +6,19 @@ from typing import Annotated
 
 from pydantic import Field
 
-from flows.entry import entry
 from schemas.errors import StaleCheck
 from schemas.refs import DataRef
 from schemas.results import Training
 from schemas.settings import Settings, in_force
 from schemas.usecase import resolve
-from tasks import catalog
+from tasks import catalog, orchestration
 from tasks.catalog import telling
-from tasks.catalog.approval import approved
+from tasks.orchestration import penstock_flow, wait_for_approval
 
 ATTEMPTS = 3
 
 
-@entry("promote", "promote {use_case} v{version}")
+@penstock_flow("promote", "promote {use_case} v{version}")
 def promote(
     use_case: Annotated[str, Field(min_length=1)],
     version: Annotated[int, Field(ge=1)],
@@ -36,7 +35,7 @@ def promote(
         by: Who asks for it; the model's history names them.
         commit: Data commit that the window is read at; the head of main where it is left out.
     """
-    case, settings = catalog.begin(use_case), in_force()
+    case, settings = orchestration.begin_flow(use_case), in_force()
     if held := catalog.held_back(use_case, settings.registry_url, settings.store_url(f"{case.name}-log")):
         return Training(use_case=use_case, status="skipped", why=held)
     data = catalog.data_at(settings.store_url(case.name), commit)
@@ -59,10 +58,10 @@ def _gated(use_case: str, version: int, data: DataRef, settings: Settings, overr
     if override or challenged.verdict.promoted:
         catalog.try_out_again(use_case, model, registry)
     if not override:
-        challenged, approver = approved(case, challenged, model)
+        challenged, approver = wait_for_approval(case, challenged, model)
         person = approver or by
     log = settings.store_url(f"{case.name}-log")
-    outcome = catalog.promote_by_hand(use_case, challenged, registry, log, catalog.who(person), override)
+    outcome = catalog.promote_by_hand(use_case, challenged, registry, log, orchestration.actor_name(person), override)
     return Training(
         use_case=use_case,
         status=outcome.status,

@@ -7,34 +7,45 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
-from flows.delivering import Take, Taken, by_the_system, in_process, only_in
-from flows.entry import entry
-from flows.progress import followed
+from flows.ingest import ingest
+from flows.lifecycle import lifecycle
 from flows.train import train
 from schemas.errors import PenstockError, UsageError
 from schemas.replaying import Course, Replay, ReplayStep
+from schemas.results import IngestResult, Training
 from schemas.settings import in_force
 from schemas.usecase import UseCase, resolve
-from tasks import catalog, dated, pages
-from tasks.baselines import NEVER
-from tasks.catalog import telling
+from tasks import catalog, orchestration, reporting
+from tasks.orchestration import penstock_flow, track_progress
+from tasks.replay import (
+    NEVER,
+    PERIOD,
+    ArrivalResult,
+    DatedSource,
+    Deliver,
+    deliver_to_deployment,
+    parse_moment,
+    read_dated_source,
+)
+from tasks.replay import periods as replay_periods
 
 Listener = Callable[[str | ReplayStep], None]
 OTHER_WAYS = {"never": NEVER, "weekly": 7, "daily": 1}
 
 
-@entry("replay", "replay {use_case}")
+@penstock_flow("replay", "replay {use_case}")
 def replay(
     use_case: Annotated[str, Field(min_length=1)],
     since: datetime | None = None,
     until: datetime | None = None,
-    every: Annotated[str, Field(pattern=dated.NAMED.pattern)] = "week",
+    every: Annotated[str, Field(pattern=PERIOD.pattern)] = "week",
     label_delay: Annotated[float, Field(ge=0, le=365)] | None = 1,
     source: str | None = None,
     judged_from: datetime | None = None,
@@ -59,23 +70,23 @@ def replay(
         deployed: Let files land where the deployed system watches, in place of running the loop in this process.
     """
     started = time.monotonic()
-    case = catalog.begin(use_case)
-    if source and catalog.deployed():
+    case = orchestration.begin_flow(use_case)
+    if source and orchestration.is_deployed():
         raise UsageError("replay: a deployment replays the demo's flights only; run it with a source of your own by hand")
     lived = _lived(case.name) if resume else []
     if not resume:
         catalog.refuse_history(in_force().store_url(case.name))
-    rows = dated.read(case, source, label_delay)
+    rows = read_dated_source(case, source, label_delay)
     since, until = _span(rows, since, until)
     if not lived:
         _say("training the first champion on what came before")
-        _begin(use_case, rows, since, by_the_system if deployed else only_in)
-    periods = [period for period in dated.periods(since, until, every) if not lived or period[0] >= lived[-1].until]
-    live = _live(use_case, rows, periods, resume, by_the_system if deployed else in_process)
-    told = followed(live, len(periods), f"replay of {case.name}: {len(periods)} periods")
+        _begin(use_case, rows, since, deliver_to_deployment if deployed else only_in)
+    periods = [period for period in replay_periods(since, until, every) if not lived or period[0] >= lived[-1].until]
+    live = _live(use_case, rows, periods, resume, deliver_to_deployment if deployed else in_process)
+    told = track_progress(live, len(periods), f"replay of {case.name}: {len(periods)} periods")
     steps = [*lived, *(_told(case.name, step) for step in told)]
     took = time.monotonic() - started + sum(step.seconds for step in lived)
-    judged = dated.moment(judged_from) if judged_from else since
+    judged = parse_moment(judged_from) if judged_from else since
     courses = _courses(use_case, case, (since, until), judged, label_delay, oracle)
     looped = courses[0].model_copy(update={"trainings": _trainings(steps), "seconds": round(took, 1)})
     result = Replay(
@@ -87,7 +98,7 @@ def replay(
         courses=(looped, *courses[1:]),
         seconds=round(took, 1),
     )
-    telling.show("replay", case.name, pages.replay_page(result), result.why)
+    orchestration.create_page("replay", case.name, reporting.replay_page(result), result.why)
     return result
 
 
@@ -138,17 +149,17 @@ def _trainings(steps: Sequence[ReplayStep]) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def _span(rows: dated.Dated, since: datetime | None, until: datetime | None) -> tuple[datetime, datetime]:
+def _span(rows: DatedSource, since: datetime | None, until: datetime | None) -> tuple[datetime, datetime]:
     first, last = rows.span
     midnight = {"hour": 0, "minute": 0, "second": 0, "microsecond": 0}
-    begin = dated.moment(since) if since else (first + timedelta(days=59)).replace(**midnight)  # type: ignore[arg-type]
-    end = dated.moment(until) if until else (last + timedelta(days=1)).replace(**midnight)  # type: ignore[arg-type]
+    begin = parse_moment(since) if since else (first + timedelta(days=59)).replace(**midnight)  # type: ignore[arg-type]
+    end = parse_moment(until) if until else (last + timedelta(days=1)).replace(**midnight)  # type: ignore[arg-type]
     if not first < begin < last:
         raise UsageError(f"the source's rows are of {first:%Y-%m-%d} to {last:%Y-%m-%d}: begin in between")
     return begin, end
 
 
-def _begin(use_case: str, rows: dated.Dated, since: datetime, take: Take) -> None:
+def _begin(use_case: str, rows: DatedSource, since: datetime, take: Deliver) -> None:
     """The past, and a champion of it. Raises PenstockError where there is none."""
     why = "nothing arrived before"
     for name, path in rows.land(in_force().landing_dir, None, since).items():
@@ -160,7 +171,7 @@ def _begin(use_case: str, rows: dated.Dated, since: datetime, take: Take) -> Non
 
 
 def _live(
-    use_case: str, rows: dated.Dated, periods: Sequence[tuple[datetime, datetime]], resume: bool, take: Take
+    use_case: str, rows: DatedSource, periods: Sequence[tuple[datetime, datetime]], resume: bool, take: Deliver
 ) -> Iterator[ReplayStep]:
     for since, until in periods:
         started = time.monotonic()
@@ -181,7 +192,7 @@ def _live(
         )
 
 
-def _taken(take: Take, use_case: str, name: str, path: Path) -> Taken:
+def _taken(take: Deliver, use_case: str, name: str, path: Path) -> ArrivalResult:
     taken = take(use_case, name, path)
     for told in taken.refused:
         _say(told)
@@ -211,3 +222,25 @@ def _why(case: UseCase, looped: Course, others: list[Course]) -> str:
     metric = case.gate.metric
     told = ", ".join(f"{c.name} {c.total[metric]:.4f} ({c.trained})" for c in (looped, *others[1:]))
     return f"{metric} (trainings): {told}"
+
+
+def only_in(use_case: str, input: str, path: Path) -> ArrivalResult:
+    """Ingested in this process; nothing follows."""
+    return _ingested(ingest(use_case, str(path), input=input))
+
+
+def in_process(use_case: str, input: str, path: Path) -> ArrivalResult:
+    """The lifecycle, here and now."""
+    loop = lifecycle(use_case, str(path), input=input)
+    made = tuple(_outcome(each) for each in loop.trained if each.made_a_model)
+    again = tuple(_outcome(each) for each in loop.trained if each.status == "already done")
+    return replace(_ingested(loop.ingested), trained=made, why=loop.why, repeated=again)
+
+
+def _ingested(result: IngestResult) -> ArrivalResult:
+    refused = tuple(f"{each.source} was refused: {each.why}" for each in result.deliveries if each.status == "rejected")
+    return ArrivalResult(result.accepted, result.rejected, (), result.why, refused=refused)
+
+
+def _outcome(made: Training) -> str:
+    return f"{made.status} v{made.model.version}" if made.model else made.status

@@ -9,28 +9,28 @@ from pathlib import Path
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import PrefectHTTPStatusError
 
-from flows import starting
-from flows.entry import entry
 from schemas.errors import PenstockError, UsageError
 from schemas.results import Rescan
 from schemas.settings import in_force
-from tasks import arrivals, buckets
-from tasks.installation import refuse_shadows
+from tasks import datasets, ingestion, orchestration
+from tasks.orchestration import penstock_flow, refuse_shadows
 from tasks.versions import open_store
 
 
-@entry("rescan", "rescan the landing folder")
+@penstock_flow("rescan", "rescan the landing folder")
 def rescan() -> Rescan:
     """Find landed files that no run took up, and runs that died, and start their lifecycle."""
     refuse_shadows()
     with get_client(sync_client=True) as client:
-        starting.give_up_pending(client)
+        orchestration.give_up_pending(client)
         again, gone = taken_up(client)
-        whole = [path for path in arrivals.whatever(in_force().landing_dir) if arrivals.being_written(path) is not True]
+        whole = [
+            path for path in ingestion.scan_landing_zone(in_force().landing_dir) if ingestion.being_written(path) is not True
+        ]
         files, strange = sort_out(whole)
         started = [file.source for file in missed(client, files)]
         if bucket := in_force().landing_bucket:
-            there, others = buckets.landed(bucket)
+            there, others = ingestion.scan_bucket(bucket)
             started += [file.source for file in missed(client, there)]
             files, strange = [*files, *there], [*strange, *others]
     return Rescan(started=tuple(started), again=tuple(again), strange=(*gone, *strange), files=len(files))
@@ -39,9 +39,9 @@ def rescan() -> Rescan:
 def taken_up(client: SyncPrefectClient) -> tuple[list[str], list[str]]:
     """The runs that were lost and are started again, and a sentence on each that the server does not take any more."""
     again, gone = [], []
-    for run in starting.lost(client):
+    for run in orchestration.lost_runs(client):
         try:
-            again.append(starting.take_up(run).name)
+            again.append(orchestration.retry_lost_run(run).name)
         except UsageError as error:
             gone.append(f"{run.name} cannot be taken up again: {error}")
         except PrefectHTTPStatusError as error:
@@ -51,26 +51,28 @@ def taken_up(client: SyncPrefectClient) -> tuple[list[str], list[str]]:
     return again, gone
 
 
-def sort_out(paths: list[Path]) -> tuple[list[arrivals.Landed], list[str]]:
+def sort_out(paths: list[Path]) -> tuple[list[ingestion.LandedFile], list[str]]:
     """The files of registered use cases, and a sentence on each other."""
     files, strange = [], []
     for path in paths:
         try:
-            files.append(arrivals.landed(in_force().landing_dir, path))
+            files.append(ingestion.locate_landed(in_force().landing_dir, path))
         except UsageError as error:
             strange.append(str(error))
     return files, strange
 
 
-def missed(client: SyncPrefectClient, files: list[arrivals.Landed]) -> Iterator[arrivals.Landed]:
+def missed(client: SyncPrefectClient, files: list[ingestion.LandedFile]) -> Iterator[ingestion.LandedFile]:
     """Start the files that never had a run, and that main does not know; those are the ones returned."""
-    fates = {name: arrivals.fates(open_store(in_force().store_url(name))) for name in {file.use_case for file in files}}
+    fates = {
+        name: datasets.source_states(open_store(in_force().store_url(name))) for name in {file.use_case for file in files}
+    }
     for file in files:
         try:
             sha256 = file.sha256()
         except PenstockError:
             continue  # it went away
         known = (file.input, sha256) in fates[file.use_case]
-        if not known and not starting.attempts_at(client, starting.arrival(file, sha256)):
-            starting.start_arrival(file, sha256, attempt=1)
+        if not known and not orchestration.attempts_at(client, orchestration.arrival_key(file, sha256)):
+            orchestration.start_arrival(file, sha256, attempt=1)
             yield file

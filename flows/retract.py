@@ -6,14 +6,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from flows.entry import entry, named_after_source
 from schemas.results import Retraction
 from schemas.settings import in_force
-from tasks import catalog
+from tasks import catalog, orchestration
 from tasks.catalog import telling
+from tasks.orchestration import penstock_flow, run_name_from_source
 
 
-@entry("retract", named_after_source)
+@penstock_flow("retract", run_name_from_source)
 def retract(
     use_case: Annotated[str, Field(min_length=1)],
     source: Annotated[str, Field(min_length=1)],
@@ -30,11 +30,11 @@ def retract(
         reason: Why, in a sentence; it is kept with the commit.
         input: Which input it was delivered to, where it was delivered to several.
     """
-    case = catalog.begin(use_case)
+    case = orchestration.begin_flow(use_case)
     settings = in_force()
     store = settings.store_url(case.name)
     result = catalog.retract(
-        use_case, source, " ".join(reason.split()), store, settings.registry_url, catalog.flow_run_id(), input
+        use_case, source, " ".join(reason.split()), store, settings.registry_url, orchestration.flow_run_id(), input
     )
     telling.tell_retraction(case, result)
     return result

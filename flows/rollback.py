@@ -6,14 +6,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from flows.entry import entry
 from schemas.results import Training
 from schemas.settings import in_force
-from tasks import catalog
+from tasks import catalog, orchestration
 from tasks.catalog import telling
+from tasks.orchestration import penstock_flow
 
 
-@entry("rollback", "rollback {use_case}")
+@penstock_flow("rollback", "rollback {use_case}")
 def rollback(
     use_case: Annotated[str, Field(min_length=1)],
     reason: Annotated[str, Field(min_length=1)],
@@ -28,11 +28,11 @@ def rollback(
         version: Version to go back to; the one that the champion replaced where it is left out.
         by: Who asks for it; the model's history names them.
     """
-    case, settings = catalog.begin(use_case), in_force()
+    case, settings = orchestration.begin_flow(use_case), in_force()
     log, registry = settings.store_url(f"{case.name}-log"), settings.registry_url
     model = catalog.rollback_target(use_case, version, registry, log)
     catalog.try_out_again(use_case, model, registry)
-    outcome = catalog.roll_back(use_case, model, registry, log, catalog.who(by), reason)
+    outcome = catalog.roll_back(use_case, model, registry, log, orchestration.actor_name(by), reason)
     result = Training(use_case=use_case, status=outcome.status, why=outcome.why, model=model)
     telling.tell_training(case, result)
     return result

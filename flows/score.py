@@ -8,17 +8,16 @@ from typing import Annotated
 import polars as pl
 from pydantic import Field
 
-from flows import lineage
-from flows.entry import entry
 from schemas.errors import StaleCheck, UsageError
 from schemas.refs import DataRef
 from schemas.results import RowsToScore, Scores
 from schemas.settings import in_force
-from tasks import catalog
+from tasks import catalog, orchestration
 from tasks.catalog import telling
-from tasks.fetching import fetched
-from tasks.ingestion import Limits, locate
-from tasks.predictions import paths
+from tasks.inference import prediction_paths
+from tasks.ingestion import fetched, locate
+from tasks.orchestration import penstock_flow
+from tasks.parsing import Limits
 from tasks.versions import open_store
 
 ATTEMPTS = 5
@@ -36,10 +35,10 @@ class ScoreResult(Scores):
         if self.predictions is None or self.path is None:
             raise UsageError(f"this scoring made no predictions ({self.why})")
         log, commit = open_store(self.predictions.store), self.predictions.commit
-        return log.scan(commit, paths(log, commit, self.path))
+        return log.scan(commit, prediction_paths(log, commit, self.path))
 
 
-@entry("score", "score {use_case}")
+@penstock_flow("score", "score {use_case}")
 def score(
     use_case: Annotated[str, Field(min_length=1)],
     arrival: str | None = None,
@@ -62,19 +61,19 @@ def score(
     """
     if file and (arrival or since or once):
         raise UsageError("a file is scored as a whole: leave out arrival, since and once")
-    case = catalog.begin(use_case)
+    case = orchestration.begin_flow(use_case)
     settings = in_force()
     data = catalog.data_at(settings.store_url(case.name), commit)
     log = settings.store_url(f"{case.name}-log")
     rows = RowsToScore(arrival=arrival, since=since, once=once)
-    told = (settings.registry_url, log, catalog.flow_run_id())
+    told = (settings.registry_url, log, orchestration.flow_run_id())
     for _ in range(ATTEMPTS):
         try:
             scores = _score_file(use_case, data, file, *told) if file else catalog.score(use_case, data, rows, *told)
         except StaleCheck:
             continue  # another run published these predictions in between: the next look finds them
         telling.tell_scores(case, scores)
-        lineage.predictions(case, scores)
+        orchestration.record_predictions_asset(case, scores)
         return ScoreResult(**dict(scores))
     raise StaleCheck(f"{case.name}: the predictions kept changing while they were published; score again")
 

@@ -6,17 +6,17 @@ from typing import Annotated
 
 from pydantic import Field
 
-from flows.entry import entry
 from schemas.results import Sweep
 from schemas.settings import in_force
 from schemas.usecase import registered
-from tasks import catalog
+from tasks import catalog, orchestration
 from tasks.catalog import telling
+from tasks.orchestration import penstock_flow
 
 DAYS = 14.0
 
 
-@entry("sweep", "sweep branches")
+@penstock_flow("sweep", "sweep branches")
 def sweep(
     use_case: str | None = None,
     older_than_days: Annotated[float, Field(ge=0)] = DAYS,
@@ -32,7 +32,7 @@ def sweep(
         older_than_days: A branch whose last commit is older is stale.
         dry_run: Only tell what would go.
     """
-    names = [catalog.begin(name).name for name in ([use_case] if use_case else sorted(registered()))]
+    names = [orchestration.begin_flow(name).name for name in ([use_case] if use_case else sorted(registered()))]
     seen = [found for name in names for store in _stores(name) for found in catalog.sweep(store, older_than_days, dry_run)]
     days = in_force().receipt_days
     old = [found for name in names for found in catalog.let_go(_stores(name)[1], days, dry_run)] if days else []

@@ -7,18 +7,15 @@ from typing import Annotated
 import polars as pl
 from pydantic import Field
 
-from flows import lineage
-from flows.entry import entry
-from flows.turns import turn
 from schemas.errors import NotEnoughEvidence, StaleCheck, UsageError
 from schemas.fitting import Device, Engine, Plan
 from schemas.refs import DataRef, ModelRef
 from schemas.results import Challenge, Training
 from schemas.settings import Settings, in_force
 from schemas.usecase import UseCase, resolve
-from tasks import batch, catalog
+from tasks import catalog, inference, orchestration
 from tasks.catalog import telling
-from tasks.catalog.approval import approved
+from tasks.orchestration import penstock_flow, wait_for_approval, wait_for_turn
 
 ATTEMPTS = 3
 
@@ -33,10 +30,10 @@ class TrainResult(Training):
         """
         if self.model is None or self.data is None:
             raise UsageError(f"this training made no model ({self.why}); look at .status before calling predict")
-        return batch.predict_frame(resolve(self.use_case), self.model, self.data, frame)
+        return inference.predict_frame(resolve(self.use_case), self.model, self.data, frame)
 
 
-@entry("train", "train {use_case}")
+@penstock_flow("train", "train {use_case}")
 def train(
     use_case: Annotated[str, Field(min_length=1)],
     commit: str | None = None,
@@ -55,7 +52,7 @@ def train(
         search: How many trials a search for parameters takes before the challenger is fitted; 0 for none.
         jobs: How many of these trials run at once, in threads.
     """
-    case = catalog.begin(use_case)
+    case = orchestration.begin_flow(use_case)
     settings = in_force()
     held = catalog.held_back(use_case, settings.registry_url, settings.store_url(f"{case.name}-log"))
     if held:
@@ -70,13 +67,13 @@ def train(
     except NotEnoughEvidence as refusal:
         result = TrainResult(use_case=use_case, status="skipped", why=str(refusal), data=data)
     telling.tell_training(case, result)
-    lineage.model(case, result)
+    orchestration.record_model_asset(case, result)
     return result
 
 
 def _train(use_case: str, case: UseCase, data: DataRef, settings: Settings, plan: Plan) -> TrainResult:
     for _ in range(ATTEMPTS):
-        with turn("train", case.name):  # not held while a person is asked
+        with wait_for_turn("train", case.name):  # not held while a person is asked
             if done := catalog.settled(use_case, data, settings.registry_url, plan.trials):
                 return TrainResult(use_case=use_case, status=done.status, why=done.why, model=done.model, data=data)
             challenged = catalog.challenge(use_case, data, settings.registry_url, plan)
@@ -99,9 +96,9 @@ def _to_ship(use_case: str, case: UseCase, challenged: Challenge, settings: Sett
 
 
 def _conclude(use_case: str, case: UseCase, challenged: Challenge, shipped: ModelRef, settings: Settings) -> TrainResult:
-    challenged, person = approved(case, challenged, shipped)
+    challenged, person = wait_for_approval(case, challenged, shipped)
     log, registry = settings.store_url(f"{case.name}-log"), settings.registry_url
-    outcome = catalog.promote(use_case, shipped, challenged, registry, log, catalog.who(person))
+    outcome = catalog.promote(use_case, shipped, challenged, registry, log, orchestration.actor_name(person))
     return TrainResult(
         use_case=use_case,
         status=outcome.status,

@@ -12,14 +12,14 @@ from schemas.refs import ModelRef, Sha256, Value
 MoveKind = Literal["promoted", "override", "rollback", "found", "freeze", "thaw"]
 
 
-class Side(Value):
+class ChampionState(Value):
     """A version as the history names it."""
 
     version: int = Field(ge=1)
     sha256: Sha256 = Field(description="of the model's bytes")
 
     @classmethod
-    def of(cls, ref: ModelRef | None) -> Side | None:
+    def of(cls, ref: ModelRef | None) -> ChampionState | None:
         """The side a reference stands for."""
         return None if ref is None else cls(version=ref.version, sha256=ref.sha256)
 
@@ -35,8 +35,8 @@ class Move(Value):
     when: datetime
     who: str = Field(description="a flow run or a person")
     why: str
-    before: Side | None = Field(validation_alias=AliasChoices("from", "before"), serialization_alias="from")
-    after: Side | None = Field(validation_alias=AliasChoices("to", "after"), serialization_alias="to")
+    before: ChampionState | None = Field(validation_alias=AliasChoices("from", "before"), serialization_alias="from")
+    after: ChampionState | None = Field(validation_alias=AliasChoices("to", "after"), serialization_alias="to")
     evidence: Sha256 | None = Field(default=None, description="of the verdict stored with the version")
 
 
@@ -53,7 +53,7 @@ class Entry(Move):
         return Move(**{name: getattr(self, name) for name in Move.model_fields})
 
 
-class Link(NamedTuple):
+class HistoryEntry(NamedTuple):
     """An entry and the hash of its stored bytes, which the next entry names."""
 
     entry: Entry

@@ -7,7 +7,7 @@ from schemas.refs import CommitId
 from schemas.results import Beginning, RowsToScore
 from schemas.usecase import resolve
 from schemas.verdicts import GateVerdict
-from tasks import batch, frames
+from tasks import datasets, inference
 from tasks.registry import open_registry
 from tasks.versions import open_store
 
@@ -29,7 +29,7 @@ def unscored(use_case: str, arrival: CommitId, registry_url: str, store_url: str
     if verdict.champion is not None or all(entry.id != arrival for entry in store.log(commit, first_parent=True)):
         return None
     since = verdict.window[0] if verdict.window else None
-    rows = RowsToScore(arrival=frames.newest_publish(store, case.rows, commit), since=since)
-    if batch.already_scored(log, rows, batch.cause_of(champion, rows)):
+    rows = RowsToScore(arrival=datasets.newest_publish(store, case.rows, commit), since=since)
+    if inference.already_scored(log, rows, inference.scoring_cause(champion, rows)):
         return None
     return Beginning(commit=commit, since=since)

@@ -12,8 +12,8 @@ from schemas.refs import DataRef, ModelRef
 from schemas.results import Challenge, Outcome
 from schemas.usecase import UseCase, resolve
 from schemas.verdicts import Evaluation, GateVerdict
-from tasks import cards, challenge, evaluation, frames, gating, moves, scoring, splitting, trial
-from tasks.registry import By, ModelRegistry, open_registry
+from tasks import datasets, evaluation, features, models, promotion, reporting
+from tasks.registry import Actor, ModelRegistry, open_registry
 from tasks.versions import open_store
 
 
@@ -21,10 +21,10 @@ def held_back(use_case: str, registry_url: str, log_url: str) -> str | None:
     """Why nothing may be trained or promoted, or None. What a killed process left out is written down first."""
     case = resolve(use_case)
     registry = open_registry(registry_url)
-    held = moves.held_back(registry, open_store(log_url), case.name)
+    held = promotion.hold_reason(registry, open_store(log_url), case.name)
     if champion := registry.champion(case.name):
-        challenge.stood_in(registry, champion)
-        cards.attached(case, registry, champion)
+        promotion.mark_superseded(registry, champion)
+        reporting.attach_card(case, registry, champion)
     return held
 
 
@@ -37,9 +37,9 @@ def gate_version(use_case: str, version: int, data: DataRef, registry_url: str) 
     case = resolve(use_case)
     registry = open_registry(registry_url)
     model, champion = registry.version(case.name, version), registry.champion(case.name)
-    seen = [challenge.fitted_until(registry, each) for each in (model, champion) if each]
+    seen = [promotion.fitted_until(registry, each) for each in (model, champion) if each]
     after = max((moment for moment in seen if moment), default=None)
-    parts = splitting.split_by_time(case, frames.training_rows(case, data), after=after)
+    parts = features.split_by_time(case, datasets.load_training_rows(case, data), after=after)
     older = pl.concat([parts.train, parts.stopping])
     if parts.holdout.is_empty() or older.is_empty():
         newer = f" newer than {after:%Y-%m-%d %H:%M}, up to when either was fitted" if after else ""
@@ -52,7 +52,7 @@ def gate_version(use_case: str, version: int, data: DataRef, registry_url: str) 
         nothing = Evaluation(model_sha256=model.sha256, data_commit=data.commit, rows=0, blocks=0, metrics={})
         return Challenge(model=model, data=data, evaluation=nothing, verdict=verdict, champion=champion)
     scores = _scores(case, registry, model, parts.holdout)
-    verdict = gating.gate(
+    verdict = evaluation.gate_challenger(
         case,
         parts.holdout,
         scores,
@@ -67,7 +67,7 @@ def gate_version(use_case: str, version: int, data: DataRef, registry_url: str) 
 
 
 def _scores(case: UseCase, registry: ModelRegistry, model: ModelRef, rows: pl.DataFrame) -> np.ndarray:
-    return scoring.predict(case, scoring.booster(registry.model_bytes(model)), rows)
+    return models.predict_scores(case, models.load_booster(registry.model_bytes(model)), rows)
 
 
 def promote(
@@ -76,23 +76,23 @@ def promote(
     """Make the gated version champion if its verdict, or a person's override, says so. Raises StaleCheck."""
     case = resolve(use_case)
     registry = open_registry(registry_url)
-    outcome = moves.promoted(
+    outcome = promotion.set_champion(
         registry,
         open_store(log_url),
         challenged.model,
         challenged.verdict,
         expected=challenged.champion,
-        by=By(who, hand=True),
+        by=Actor(who, hand=True),
         override=override,
     )
     if outcome.status in ("promoted", "refused"):
-        cards.attached(case, registry, challenged.model, anew=True)
+        reporting.attach_card(case, registry, challenged.model, anew=True)
     return outcome
 
 
 def rollback_target(use_case: str, version: int | None, registry_url: str, log_url: str) -> ModelRef:
     """The version named, or the one that the champion replaced."""
-    return moves.target(open_registry(registry_url), open_store(log_url), resolve(use_case).name, version)
+    return promotion.find_rollback_target(open_registry(registry_url), open_store(log_url), resolve(use_case).name, version)
 
 
 def try_out(use_case: str, model: ModelRef, registry_url: str) -> None:
@@ -103,12 +103,14 @@ def try_out(use_case: str, model: ModelRef, registry_url: str) -> None:
     case = resolve(use_case)
     registry = open_registry(registry_url)
     payload, golden = registry.model_bytes(model), registry.golden(model)
-    trial.trial(payload, golden, case)
-    scoring.predict(case, scoring.booster(payload), pl.read_parquet(io.BytesIO(golden)))
+    models.run_smoke_test(payload, golden, case)
+    models.predict_scores(case, models.load_booster(payload), pl.read_parquet(io.BytesIO(golden)))
 
 
 def roll_back(use_case: str, model: ModelRef, registry_url: str, log_url: str, who: str, reason: str) -> Outcome:
     """Move the alias to a version that was tried out. Raises UsageError without a reason."""
     if not reason.strip():
         raise UsageError(f"cannot roll back {resolve(use_case).name}: give a reason, it stays in the history")
-    return moves.rolled_back(open_registry(registry_url), open_store(log_url), model, by=By(who), reason=reason)
+    return promotion.roll_back_champion(
+        open_registry(registry_url), open_store(log_url), model, by=Actor(who), reason=reason
+    )

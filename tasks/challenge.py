@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime
-from typing import Any
-
-import polars as pl
 
 from schemas.errors import NotEnoughEvidence, NotFound
 from schemas.fitting import Device, Plan
 from schemas.refs import DataRef, ModelRef
 from schemas.results import Challenge, Outcome, TrainingStatus
-from schemas.usecase import UseCase, resolve
-from schemas.verdicts import Evaluation, GateVerdict
-from tasks import (
-    cards,
-    engines,
-    estimates,
-    evaluation,
-    explaining,
-    features,
-    gating,
-    manifests,
-    moves,
-    references,
-    scoring,
-    training,
-)
-from tasks import search as searching
-from tasks import trial as trials
-from tasks.registry import CHALLENGER, CHAMPION, By, Candidate, ModelRegistry, open_registry
-from tasks.registry.tags import RECIPE, SEARCH, STATE, WHY
+from schemas.usecase import resolve
+from schemas.verdicts import GateVerdict
+from tasks import evaluation, models, monitoring, promotion, reporting, training
+from tasks.promotion import fitted_until
+from tasks.registry import CHALLENGER, CHAMPION, SEARCH, STATE, WHY, Actor, ModelRegistry, open_registry
+from tasks.training import build_candidate, record_candidate, sha256
 from tasks.versions import open_store
 
-FORMAT = 1
 OF_HOLDOUT = ("evidence", "estimator")
 
 
@@ -55,44 +34,44 @@ def challenge(use_case: str, data: DataRef, registry_url: str, plan: Plan) -> Ch
     registry = open_registry(registry_url)
     reigning = registry.champion(case.name)
     after = fitted_until(registry, reigning) if reigning else None
-    with engines.split(case, data, plan.engine, after) as parts:
+    with training.split_rows(case, data, plan.engine, after) as parts:
         if parts.holdout.is_empty():
             newer = f"newer than {after:%Y-%m-%d %H:%M}, up to when the champion was fitted" if after else "at all"
             raise NotEnoughEvidence(f"{case.name}: there are no labelled rows {newer}; publish rows and labels first")
-        tuned, found = searching.tune(case, parts, data, registry, plan) if plan.trials else (case, None)
-        fitted = engines.fit(tuned, parts, plan.engine, plan.device)
-        scores = scoring.predict(case, scoring.booster(fitted.model), parts.holdout)
+        tuned, found = training.tune(case, parts, data, registry, plan) if plan.trials else (case, None)
+        fitted = training.fit_split(tuned, parts, plan.engine, plan.device)
+        scores = models.predict_scores(case, models.load_booster(fitted.model), parts.holdout)
         evaluated = evaluation.evaluate(case, sha256(fitted.model), data.commit, parts.holdout, scores)
-        seen = engines.sample(parts.train, parts.stopping)
-        made_from = manifests.manifest(
+        seen = training.sample_rows(parts.train, parts.stopping)
+        made_from = training.build_manifest(
             tuned,
             data,
             fitted,
-            row_digest=engines.digest(parts.train, parts.stopping),
-            rows=engines.height(parts.train, parts.stopping),
-            fitted_until=manifests.newest(case, seen),
+            row_digest=training.digest_rows(parts.train, parts.stopping),
+            rows=training.count_rows(parts.train, parts.stopping),
+            fitted_until=training.newest_event(case, seen),
             declared=case,
-            split=manifests.row_filter(case, after, parts.train.height, parts.stopping.height, parts.holdout),
+            split=training.row_filter(case, after, parts.train.height, parts.stopping.height, parts.holdout),
             engine=plan.engine,
             device=plan.device,
             search=found,
         )
         told = {
-            "evidence": cards.evidence(case, parts.holdout, scores),
-            "estimator": estimates.estimator(case, parts.holdout, scores),
+            "evidence": reporting.card_evidence(case, parts.holdout, scores),
+            "estimator": monitoring.build_estimator(case, parts.holdout, scores),
         }
-        model = record(registry, data, candidate(tuned, made_from, fitted, seen, evaluated, told))
+        model = record_candidate(registry, data, build_candidate(tuned, made_from, fitted, seen, evaluated, told))
         baseline = evaluation.baseline_scores(case, seen, parts.holdout)
         holdout = parts.holdout
-    verdict = gating.gate(
+    verdict = evaluation.gate_challenger(
         case,
         holdout,
         scores,
-        scoring.predict(case, scoring.booster(registry.model_bytes(reigning)), holdout) if reigning else None,
+        models.predict_scores(case, models.load_booster(registry.model_bytes(reigning)), holdout) if reigning else None,
         baseline,
         data_commit=data.commit,
         seed=case.training.seed,
-        seen_until=manifests.newest(case, seen, after),
+        seen_until=training.newest_event(case, seen, after),
     )
     return Challenge(model=model, data=data, evaluation=evaluated, verdict=verdict, champion=reigning)
 
@@ -102,17 +81,17 @@ def refit(use_case: str, challenged: Challenge, registry_url: str, device: Devic
     case = resolve(use_case)
     registry = open_registry(registry_url)
     recipe = registry.document(challenged.model, "manifest")
-    tuned, engine, data = manifests.recipe(case, recipe), recipe["engine"], challenged.data
-    with engines.split(case, data, engine) as parts:
-        fitted = engines.refit(tuned, parts, recipe["rounds"], manifests.coefficients(recipe), engine, device)
-        rows = engines.sample(parts.known)
-        made_from = manifests.manifest(
+    tuned, engine, data = training.apply_recipe(case, recipe), recipe["engine"], challenged.data
+    with training.split_rows(case, data, engine) as parts:
+        fitted = training.refit_split(tuned, parts, recipe["rounds"], training.coefficients(recipe), engine, device)
+        rows = training.sample_rows(parts.known)
+        made_from = training.build_manifest(
             tuned,
             data,
             fitted,
-            row_digest=engines.digest(parts.known),
-            rows=engines.height(parts.known),
-            fitted_until=manifests.newest(case, rows),
+            row_digest=training.digest_rows(parts.known),
+            rows=training.count_rows(parts.known),
+            fitted_until=training.newest_event(case, rows),
             declared=case,
             engine=engine,
             device=device,
@@ -121,20 +100,13 @@ def refit(use_case: str, challenged: Challenge, registry_url: str, device: Devic
         )
         evaluated = challenged.evaluation.model_copy(update={"model_sha256": sha256(fitted.model)})
         told = {name: registry.document(challenged.model, name) for name in OF_HOLDOUT}  # the refit model has seen all rows
-        return record(registry, data, candidate(tuned, made_from, fitted, rows, evaluated, told))
-
-
-def record(registry: ModelRegistry, data: DataRef, made: Candidate) -> ModelRef:
-    """Register a candidate, and tag the commit it was fitted on: what a model was made from is not garbage."""
-    model = registry.record(made)
-    open_store(data.store).tag(f"model/{model.name}/v{model.version}-{data.commit[:12]}", data.commit)
-    return model
+        return record_candidate(registry, data, build_candidate(tuned, made_from, fitted, rows, evaluated, told))
 
 
 def try_out(use_case: str, model: ModelRef, registry_url: str) -> None:
     """Load a recorded model in a child process and score its golden rows. Raises IntegrityError."""
     registry = open_registry(registry_url)
-    trials.trial(registry.model_bytes(model), registry.golden(model), resolve(use_case))
+    models.run_smoke_test(registry.model_bytes(model), registry.golden(model), resolve(use_case))
 
 
 def settled(use_case: str, data: DataRef, registry_url: str, trials: int = 0) -> Outcome | None:
@@ -176,70 +148,9 @@ def promote(use_case: str, model: ModelRef, challenged: Challenge, registry_url:
     case, registry = resolve(use_case), open_registry(registry_url)
     log, champion = open_store(log_url), challenged.champion
     with registry.exclusive(model.name):
-        outcome = moves.promoted(registry, log, model, challenged.verdict, expected=champion, by=By(who))
+        outcome = promotion.set_champion(registry, log, model, challenged.verdict, expected=champion, by=Actor(who))
         if outcome.status != "skipped":
             if model != challenged.model:
                 registry.stand_in(challenged.model, challenged.verdict, by=model)
-            cards.attached(case, registry, model)
+            reporting.attach_card(case, registry, model)
     return outcome
-
-
-def stood_in(registry: ModelRegistry, model: ModelRef) -> None:
-    """See that the gated challenger in whose place a refit ships says so, where a kill came before it could."""
-    recipe = registry.tags(model).get(RECIPE)
-    gated = registry.version(model.name, int(recipe)) if recipe else None
-    if gated is None or registry.tags(gated).get(STATE) != CHALLENGER:
-        return
-    with suppress(NotFound):  # made champion over the gate's head: there is no verdict to keep
-        registry.stand_in(gated, GateVerdict.model_validate(registry.document(model, "verdict")), by=model)
-
-
-def fitted_until(registry: ModelRegistry, model: ModelRef) -> datetime | None:
-    """Event time of the newest row that a version was fitted on."""
-    told = registry.document(model, "manifest").get("fitted_until")
-    return datetime.fromisoformat(told) if told else None
-
-
-def sha256(payload: bytes) -> str:
-    """SHA-256 of a model's bytes, in hex."""
-    return hashlib.sha256(payload).hexdigest()
-
-
-def candidate(
-    case: UseCase,
-    made_from: Mapping[str, Any],
-    fitted: training.Fitted,
-    rows: pl.DataFrame,
-    evaluated: Evaluation,
-    documents: Mapping[str, Any] | None = None,
-) -> Candidate:
-    """A model fitted on `rows`, with its manifest, golden rows, reference and tags, ready to be recorded."""
-    booster = scoring.booster(fitted.model)
-    scores = scoring.predict(case, booster, rows)
-    dtypes = {name: rows.schema[name] for name in features.feature_names(case)}
-    told = {"gain": fitted.importances, "shap": explaining.importances(booster, rows)}
-    tagged = {name: made_from[name] for name in ("data_commit", "use_case_version", "code_version", "fitted_until")}
-    return Candidate(
-        name=case.name,
-        model=fitted.model,
-        manifest=made_from,
-        evaluation=evaluated,
-        golden=scoring.golden_rows(case, booster, rows),
-        params={**case.training.params, "rounds": fitted.best_rounds, "seed": case.training.seed},
-        tags={name: str(value) for name, value in {**tagged, SEARCH: _trials(made_from)}.items()},
-        documents={
-            "reference": references.reference(case, rows, rows["_target"], scores),
-            "importances": {"format_version": FORMAT, **told},
-            **(documents or {}),
-        },
-        input_dtypes={name: str(dtype.base_type()) for name, dtype in dtypes.items()},
-        categories={name: list(dtype.categories) for name, dtype in dtypes.items() if isinstance(dtype, pl.Enum)},
-        kind=case.target.kind,
-        classes=case.target.classes,
-        threshold=case.target.threshold,
-        description=case.question,
-    )
-
-
-def _trials(made_from: Mapping[str, Any]) -> int:
-    return int((made_from["search"] or {}).get("trials", 0))

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from schemas.usecases.flights import FLIGHTS
 from schemas.verdicts import Alert, ColumnDrift, DriftVerdict
-from tasks.alerts import alerts
+from tasks.alerting.rules import alerts_of_verdict
 
 
 class Sink:
@@ -51,4 +51,4 @@ COLUMN = ColumnDrift(column="dest", method="psi", score=0.5, threshold=0.1, impo
 def drifted(score: float) -> list[Alert]:
     column = COLUMN.model_copy(update={"score": score})
     verdict = DriftVerdict(status="drift" if score > 0.1 else "no drift", why=f"dest {score}", rows=500, columns=(column,))
-    return list(alerts(FLIGHTS, verdict))
+    return list(alerts_of_verdict(FLIGHTS, verdict))

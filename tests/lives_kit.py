@@ -15,9 +15,12 @@ from schemas.refs import DataRef, ModelRef
 from schemas.results import Loop
 from schemas.settings import Settings
 from schemas.usecase import UseCase, resolve
-from tasks import baselines, predictions, publishing
-from tasks.registry import open_registry
-from tasks.versions import MAIN, open_store
+from tasks.datasets import published as datasets
+from tasks.inference import prediction_store
+from tasks.registry.factory import open_registry
+from tasks.replay import retraining_schedules
+from tasks.versions.factory import open_store
+from tasks.versions.protocol import MAIN
 from tests.faults.children import killed, run
 
 SCRIPT = """
@@ -97,19 +100,19 @@ class Life:
         return open_registry(self.settings.registry_url).champion(self.case.name)
 
     def _watermark(self) -> datetime | None:
-        return publishing.watermark(open_store(self.url()), self.case.input(self.case.rows))
+        return datasets.watermark(open_store(self.url()), self.case.input(self.case.rows))
 
     def published(self) -> dict[str, pl.DataFrame]:
         """The rows on main, by input, in one order."""
         store = open_store(self.url())
-        rows = publishing.inputs_at(store, store.head(), self.case)
+        rows = datasets.inputs_at(store, store.head(), self.case)
         return {name: found.sort(found.columns) for name, frame in rows.items() for found in [frame.collect()]}
 
     def predicted(self) -> pl.DataFrame:
         """All predictions: what was predicted and by which model's bytes."""
         log = open_store(self.url("-log"))
         told = [c for c in log.log(MAIN, first_parent=True) if c.metadata.get("kind") == "score"]
-        made = pl.concat(predictions.of(log, commit).collect() for commit in told)
+        made = pl.concat(prediction_store.published_predictions(log, commit).collect() for commit in told)
         key = list(self.case.key)
         return made.select(*key, "probability", "category", "model_sha256").sort(*key, "model_sha256")
 
@@ -199,5 +202,5 @@ def everything(life: Life) -> dict[str, object]:
 def realized(life: Life, span: tuple[datetime, datetime]) -> dict[str, object]:
     """The metrics of the first prediction of each row in a span, by month and in all, and of how many rows."""
     data = DataRef(store=life.url(), commit=open_store(life.url()).head())
-    course = baselines.looped(life.use_case, data, life.url("-log"), span, span[0])
+    course = retraining_schedules.backtest_loop(life.use_case, data, life.url("-log"), span, span[0])
     return {"metrics": course.total, "months": course.months, "rows": course.rows}

@@ -21,9 +21,10 @@ import httpx
 from deployments.local import OURS
 from schemas.refs import Commit
 from schemas.settings import Settings
-from tasks.landing import land_flights
-from tasks.registry import open_registry
-from tasks.versions import MAIN, open_store
+from tasks.registry.factory import open_registry
+from tasks.replay.nycflights13 import land_flights
+from tasks.versions.factory import open_store
+from tasks.versions.protocol import MAIN
 
 ROOT = Path(__file__).parents[1]
 UNFINISHED = ("SCHEDULED", "PENDING", "RUNNING")

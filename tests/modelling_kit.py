@@ -13,7 +13,7 @@ import polars as pl
 from schemas.contract import Contract, column
 from schemas.usecase import GatePolicy, Input, Lookup, Split, Target, Training, UseCase
 from schemas.verdicts import Kind
-from tasks.features import TARGET, design, labelled
+from tasks.features.engineering import TARGET, design, with_labels
 
 Utc = Annotated[pl.Datetime, "us", "UTC"]
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -155,7 +155,7 @@ def frame(use_case: UseCase, seed: int = 1, order: int | None = None) -> pl.Data
     """Designed and labelled rows; with `order`, all three tables come shuffled by it."""
     orders, prices, outcomes = [t if order is None else shuffled(t, order) for t in tables(seed)]
     designed = design(use_case, orders.lazy(), {"prices": prices.lazy()})
-    return labelled(use_case, designed, outcomes.lazy()).collect()
+    return with_labels(use_case, designed, outcomes.lazy()).collect()
 
 
 def turned(kind: Kind) -> pl.Expr:

@@ -19,8 +19,8 @@ import httpx
 
 from schemas.refs import ModelRef
 from schemas.verdicts import Evaluation, GateVerdict
-from tasks.registry import Candidate, ModelRegistry
 from tasks.registry.artifacts import sha256
+from tasks.registry.protocol import Candidate, ModelRegistry
 
 COMMIT = "c0ffee"
 CATEGORIES = ("EWR", "JFK", "LGA")

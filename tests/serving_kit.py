@@ -26,25 +26,33 @@ from schemas.refs import DataRef, ModelRef
 from schemas.settings import Settings
 from schemas.usecase import UseCase, resolve
 from schemas.verdicts import Evaluation, GateVerdict
-from tasks import challenge, delivery, engines, evaluation, frames, ingestion, landing, manifests, scoring, training
-from tasks.registry import Candidate, open_registry
-from tasks.versions import open_store
+from tasks import delivery
+from tasks.datasets import loading
+from tasks.evaluation import metrics
+from tasks.ingestion import files
+from tasks.models import booster
+from tasks.parsing import parse
+from tasks.registry.factory import open_registry
+from tasks.registry.protocol import Candidate
+from tasks.replay import nycflights13
+from tasks.training import engines, fit, manifest, packaging
+from tasks.versions.factory import open_store
 
 ROOT = Path(__file__).parents[1]
 TOKEN = "a-token-for-the-tests-0123456789"
-LIMITS = ingestion.Limits()
+LIMITS = parse.Limits()
 DAYS = 8
 
 
 def flights_of_january(days: int = DAYS) -> dict[str, pl.DataFrame]:
     """The first days of 2013 by input."""
     until = datetime(2013, 1, 1 + days, 5, tzinfo=UTC)
-    return {name: rows.filter(pl.col("time_hour") < until) for name, rows in landing.flights_of_the_year().items()}
+    return {name: rows.filter(pl.col("time_hour") < until) for name, rows in nycflights13.flights_of_the_year().items()}
 
 
 def publish(settings: Settings, name: str, input: str, rows: pl.DataFrame, folder: Path) -> None:
     """Ingest rows the way a delivered file goes."""
-    source = ingestion.fingerprint(ingestion.frame_source(rows, folder, f"{input}-{len(list(folder.glob('*')))}"))
+    source = parse.fingerprint(files.frame_source(rows, folder, f"{input}-{len(list(folder.glob('*')))}"))
     url = settings.store_url(resolve(name).name)
     delivery.already_published(url, input, source.sha256)
     staged = delivery.audit_on_branch(name, input, source, url, "", LIMITS)
@@ -53,18 +61,18 @@ def publish(settings: Settings, name: str, input: str, rows: pl.DataFrame, folde
 
 
 def whole_candidate(
-    case: UseCase, data: DataRef, fitted: training.Fitted, rows: pl.DataFrame, evaluated: Evaluation
+    case: UseCase, data: DataRef, fitted: fit.Fitted, rows: pl.DataFrame, evaluated: Evaluation
 ) -> Candidate:
     """A model fitted on all of `rows` with its manifest, golden rows, reference and tags, ready to be recorded."""
-    made_from = manifests.manifest(
+    made_from = manifest.build_manifest(
         case,
         data,
         fitted,
-        row_digest=engines.digest(rows),
+        row_digest=engines.digest_rows(rows),
         rows=rows.height,
-        fitted_until=manifests.newest(case, rows),
+        fitted_until=manifest.newest_event(case, rows),
     )
-    return challenge.candidate(case, made_from, fitted, rows, evaluated)
+    return packaging.build_candidate(case, made_from, fitted, rows, evaluated)
 
 
 def record(settings: Settings, name: str, rounds: int) -> ModelRef:
@@ -72,10 +80,10 @@ def record(settings: Settings, name: str, rounds: int) -> ModelRef:
     case = resolve(name)
     url = settings.store_url(case.name)
     data = DataRef(store=url, commit=open_store(url).head())
-    rows = frames.training_rows(case, data)
-    fitted = training.refit(case, rows, rounds, threads=1)
-    scores = scoring.predict(case, scoring.booster(fitted.model), rows)
-    evaluated = evaluation.evaluate(case, challenge.sha256(fitted.model), data.commit, rows, scores)
+    rows = loading.load_training_rows(case, data)
+    fitted = fit.refit_booster(case, rows, rounds, threads=1)
+    scores = booster.predict_scores(case, booster.load_booster(fitted.model), rows)
+    evaluated = metrics.evaluate(case, packaging.sha256(fitted.model), data.commit, rows, scores)
     return open_registry(settings.registry_url).record(whole_candidate(case, data, fitted, rows, evaluated))
 
 

@@ -14,13 +14,15 @@ from schemas.refs import DataRef, ModelRef
 from schemas.results import Challenge
 from schemas.settings import Settings
 from schemas.usecase import resolve
-from tasks import challenge, delivery, ingestion
-from tasks.registry import open_registry
-from tasks.versions import open_store
+from tasks import challenge, delivery
+from tasks.ingestion import files
+from tasks.parsing import parse
+from tasks.registry.factory import open_registry
+from tasks.versions.factory import open_store
 from tests.modelling_kit import START, case, shuffled, tables
 
 NAME = "tests.training_kit:ORDERS"
-LIMITS = ingestion.Limits()
+LIMITS = parse.Limits()
 SPANS = {"early": (0, 30), "late": (30, 40)}
 
 _PLAIN = case(max_calibration_error=1.0, slice_margin=1.0)
@@ -42,9 +44,7 @@ def publish(settings: Settings, span: str, folder: Path, name: str = NAME, order
         if rows.is_empty():
             continue
         frame = rows if order is None else shuffled(rows, order)
-        source = ingestion.fingerprint(
-            ingestion.frame_source(frame, folder, f"{name_of_input}-{len(list(folder.glob('*')))}")
-        )
+        source = parse.fingerprint(files.frame_source(frame, folder, f"{name_of_input}-{len(list(folder.glob('*')))}"))
         delivery.already_published(url, name_of_input, source.sha256)
         staged = delivery.audit_on_branch(name, name_of_input, source, url, "", LIMITS)
         assert staged.verdict.publishable, staged.verdict

@@ -62,11 +62,11 @@ def explain(error: BaseException) -> tuple[str, int]:
 
     if isinstance(error, PenstockError):
         return one_line(error), error.exit_code
-    from tasks.versions.read_errors import is_lake_gone
+    from tasks.versions import is_lake_gone
 
     if is_lake_gone(error):
         return f"the lake stopped answering ({str(error).splitlines()[0][:200]}); is it up?", 3
-    from tasks.unreachable import is_unreachable
+    from tasks.orchestration import is_unreachable
 
     if is_unreachable(error):
         where = os.environ.get("PREFECT_API_URL", "the local server")
@@ -114,15 +114,14 @@ def held(use_case: str, reason: str, *, frozen: bool, as_json: bool) -> int:
     """Freeze or thaw a use case, and say since when it is so."""
     settings = ready()
     from schemas.usecase import resolve
-    from tasks import moves
-    from tasks.catalog import exclusion
+    from tasks import orchestration, promotion
     from tasks.registry import open_registry
     from tasks.versions import open_store
 
     case = resolve(use_case)
     registry, log = open_registry(settings.registry_url), open_store(settings.store_url(f"{case.name}-log"))
-    entry = exclusion.excluded(moves.hold)(registry, log, case.name, frozen=frozen, who=person(), reason=reason)
-    why = exclusion.excluded(moves.held_back)(registry, log, case.name)
+    entry = orchestration.excluded(promotion.set_hold)(registry, log, case.name, frozen=frozen, who=person(), reason=reason)
+    why = orchestration.excluded(promotion.hold_reason)(registry, log, case.name)
     status = "already done" if entry is None else "frozen" if frozen else "thawed"
     told = {"use_case": case.name, "status": status, "why": why or "nothing is frozen"}
     show(told, as_json, lambda _: click.echo(f"{case.name}: {click.style(status, fg='cyan')} ({told['why']})"))

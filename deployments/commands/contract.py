@@ -35,9 +35,9 @@ def diff_command(use_case: str, input_name: str | None, ref: str, to: str | None
     Exit code 1 where something that was accepted may now be rejected, also where that cannot be told because the publish
     recorded no contract; `penstock contract check` counts the rows.
     """
-    from tasks.evolution import evolution
+    from tasks.publishing import contract_evolution
 
-    found = _each(use_case, input_name, lambda store, spec: evolution(store, spec, ref, to))
+    found = _each(use_case, input_name, lambda store, spec: contract_evolution(store, spec, ref, to))
     show([one.model_dump(mode="json") for one in found], as_json, lambda _: _print_all(_print_evolution, found))
     return 1 if any(one.status in ("narrower", "unknown") for one in found) else 0
 
@@ -48,9 +48,9 @@ def diff_command(use_case: str, input_name: str | None, ref: str, to: str | None
 @click.option("--ref", default="main", show_default=True, help="Branch, tag or commit whose rows are judged.")
 def check_command(use_case: str, input_name: str | None, ref: str, as_json: bool) -> int:
     """Judge all published rows by the contract as it is now. Exit code 1 where rows would fail."""
-    from tasks.recheck import recheck
+    from tasks.publishing import revalidate
 
-    found = _each(use_case, input_name, lambda store, spec: recheck(store, spec, ref))
+    found = _each(use_case, input_name, lambda store, spec: revalidate(store, spec, ref))
     show([one.model_dump(mode="json") for one in found], as_json, lambda _: _print_all(_print_recheck, found))
     return 1 if any(one.failing for one in found) else 0
 

@@ -10,10 +10,10 @@ import click
 
 from deployments.commands.common import command as make
 from deployments.commands.common import ready, show
-from tasks.registry.tags import STATE, WHY
+from tasks.registry import STATE, WHY
 
 if TYPE_CHECKING:
-    from schemas.history import Entry, Link
+    from schemas.history import Entry, HistoryEntry
     from schemas.usecase import UseCase
     from tasks.registry import ModelRegistry
     from tasks.versions import VersionStore
@@ -66,11 +66,11 @@ def _moment(text: str) -> datetime:
 
 
 def _list(registry: ModelRegistry, log: VersionStore, name: str, as_json: bool) -> int:
-    from tasks import chronicle, history
+    from tasks import promotion
 
-    rows = chronicle.versions(registry, name)
-    links, problems = chronicle.entries(log)
-    frozen = history.frozen(links)
+    rows = promotion.version_table(registry, name)
+    links, problems = promotion.history_entries(log)
+    frozen = promotion.freeze_entry(links)
     told = {
         "versions": rows,
         "history": [_entry(link) for link in links],
@@ -85,7 +85,7 @@ def _list(registry: ModelRegistry, log: VersionStore, name: str, as_json: bool) 
     return 0
 
 
-def _entry(link: Link) -> dict[str, Any]:
+def _entry(link: HistoryEntry) -> dict[str, Any]:
     return {**_told(link.entry), "sha256": link.sha256}
 
 
@@ -93,7 +93,7 @@ def _told(entry: Entry) -> dict[str, Any]:
     return entry.model_dump(mode="json", by_alias=True)
 
 
-def _print(rows: list[dict[str, Any]], links: list[Link], frozen: Entry | None) -> None:
+def _print(rows: list[dict[str, Any]], links: list[HistoryEntry], frozen: Entry | None) -> None:
     if not rows:
         click.echo("no versions yet: penstock train makes the first")
     for row in rows:
@@ -105,9 +105,9 @@ def _print(rows: list[dict[str, Any]], links: list[Link], frozen: Entry | None) 
     for entry, _ in links:
         click.echo(_line(entry))
     if frozen:
-        from tasks.moves import freeze_told
+        from tasks.promotion import freeze_message
 
-        click.secho(freeze_told(frozen), fg="cyan")
+        click.secho(freeze_message(frozen), fg="cyan")
 
 
 def _line(entry: Entry) -> str:
@@ -119,10 +119,10 @@ def _line(entry: Entry) -> str:
 
 
 def _verify(registry: ModelRegistry, log: VersionStore, name: str, as_json: bool) -> int:
-    from tasks import chronicle
+    from tasks import promotion
 
-    found = chronicle.problems(registry, log, name)
-    count = len(chronicle.entries(log)[0])
+    found = promotion.history_problems(registry, log, name)
+    count = len(promotion.history_entries(log)[0])
     told = {"use_case": name, "status": "rewritten" if found else "verified", "entries": count, "problems": found}
     whole = f"{name}: {click.style('verified', fg='green')}, {count} entries, and the registry agrees with them"
     show(told, as_json, lambda _: click.echo("\n".join(click.style(each, fg="red") for each in found) or whole))
@@ -130,9 +130,9 @@ def _verify(registry: ModelRegistry, log: VersionStore, name: str, as_json: bool
 
 
 def _at(log: VersionStore, name: str, when: datetime, as_json: bool) -> int:
-    from tasks import chronicle, history
+    from tasks import promotion
 
-    side, entry = chronicle.champion_at(history.chain(log), when)
+    side, entry = promotion.champion_at(promotion.read_history(log), when)
     told = {
         "use_case": name,
         "at": when.isoformat(),
@@ -147,10 +147,10 @@ def _at(log: VersionStore, name: str, when: datetime, as_json: bool) -> int:
 
 
 def _card(case: UseCase, registry: ModelRegistry, version: int, target: Path | None, as_json: bool) -> int:
-    from tasks import cards
+    from tasks import reporting
 
     ref = registry.version(case.name, version)
-    fresh = {} if registry.card(ref, "md") else cards.made(case, registry, ref)
+    fresh = {} if registry.card(ref, "md") else reporting.render_card(case, registry, ref)
     pages = {suffix: fresh.get(suffix) or registry.card(ref, suffix) or b"" for suffix in ("md", "html")}
     if target:
         target.write_bytes(pages["html"])

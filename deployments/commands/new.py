@@ -43,7 +43,7 @@ def command(
     from deployments.scaffold.draft import Wishes
     from deployments.scaffold.new import new_use_case
     from schemas.settings import read_settings
-    from tasks.ingestion import Limits
+    from tasks.parsing import Limits
 
     settings = read_settings()
     limits = Limits(settings.parse_memory_mb, settings.parse_seconds)

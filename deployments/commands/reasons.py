@@ -22,7 +22,7 @@ def print_reasons(reasons: Sequence[Reason], rows: int) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from tasks import pages
+    from tasks import reporting
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in ("rows", "share"):
@@ -30,13 +30,13 @@ def print_reasons(reasons: Sequence[Reason], rows: int) -> None:
     table.add_column("column", style="bold", overflow="fold")
     table.add_column("check", overflow="fold")
     table.add_column("for example", overflow="fold", ratio=1)
-    for reason in pages.reasons(reasons, rows):
+    for reason in reporting.rejection_rows(reasons, rows):
         table.add_row(*(Text(_printable(cell)) for cell in reason))
     console = Console()
     if not console.is_terminal:
         console = Console(width=PIPED)
     console.print(table)
-    if (left := len(reasons) - pages.MOST) > 0:
+    if (left := len(reasons) - reporting.MOST) > 0:
         click.echo(f"  and {left} more checks; every rejected row is kept with all checks that it fails")
 
 

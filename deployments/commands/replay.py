@@ -50,9 +50,9 @@ def command(
     settings = ready() if deployed else _settings(home, resume)
     from deployments.local import in_process
     from flows.replay import listening, replay
-    from tasks.dated import moment
+    from tasks.replay import parse_moment
 
-    dates = [moment(text) if text else None for text in (since, until, judge_from)]
+    dates = [parse_moment(text) if text else None for text in (since, until, judge_from)]
     with settings.active(), in_process(), listening(_Listener(as_json)):
         asked = (every, label_delay, source, dates[2], oracle, resume, deployed)
         result = replay(use_case, dates[0], dates[1], *asked)

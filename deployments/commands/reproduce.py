@@ -25,12 +25,12 @@ def command(use_case: str, version: str, threads: int | None, as_json: bool) -> 
     settings = ready()
     from schemas.usecase import resolve
     from tasks.registry import open_registry
-    from tasks.reproduction import named, reproduce
+    from tasks.training import named_versions, reproduce
 
     case, registry = resolve(use_case), open_registry(settings.registry_url)
     results = []
     with settings.active():
-        for model in named(registry, case.name, version):
+        for model in named_versions(registry, case.name, version):
             results.append(reproduce(case, registry, model, settings.store_url(case.name), threads))
             if not as_json:
                 _print(results[-1])

@@ -11,7 +11,7 @@ from deployments.commands.common import ready, show
 
 if TYPE_CHECKING:
     from deployments.oncall import Now, Open
-    from tasks.standing import Standing
+    from tasks.reporting import UseCaseStatus
 
 
 @make()
@@ -24,18 +24,18 @@ def command(use_case: str, as_json: bool) -> int:
     from deployments import oncall
     from deployments.up.system import read_state
     from schemas.usecase import resolve
-    from tasks.alarm import open_now
+    from tasks.alerting import open_alerts
     from tasks.registry import open_registry
-    from tasks.standing import standing
+    from tasks.reporting import use_case_status
     from tasks.versions import open_store
 
     case = resolve(use_case)
     store, log = (open_store(settings.store_url(name)) for name in (case.name, f"{case.name}-log"))
-    stands = standing(case, store, log, open_registry(settings.registry_url))
+    stands = use_case_status(case, store, log, open_registry(settings.registry_url))
     state = read_state(settings)
     url = PREFECT_API_URL.value() or (f"{state['addresses']['prefect']}/api" if state else None)
     runs = oncall.running(url, case.name, use_case) if url else None
-    alerts = oncall.open_alerts(open_now(log), oncall.told_alerts(url, case.name) if url else [])
+    alerts = oncall.open_alerts(open_alerts(log), oncall.told_alerts(url, case.name) if url else [])
     told: dict[str, Any] = stands.model_dump(mode="json")
     told["running"] = [run.model_dump(mode="json") for run in runs] if runs is not None else None
     told["alerts"] = [alert.model_dump(mode="json") for alert in alerts]
@@ -43,7 +43,7 @@ def command(use_case: str, as_json: bool) -> int:
     return 0
 
 
-def _print(stands: Standing, runs: list[Now] | None, alerts: list[Open]) -> None:
+def _print(stands: UseCaseStatus, runs: list[Now] | None, alerts: list[Open]) -> None:
     champion = f"v{stands.champion.version} ({stands.champion_why})" if stands.champion else "none"
     _line("champion", champion)
     if stands.champion_fitted_until:

@@ -34,7 +34,7 @@ def command(prediction_id: str, use_case: str | None, as_json: bool) -> int:
 
 def _let_go(name: str, settings: Settings) -> str:
     from schemas.usecase import resolve
-    from tasks.retention import told
+    from tasks.maintenance import told
     from tasks.versions import open_store
 
     return told(open_store(settings.store_url(f"{resolve(name).name}-log")))
@@ -42,12 +42,12 @@ def _let_go(name: str, settings: Settings) -> str:
 
 def _trace(name: str, prediction_id: str, settings: Settings) -> Trace | None:
     from schemas.usecase import resolve
+    from tasks.inference import trace_prediction
     from tasks.registry import open_registry
-    from tasks.tracing import trace
     from tasks.versions import open_store
 
     case = resolve(name)
-    return trace(
+    return trace_prediction(
         case,
         prediction_id,
         open_registry(settings.registry_url),

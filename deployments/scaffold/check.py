@@ -15,8 +15,9 @@ from deployments.scaffold.reading import Sample
 from schemas.errors import Refused, UsageError
 from schemas.usecase import UseCase
 from schemas.verdicts import AuditVerdict
-from tasks.contracts import audit
-from tasks.ingestion import Limits, fingerprint, frame_source, parse
+from tasks.contracts import audit_parts
+from tasks.ingestion import frame_source
+from tasks.parsing import Limits, fingerprint, parse_source
 
 
 def check(module: str, constant: str, sample: Sample, path: Path, limits: Limits) -> AuditVerdict:
@@ -27,8 +28,8 @@ def check(module: str, constant: str, sample: Sample, path: Path, limits: Limits
     with TemporaryDirectory(prefix="penstock-") as scratch, loaded(module, constant, Path(scratch)) as case:
         source = fingerprint(path if sample.whole else _written(sample, Path(scratch)))
         try:
-            parsed = parse(source, case.inputs[0].contract, Path(scratch) / "parsed", limits)
-            audited = audit(parsed, case.inputs[0], Path(scratch) / "audited")
+            parsed = parse_source(source, case.inputs[0].contract, Path(scratch) / "parsed", limits)
+            audited = audit_parts(parsed, case.inputs[0], Path(scratch) / "audited")
         except Refused as refusal:
             raise UsageError(str(refusal)) from None
         for part in audited.accepted[:1]:

@@ -18,7 +18,7 @@ from schemas.refs import Value
 from schemas.verdicts import AuditVerdict, Kind
 
 if TYPE_CHECKING:
-    from tasks.ingestion import Limits
+    from tasks.parsing import Limits
 
 
 class Drafted(Value):

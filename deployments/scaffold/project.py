@@ -22,7 +22,7 @@ from deployments.scaffold.code import WIDTH, quote
 from schemas.errors import UsageError
 from schemas.settings import Settings
 from schemas.usecase import GROUP
-from tasks.installation import PACKAGES
+from tasks.orchestration import PACKAGES
 
 TEMPLATES = files("deployments") / "templates" / "project"
 SUFFIX = ".tmpl"

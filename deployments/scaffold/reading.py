@@ -15,7 +15,7 @@ from typing import Literal
 import polars as pl
 
 from schemas.errors import Refused, UsageError
-from tasks.parsing import delimited, streams
+from tasks import parsing
 
 MAX_ROWS = 1_000_000
 MAX_CELLS = 50_000_000
@@ -43,7 +43,7 @@ def read(path: Path) -> Sample:
         what = "is a folder" if path.is_dir() else "there is no such file"
         raise UsageError(f"{path}: {what}; name one CSV, JSON Lines or Parquet file")
     try:
-        form, compression = streams.format_of(path.name)
+        form, compression = parsing.format_of(path.name)
         sample = READERS[form](path, compression)
     except Refused as refusal:
         raise UsageError(str(refusal)) from None
@@ -79,7 +79,7 @@ def _wrong(name: str) -> str:
 
 
 def _csv(path: Path, compression: str) -> Sample:
-    batches = delimited.batches(streams.pieces(path, path.name, "csv", compression), path.name)
+    batches = parsing.csv_batches(parsing.pieces(path, path.name, "csv", compression), path.name)
     first = next(batches, None)
     if first is None:
         raise UsageError(f"{path.name!r} is empty; the first line of a CSV file names its columns")
@@ -102,7 +102,7 @@ def _check_separator(names: list[str], source: str) -> None:
 
 
 def _jsonl(path: Path, compression: str) -> Sample:
-    blocks = delimited.blocks(streams.pieces(path, path.name, "jsonl", compression), path.name, quotes=False)
+    blocks = parsing.blocks(parsing.pieces(path, path.name, "jsonl", compression), path.name, quotes=False)
     kept, size = [], 0
     for block in blocks:
         size += len(block)

@@ -11,7 +11,7 @@ from typing import Literal
 import polars as pl
 
 from schemas.errors import UsageError
-from tasks.parsing.conversion import from_text
+from tasks.parsing import from_text
 
 Type = Literal["integer", "number", "decimal", "flag", "date", "moment", "utc", "clock", "text"]
 TIMES = ("date", "moment", "utc")

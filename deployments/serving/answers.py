@@ -13,9 +13,8 @@ import numpy as np
 import polars as pl
 
 from schemas.usecase import UseCase
-from tasks.online.judging import Problem
-from tasks.online.vocabulary import as_float32
-from tasks.receipts import TIME_DIGITS
+from tasks.inference import TIME_DIGITS
+from tasks.inference.online import Problem, as_float32
 
 TOLD_MOST = 3
 _PROCESS = os.urandom(4).hex()

@@ -23,10 +23,8 @@ from deployments.serving.metrics import Metrics
 from deployments.serving.models import Deployed
 from deployments.serving.recording import Record, Recorder
 from schemas.errors import PenstockError
-from tasks import receipts
-from tasks.online.judging import Problem
-from tasks.online.reading import Values
-from tasks.online.scorer import Prepared, rows_of
+from tasks import inference
+from tasks.inference.online import Prepared, Problem, Values, rows_of
 
 log = logging.getLogger("penstock.serving")
 
@@ -154,10 +152,10 @@ class Application:
         if challenger is not None and self._canary_share > 0:
             key = caller or "\x1f".join(str(values[at]) for at in self._key).encode()
             if int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") < self._canary_share * 2**64:
-                return challenger, receipts.CANARY
+                return challenger, inference.CANARY
         if champion is None:
             raise Refused(503, "no verified model answers yet; try again later", headers=CLOSE)
-        return champion, receipts.CHAMPION
+        return champion, inference.CHAMPION
 
     def _told(self, deployed: Deployed, role: str, values: Values, scores: list[float]) -> Any:
         """The answer for one row; its receipt is on its way."""

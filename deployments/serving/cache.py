@@ -16,7 +16,7 @@ from deployments.serving.models import Package
 from schemas.errors import IntegrityError
 from schemas.refs import ModelRef
 from schemas.usecase import UseCase
-from tasks.online.lookups import Tables, table
+from tasks.inference.online import Tables, build_table
 
 FORMAT = 1
 POINTER = "current.json"
@@ -81,7 +81,7 @@ class Cache:
                 json.loads(files["documents.json"]),
             )
             tables = {
-                name: table(use_case, name, _frame(files[f"table-{name}.parquet"]), commit)
+                name: build_table(use_case, name, _frame(files[f"table-{name}.parquet"]), commit)
                 for name, commit in pointer["commits"].items()
             }
             return package, tables, _frame(files["sample.parquet"])

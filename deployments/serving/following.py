@@ -17,9 +17,8 @@ from deployments.serving.models import Deployed, Package, Verifier, fetch, shown
 from deployments.serving.tables import Loader, commits
 from schemas.errors import IntegrityError, PenstockError
 from schemas.refs import ModelRef
-from tasks.killpoints import reach
-from tasks.online.lookups import Tables
-from tasks.online.scorer import Prepared
+from tasks.fault_injection import fault_point
+from tasks.inference.online import Prepared, Tables
 from tasks.registry import ModelRegistry
 
 log = logging.getLogger("penstock.serving")
@@ -162,7 +161,7 @@ class Follower(threading.Thread):
             return
         if keep:
             self._keep(package, self._tables)
-            reach("serving.before_swap")
+            fault_point("serving.before_swap")
         setattr(self.serving, role, deployed)
         self.serving.refused = {name: why for name, why in self.serving.refused.items() if name != shown(ref)}
         self.serving.swaps += role == "champion"

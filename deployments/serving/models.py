@@ -13,11 +13,9 @@ import polars as pl
 from schemas.errors import IntegrityError, NotFound
 from schemas.refs import ModelRef
 from schemas.usecase import UseCase
-from tasks import trial
-from tasks.online.lookups import Tables
-from tasks.online.scorer import Prepared, Scorer
-from tasks.registry import ModelRegistry
-from tasks.registry.tags import OVERRIDE, WHY
+from tasks import models
+from tasks.inference.online import Prepared, Scorer, Tables
+from tasks.registry import OVERRIDE, WHY, ModelRegistry
 
 REMEMBERED = 4
 DOCUMENTS = ("manifest", "evaluation", "verdict")
@@ -83,7 +81,7 @@ class Verifier:
         return Deployed(package, scorer, tables, told(self._prepared.use_case, package, lookups), datetime.now(UTC))
 
     def _tried(self, package: Package, tables: Tables, sample: pl.DataFrame) -> Scorer:
-        trial.trial(package.model, package.golden, self._prepared.use_case)
+        models.run_smoke_test(package.model, package.golden, self._prepared.use_case)
         scorer = Scorer(self._prepared, package.model)
         scorer.check(package.golden, sample, tables)
         return scorer

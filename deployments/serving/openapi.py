@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 
 from schemas.usecase import UseCase
-from tasks.online import describing
-from tasks.online.reading import predictable
+from tasks.inference import online
+from tasks.inference.online import predictable
 
 Document = dict[str, Any]
 JSON = "application/json"
@@ -48,14 +48,14 @@ def document(use_case: UseCase, example: Mapping[str, Any] | None, most_rows: in
 def row_schema(use_case: UseCase) -> Document:
     """The schema of one row."""
     contract = use_case.input(use_case.rows).contract
-    properties = describing.properties(contract)
+    properties = online.json_properties(contract)
     for name, dtype in predictable(contract).items():
         if pattern := _pattern(dtype):
             properties[name]["pattern"] = pattern
     return {
         "type": "object",
         "properties": properties,
-        "required": describing.required(contract),
+        "required": online.required_fields(contract),
         "additionalProperties": False,
     }
 

@@ -18,9 +18,8 @@ from typing import NamedTuple
 from deployments.serving.following import Serving
 from deployments.serving.metrics import Metrics
 from deployments.serving.models import Deployed
-from tasks import journal, receipts
-from tasks.online.reading import Values
-from tasks.online.scorer import Prepared
+from tasks import inference
+from tasks.inference.online import Prepared, Values
 from tasks.versions import VersionStore
 
 log = logging.getLogger("penstock.serving")
@@ -60,8 +59,8 @@ class Recorder:
         self._queue: deque[Record] = deque()
         self._unwritten: list[Record] = []
         self._stopping = threading.Event()
-        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{receipts.unique()}"
-        self._journal = journal.Journal(folder, name)
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{inference.unique()}"
+        self._journal = inference.WriteAheadLog(folder, name)
         self._rotation = threading.Lock()
         self._flusher = threading.Thread(target=self._flush_until_stopped, name="receipts", daemon=True)
         self._publisher = threading.Thread(target=self._publish_until_stopped, name="receipts-out", daemon=True)
@@ -116,22 +115,22 @@ class Recorder:
 
     def _write(self, batch: Sequence[Record]) -> None:
         deployed = {id(record.deployed): record.deployed.told for record in batch}
-        made = receipts.frame(
+        made = inference.receipts_frame(
             self._prepared, [(r.prediction_id, id(r.deployed), r.role, r.values, r.scores) for r in batch], deployed
         )
         with self._rotation:
-            self._journal.append(receipts.packed(made))
+            self._journal.append(inference.receipts_to_parquet(made))
         self._metrics.receipts_written.inc(len(batch))
 
     def _shadow(self, batch: Sequence[Record]) -> None:
         """The challenger's scores of rows that the champion answered, as receipts of their own."""
         challenger = self._serving.challenger
-        answered = [record for record in batch if record.role == receipts.CHAMPION]
+        answered = [record for record in batch if record.role == inference.CHAMPION]
         if challenger is None or not answered or not self._with_shadow:
             return
         scores = challenger.scorer.scores_by_frame([record.values for record in answered], challenger.tables)
         shadows = [
-            record._replace(deployed=challenger, role=receipts.SHADOW, scores=found)
+            record._replace(deployed=challenger, role=inference.SHADOW, scores=found)
             for record, found in zip(answered, scores, strict=True)
         ]
         self._write(shadows)
@@ -157,8 +156,8 @@ class Recorder:
 
     def take_over(self) -> None:
         """Publish what servers that are gone left behind."""
-        for folder in journal.abandoned(self._folder):
-            self._publish(journal.segments(folder))
+        for folder in inference.abandoned_logs(self._folder):
+            self._publish(inference.list_segments(folder))
 
     def _publish(self, segments: Sequence[Path]) -> None:
         if not segments:
@@ -166,14 +165,14 @@ class Recorder:
         log_store = self._open_log()
         log_store.create()
         for waiting, path in enumerate(segments):
-            receipts.publish_segment(log_store, path, self._prepared.use_case.name)
+            inference.publish_segment(log_store, path, self._prepared.use_case.name)
             self._metrics.segments_waiting.set(len(segments) - waiting - 1)
 
     def _expire(self) -> None:
         if self._keep_days is not None:
             store = self._open_log()
             if store.exists():
-                receipts.expire(store, (datetime.now(UTC) - timedelta(days=self._keep_days)).date())
+                inference.expire_receipts(store, (datetime.now(UTC) - timedelta(days=self._keep_days)).date())
 
     def _guarded(self, what: str, action: Callable[[], None]) -> None:
         try:

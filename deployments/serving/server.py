@@ -25,7 +25,7 @@ from deployments.serving.tables import Loader
 from schemas.errors import UsageError
 from schemas.settings import Settings
 from schemas.usecase import UseCase
-from tasks.online.scorer import Prepared, prepare
+from tasks.inference.online import Prepared, prepare
 from tasks.registry import open_registry
 from tasks.versions import open_store
 

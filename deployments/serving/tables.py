@@ -8,8 +8,8 @@ import polars as pl
 
 from schemas.refs import CommitId
 from schemas.usecase import UseCase
-from tasks import publishing
-from tasks.online.lookups import Table, Tables, table
+from tasks import datasets
+from tasks.inference.online import Table, Tables, build_table
 from tasks.versions import MAIN, VersionStore
 
 SAMPLE = 200
@@ -33,7 +33,7 @@ class Loader:
         found = {name: frozenset(each.path for each in self._store.objects(head, f"data/{name}/")) for name in inputs}
         changed = [name for name in inputs if self.tables is None or found[name] != self._objects.get(name)]
         made = dict(self.tables or {})
-        frames = publishing.inputs_at(self._store, head, self._case)
+        frames = datasets.inputs_at(self._store, head, self._case)
         for name in changed:
             made[name] = self._load(name, frames[name], head)
         renewed = bool(changed) or self.tables is None
@@ -42,7 +42,7 @@ class Loader:
 
     def _load(self, name: str, frame: pl.LazyFrame, head: CommitId) -> Table:
         columns = dict.fromkeys([*self._case.input(name).key, *_sources(self._case, name)])
-        return table(self._case, name, frame.select(*columns).collect(), head)
+        return build_table(self._case, name, frame.select(*columns).collect(), head)
 
     def sample(self) -> pl.DataFrame:
         """Some rows of the newest object of the input that is predicted; none where there are none."""

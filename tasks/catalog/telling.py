@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
 
 from prefect.artifacts import create_markdown_artifact
-from prefect.events import emit_event
 
 from schemas.errors import ServiceUnavailable, UsageError
 from schemas.results import Delivery, Monitoring, Retraction, Scores, Sweep, Training
 from schemas.settings import in_force
 from schemas.usecase import UseCase
 from schemas.verdicts import Alert, Decision
-from tasks import alarm, alerts, pages, unaudited
+from tasks import alerting, reporting
 from tasks.catalog import deliver_alerts, note_told, settle_alerts, unaudited_standing, untold_moves
-from tasks.killpoints import reach
-
-
-def announce(event: str, use_case: str, payload: Mapping[str, Any]) -> None:
-    """Emit the event `penstock.<event>` with the use case as its resource."""
-    resource = {"prefect.resource.id": f"penstock.use-case.{use_case}", "prefect.resource.name": use_case}
-    emit_event(f"penstock.{event}", resource=resource, payload=dict(payload))
+from tasks.fault_injection import fault_point
+from tasks.orchestration import create_page, emit
 
 
 def raise_alerts(use_case: str, scope: Iterable[str], now: Iterable[Alert]) -> None:
@@ -33,59 +26,54 @@ def raise_alerts(use_case: str, scope: Iterable[str], now: Iterable[Alert]) -> N
     log = in_force().store_url(f"{use_case}-log")
     changed = settle_alerts(use_case, log, tuple(scope), tuple(now))
     for alert in changed.raised:
-        announce("alert.raised", use_case, alert.model_dump(mode="json"))
+        emit("alert.raised", use_case, alert.model_dump(mode="json"))
     for alert in changed.resolved:
-        announce("alert.resolved", use_case, alert.model_dump(mode="json"))
-    if alarm.targets():
+        emit("alert.resolved", use_case, alert.model_dump(mode="json"))
+    if alerting.alert_sinks():
         with suppress(ServiceUnavailable, UsageError):  # the task's failure says it; the work of the flow stands
             deliver_alerts(use_case, log)
 
 
 def call_off_unaudited(use_case: str, store_url: str, log_url: str) -> None:
     """Close the alerts about merges past the lake's hook whose rows are gone."""
-    raise_alerts(use_case, (unaudited.CAUSE,), unaudited_standing(store_url, log_url))
-
-
-def show(kind: str, use_case: str, page: str, description: str) -> None:
-    """Keep a page with the flow run; pages of one kind and use case form a history in the dashboard."""
-    create_markdown_artifact(page, key=f"{kind}-{use_case}", description=description)
+    raise_alerts(use_case, (alerting.UNAUDITED,), unaudited_standing(store_url, log_url))
 
 
 def tell(case: UseCase, done: Delivery) -> None:
     """Page, event and alerts of one delivery."""
-    show("audit", case.name, pages.audit_page(done), f"audit of {done.source}")
+    create_page("audit", case.name, reporting.audit_page(done), f"audit of {done.source}")
     told = {"source": done.source, "source_sha256": done.sha256, "input": done.input, "why": done.why}
     if done.status == "published":
-        announce("data.published", case.name, {**told, "commit": done.commit, "origin": "flow"})
+        emit("data.published", case.name, {**told, "commit": done.commit, "origin": "flow"})
     elif done.status == "rejected":
-        announce("data.rejected", case.name, {**told, "branch": done.branch})
+        emit("data.rejected", case.name, {**told, "branch": done.branch})
     if done.status in ("published", "rejected"):
         causes = (f"{kind}.{done.input}" for kind in ("audit.rejected", "audit.unpublished", "source.unreadable"))
-        raise_alerts(case.name, causes, alerts.of_delivery(case, done))
+        raise_alerts(case.name, causes, alerting.alerts_of_delivery(case, done))
 
 
 def tell_retraction(case: UseCase, result: Retraction) -> None:
     """Page and event of one retraction."""
-    show("retraction", case.name, pages.retraction_page(result), f"retraction of {result.source}")
+    create_page("retraction", case.name, reporting.retraction_page(result), f"retraction of {result.source}")
     if result.status == "retracted":
         told = {"source": result.source, "source_sha256": result.sha256, "input": result.input, "why": result.why}
-        announce("data.retracted", case.name, {**told, "commit": result.commit})
+        emit("data.retracted", case.name, {**told, "commit": result.commit})
 
 
 def tell_sweep(result: Sweep) -> None:
     """Page of one sweep."""
-    create_markdown_artifact(pages.sweep_page(result), key="sweep", description=result.why)
+    create_markdown_artifact(reporting.sweep_page(result), key="sweep", description=result.why)
 
 
 def tell_training(case: UseCase, result: Training) -> None:
     """Page, event and alerts of one training."""
-    show("training", case.name, pages.training_page(result), f"training: {result.status}")
-    reach("training.before_telling")
+    create_page("training", case.name, reporting.training_page(result), f"training: {result.status}")
+    fault_point("training.before_telling")
     made = result.model if result.made_a_model else None
     if made:
-        announce(f"model.{result.status}", case.name, {"version": made.version, "why": result.why})
+        emit(f"model.{result.status}", case.name, {"version": made.version, "why": result.why})
     if result.status == "refused" and result.verdict:
-        raise_alerts(case.name, ("gate.",), alerts.alerts(case, result.verdict))
+        raise_alerts(case.name, ("gate.",), alerting.alerts_of_verdict(case, result.verdict))
     elif result.status == "promoted":  # what was said of its predecessor is over
         raise_alerts(case.name, ("gate.", "drift.", "model."), ())
     if made:
@@ -100,25 +88,29 @@ def tell_untold(case: UseCase) -> None:
 
 def tell_scores(case: UseCase, result: Scores) -> None:
     """Page and event of one scoring."""
-    show("predictions", case.name, pages.scores_page(result), f"predictions: {result.status}")
+    create_page("predictions", case.name, reporting.scores_page(result), f"predictions: {result.status}")
     if result.status == "published" and result.predictions:
         told = {"commit": result.predictions.commit, "path": result.path, "rows": result.rows}
-        announce("predictions.published", case.name, told)
+        emit("predictions.published", case.name, told)
 
 
 def tell_monitoring(case: UseCase, result: Monitoring) -> None:
     """Page, event and alerts of one window. One whose labels came late calls off nothing that a newer one said."""
-    show("monitoring", case.name, pages.monitoring_page(result), result.decision.why)
-    found = alerts.alerts(case, result.decision)
+    create_page("monitoring", case.name, reporting.monitoring_page(result), result.decision.why)
+    found = alerting.alerts_of_verdict(case, result.decision)
     if result.current and result.newest:
-        raise_alerts(case.name, ("drift.", "model."), (*found, *(alerts.alerts(case, result.drift) if result.drift else ())))
+        raise_alerts(
+            case.name,
+            ("drift.", "model."),
+            (*found, *(alerting.alerts_of_verdict(case, result.drift) if result.drift else ())),
+        )
     elif result.current and found:
         raise_alerts(case.name, [alert.cause for alert in found], found)
     if result.drift and result.drift.status == "drift":
         told = {"share": result.drift.share, "why": result.drift.why, "report": result.drift.report}
-        announce("drift.detected", case.name, told)
+        emit("drift.detected", case.name, told)
 
 
 def request_training(case: UseCase, decision: Decision) -> None:
     """Ask for a training by event."""
-    announce("retrain.requested", case.name, {"cause": decision.cause, "why": decision.why})
+    emit("retrain.requested", case.name, {"cause": decision.cause, "why": decision.why})

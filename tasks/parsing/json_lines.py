@@ -14,8 +14,8 @@ from typing import Any
 import polars as pl
 
 from schemas.errors import Refused
-from tasks.parsing.conversion import ROW, UNTYPED, UNTYPED_DTYPE, Conversion, typed
-from tasks.parsing.delimited import blocks, check_text
+from tasks.parsing.csv_records import blocks, check_text
+from tasks.parsing.type_conversion import ROW, UNTYPED, UNTYPED_DTYPE, Conversion, typed
 
 LINES = 20_000
 MOST_NESTED = 100  # arrays and objects of a line; deeper ones would exhaust the stack
@@ -44,7 +44,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number, parse_constant=Number, object_pairs_hook=_object)
 
 
-def batches(
+def json_batches(
     stream: Iterator[bytes], name: str, dtypes: Mapping[str, pl.DataType], made: Mapping[str, Conversion]
 ) -> Iterator[tuple[pl.DataFrame, set[str]]]:
     """Frames of the contract's types with `_row` and `_untyped`, and the keys that occur in each."""

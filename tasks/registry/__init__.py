@@ -1,6 +1,5 @@
 """Model versions: the protocol, and the factory that opens a registry by its URL."""
 
-from tasks.registry.factory import open_registry
-from tasks.registry.protocol import CHALLENGER, CHAMPION, By, Candidate, ModelRegistry
+import lazy_loader
 
-__all__ = ["CHALLENGER", "CHAMPION", "By", "Candidate", "ModelRegistry", "open_registry"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from schemas.history import Move, Side
+from schemas.history import ChampionState, Move
 from schemas.refs import ModelRef, Sha256
 from schemas.verdicts import Evaluation, GateVerdict, Kind
 
@@ -16,7 +16,7 @@ CHALLENGER = "challenger"
 
 
 @dataclass(frozen=True)
-class By:
+class Actor:
     """Who moves the champion's alias: a flow run or a person, by hand or not, as a rollback or not.
 
     `before` is the champion according to the history, which stands in where the registry has lost its own.
@@ -25,10 +25,10 @@ class By:
     who: str = ""
     hand: bool = False
     back: bool = False
-    before: Side | None = None
+    before: ChampionState | None = None
 
 
-UNKNOWN = By()
+UNKNOWN = Actor()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +117,7 @@ class ModelRegistry(Protocol):
         *,
         expected: ModelRef | None,
         override: str | None = None,
-        by: By = UNKNOWN,
+        by: Actor = UNKNOWN,
     ) -> bool:
         """Make a version champion if the verdict says so and the champion still is `expected`.
 

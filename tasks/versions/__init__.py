@@ -1,6 +1,5 @@
 """Data under version control: the protocol, and the factory that opens a repository by its URL."""
 
-from tasks.versions.factory import open_store
-from tasks.versions.protocol import MAIN, VersionStore
+import lazy_loader
 
-__all__ = ["MAIN", "VersionStore", "open_store"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

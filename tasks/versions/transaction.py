@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 
 from schemas.errors import NotFound, NothingToCommit, StaleCheck
 from schemas.refs import Commit, CommitId, Guard
-from tasks.killpoints import reach
-from tasks.versions import MAIN, VersionStore
+from tasks.fault_injection import fault_point
+from tasks.versions.protocol import MAIN, VersionStore
 
 
-def bring(
+def commit_and_merge(
     log: VersionStore,
     branch: str,
     folder: str,
@@ -34,10 +34,10 @@ def bring(
         for path in removed:
             log.remove(branch, path)
         log.commit(branch, message, metadata)
-        reach(f"{kind}.before_merge")
+        fault_point(f"{kind}.before_merge")
         commit = log.merge(branch, MAIN, message, metadata, guard=Guard(commit=seen, prefixes=(folder,)))
     except (NotFound, NothingToCommit):
         raise StaleCheck(f"another process changed {folder} of {log.url} at the same time ({branch}): look again") from None
-    reach(f"{kind}.after_merge")
+    fault_point(f"{kind}.after_merge")
     log.delete_branch(branch)
     return commit

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from schemas.settings import Settings
 from schemas.usecases.flights import FLIGHTS
-from tasks import dated
+from tasks.replay import dated_source
 from tests.lives_kit import Delivery, Faults, Life, differences, everything, in_order, late, realized
 
 USE_CASE = "flights"
@@ -30,8 +30,8 @@ def compared(folder: Path, span: tuple[datetime, datetime]) -> None:
 
 def weeks(folder: Path, span: tuple[datetime, datetime]) -> list[dict[str, Path]]:
     """The files of what came before, and of each week."""
-    rows = dated.read(FLIGHTS, None, LABEL_DELAY)
-    periods = [(None, span[0]), *dated.periods(*span, "week")]
+    rows = dated_source.read_dated_source(FLIGHTS, None, LABEL_DELAY)
+    periods = [(None, span[0]), *dated_source.periods(*span, "week")]
     return [rows.land(folder, since, until) for since, until in periods]
 
 

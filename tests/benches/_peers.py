@@ -19,9 +19,9 @@ import polars as pl
 
 from schemas.refs import DataRef
 from schemas.usecases.flights import FLIGHTS
-from tasks import frames
-from tasks.matrices import load_xgboost
-from tasks.versions import open_store
+from tasks.datasets import loading
+from tasks.models.xgboost_runtime import load_xgboost
+from tasks.versions.factory import open_store
 from tests.benches._http_load import Target
 from tests.ports import free_port
 from tests.serving_kit import ROOT, Home
@@ -112,7 +112,7 @@ def numeric_twin(home: Home) -> Any:
     """The champion's recipe fitted on the codes of its categories."""
     xgb = load_xgboost()
     store = open_store(home.settings.store_url("flights"))
-    rows = frames.training_rows(FLIGHTS, DataRef(store=store.url, commit=store.head()))
+    rows = loading.load_training_rows(FLIGHTS, DataRef(store=store.url, commit=store.head()))
     features = rows.select(pl.col(list(FLIGHTS.features)).to_physical().cast(pl.Float32))
     matrix = xgb.DMatrix(features, label=rows["_target"].cast(pl.Float32))
     return xgb.train({**FLIGHTS.training.params, "objective": "binary:logistic"}, matrix, ROUNDS)

@@ -28,7 +28,7 @@ import pandera.errors
 import polars as pl
 
 from schemas.contract import Contract, column
-from tasks.contracts import split
+from tasks.contracts.audit import split
 
 FLOATS, INTEGERS, WORDS = 8, 6, ("aa", "bb", "cc", "dd")
 RUNS, LARGE = 7, 5_000_000  # beyond so many rows three runs have to do, and Great Expectations stays out

@@ -21,8 +21,8 @@ import polars as pl
 from schemas.contract import Contract, column
 from schemas.usecase import Input
 from schemas.verdicts import AuditVerdict
-from tasks.contracts import audit
-from tasks.ingestion import Limits, fingerprint, parse
+from tasks.contracts.audit import audit_parts
+from tasks.parsing.parse import Limits, fingerprint, parse_source
 from tests.benches.audit import FLOATS, Table, best, passes, table
 
 LARGE = 100_000_000
@@ -45,8 +45,8 @@ class Narrow(Contract):
 def ours(path: Path, folder: Path, contract: type[Contract] = Table) -> AuditVerdict:
     """Hash, parse in a child, audit, write both halves."""
     spec = Input(name="table", contract=contract, max_rejected_share=1.0)
-    parsed = parse(fingerprint(path), contract, folder, PATIENT)
-    return audit(parsed, spec, folder / "audited").verdict
+    parsed = parse_source(fingerprint(path), contract, folder, PATIENT)
+    return audit_parts(parsed, spec, folder / "audited").verdict
 
 
 def scan(path: Path, folder: Path) -> None:

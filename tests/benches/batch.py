@@ -21,8 +21,9 @@ import polars as pl
 
 from schemas.settings import Settings
 from schemas.usecases.flights import FLIGHTS
-from tasks import frames, landing
-from tasks.versions import open_store
+from tasks.datasets import published
+from tasks.replay import nycflights13
+from tasks.versions.factory import open_store
 from tests.serving_kit import ROOT, promote, publish, record
 
 ROWS, TURNS, ROUNDS = 10_000_000, 2, 150
@@ -89,7 +90,7 @@ def _told(numbers: tuple[float, ...]) -> str:
 def prepared(folder: Path, count: int) -> Settings:
     """A champion of January's flights, and one published file of flights of the whole year, told apart by their numbers."""
     settings = Settings(home=folder / "home")
-    year = landing.flights_of_the_year()
+    year = nycflights13.flights_of_the_year()
     january = pl.col("time_hour") < pl.lit("2013-02-01T05:00:00Z").str.to_datetime("%+", time_unit="us")
     for name in ("flights", "labels"):
         publish(settings, "flights", name, year[name].filter(january), folder / "sources")
@@ -105,7 +106,7 @@ def prepared(folder: Path, count: int) -> Settings:
     store.upload("ingest/many", "data/flights/many/0.parquet", file)
     told = {"kind": "ingest", "input": "flights", "rows": str(count)}
     store.merge(store.commit("ingest/many", "many flights", told).id, "main", "many flights", told)
-    assert len(frames.brought(store, store.head(), FLIGHTS.rows)) == 1
+    assert len(published.paths_added_by(store, store.head(), FLIGHTS.rows)) == 1
     return settings
 
 

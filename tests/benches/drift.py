@@ -21,8 +21,8 @@ import polars as pl
 
 from schemas.usecase import MonitorPolicy, UseCase
 from schemas.usecases.flights import FLIGHTS
-from tasks import drift
-from tasks.references import reference
+from tasks.features.profiles import reference_profile
+from tasks.monitoring import drift
 
 ROWS = 1_000_000
 METHODS = ("wasserstein", "psi", "jensenshannon")
@@ -137,14 +137,14 @@ def main() -> None:
     whole, _ = timed(lambda: vendor.preset(*sides))
     print(f"{ROWS:,} rows x {before.width} columns against {ROWS:,}\n")
     print(f"Evidently on all rows: preset {whole.wall:.1f} s, bare column metrics {seconds['wasserstein'].wall:.1f} s")
-    building, stored = timed(lambda: reference(case(before, "wasserstein"), before), 3)
+    building, stored = timed(lambda: reference_profile(case(before, "wasserstein"), before), 3)
     print(f"reference (once a training): {building.wall:.2f} s\n")
     for method in METHODS:
         use_case = case(before, method)
-        verdict, found = timed(lambda c=use_case: drift.drift(c, stored, after), 5)
+        verdict, found = timed(lambda c=use_case: drift.measure_drift(c, stored, after), 5)
         with tempfile.TemporaryDirectory() as folder:
             page = Path(folder, "report.html")
-            both, _ = timed(lambda c=use_case, p=page: drift.drift(c, stored, after, report=p), 5)
+            both, _ = timed(lambda c=use_case, p=page: drift.measure_drift(c, stored, after, report=p), 5)
         scores = {column.column: column.score for column in found.columns}
         print(f"{method}: verdict {verdict.wall:.2f} s, with HTML {both.wall:.2f} s")
         print(f"  bare metrics take {seconds[method].over(verdict)} the verdict's time, the preset {whole.over(verdict)}")

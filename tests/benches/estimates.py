@@ -16,14 +16,18 @@ import polars as pl
 
 from schemas.usecase import Training, UseCase
 from schemas.usecases.flights import FLIGHTS
-from tasks import estimates, evaluation, features, scoring, splitting, training
-from tasks.landing import flights_of_the_year
+from tasks.evaluation import metrics
+from tasks.features import engineering, row_order, splitting
+from tasks.models import booster as scoring
+from tasks.monitoring import performance_estimation
+from tasks.replay.nycflights13 import flights_of_the_year
+from tasks.training import fit
 
 START = datetime(2013, 3, 1, 5, tzinfo=UTC)  # a day begins in New York
 WEEKS, RETRAIN_EVERY, FIRST = 44, 4, 8
 METRICS = ("auc", "log_loss", "error_rate")
 TRAINING = Training(params={"max_depth": 3, "learning_rate": 0.1, "min_child_weight": 20}, rounds=400)
-ALPHA = 1 - estimates.LEVEL
+ALPHA = 1 - performance_estimation.LEVEL
 Interval = tuple[float, float]
 
 
@@ -38,9 +42,9 @@ class Week:
 def weeks(use_case: UseCase = FLIGHTS) -> Iterator[Week]:
     """March to December; a model trained every four weeks on what is labelled by then, its holdout the newest 14 days."""
     year = flights_of_the_year()
-    designed = features.design(use_case, year["flights"].lazy(), {"weather": year["weather"].lazy()})
-    known = features.labelled(use_case, designed, year["labels"].lazy()).filter(pl.col("_target").is_not_null())
-    rows = features.canonical(use_case, known)
+    designed = engineering.design(use_case, year["flights"].lazy(), {"weather": year["weather"].lazy()})
+    known = engineering.with_labels(use_case, designed, year["labels"].lazy()).filter(pl.col("_target").is_not_null())
+    rows = row_order.in_canonical_order(use_case, known)
     time = pl.col("time_hour")
     for number in range(WEEKS):
         begin = START + timedelta(weeks=number)
@@ -50,14 +54,14 @@ def weeks(use_case: UseCase = FLIGHTS) -> Iterator[Week]:
         if number % RETRAIN_EVERY == 0:
             past = rows.filter(time < begin - timedelta(days=1))
             train, stopping, holdout = splitting.split_by_time(use_case, past)
-            fitted = training.fit(use_case, train, stopping)
-            document = estimates.estimator(
-                use_case, holdout, scoring.predict(use_case, scoring.booster(fitted.model), holdout)
+            fitted = fit.fit_booster(use_case, train, stopping)
+            document = performance_estimation.build_estimator(
+                use_case, holdout, scoring.predict_scores(use_case, scoring.load_booster(fitted.model), holdout)
             )
-            booster = scoring.booster(training.refit(use_case, past, fitted.best_rounds).model)
-        scores = scoring.predict(use_case, booster, week)
-        made = evaluation.evaluate(use_case, "0" * 64, "-", week, scores)
-        yield Week(estimates.raw(use_case, document, week, scores), dict(made.metrics))
+            booster = scoring.load_booster(fit.refit_booster(use_case, past, fitted.best_rounds).model)
+        scores = scoring.predict_scores(use_case, booster, week)
+        made = metrics.evaluate(use_case, "0" * 64, "-", week, scores)
+        yield Week(performance_estimation.raw(use_case, document, week, scores), dict(made.metrics))
 
 
 def interval_score(interval: Interval, value: float) -> float:
@@ -69,14 +73,14 @@ def interval_score(interval: Interval, value: float) -> float:
 def ours(past: list[Week], week: Week, metric: str) -> Interval:
     """The interval that monitoring states."""
     errors = [{metric: each.realized[metric] - each.raw[metric]} for each in past]
-    return estimates.corrected(FLIGHTS, {metric: week.raw[metric]}, 0, errors).intervals[metric]
+    return performance_estimation.corrected(FLIGHTS, {metric: week.raw[metric]}, 0, errors).intervals[metric]
 
 
 def last_by_quantile(past: list[Week], week: Week, metric: str) -> Interval:
     """Last known value, plus or minus the conformal quantile of its own past errors."""
     values = np.array([each.realized[metric] for each in past])
     errors = np.sort(np.abs(np.diff(values)))
-    rank = min(len(errors), int(np.ceil((len(errors) + 1) * estimates.LEVEL)))
+    rank = min(len(errors), int(np.ceil((len(errors) + 1) * performance_estimation.LEVEL)))
     return values[-1] - errors[rank - 1], values[-1] + errors[rank - 1]
 
 
@@ -113,21 +117,21 @@ def stream(n: int = 100_000) -> None:
     """Print the error of each estimate where only the inputs shift; scores are also made too sure of themselves."""
     rng = np.random.default_rng(2013)
     case = replace(FLIGHTS, features={name: pl.col(name) for name in ("a", "b")}, slices=(), training=TRAINING)
-    booster = scoring.booster(training.fit(case, shifted(0, n, rng), shifted(0, n // 5, rng)).model)
+    booster = scoring.load_booster(fit.fit_booster(case, shifted(0, n, rng), shifted(0, n // 5, rng)).model)
     holdout = shifted(0, n, rng)
     print(f"\nonly the inputs shift, {n:,} rows a window; estimated minus realized, in brackets without calibration")
     for name, power in (("the model's scores", 1.0), ("scores made too sure, logit x 1.5", 1.5)):
 
         def scored(rows: pl.DataFrame, power: float = power) -> np.ndarray:
-            p = scoring.predict(case, booster, rows).astype(np.float64)
+            p = scoring.predict_scores(case, booster, rows).astype(np.float64)
             return p**power / (p**power + (1 - p) ** power)
 
-        document = estimates.estimator(case, holdout, scored(holdout))
+        document = performance_estimation.build_estimator(case, holdout, scored(holdout))
         print(name)
         for moved in (0.0, 0.5, 1.0, -1.0):
             window = shifted(moved, n, rng)
-            found, plain = (estimates.raw(case, how, window, scored(window)) for how in (document, None))
-            made = evaluation.evaluate(case, "0" * 64, "-", window, scored(window)).metrics
+            found, plain = (performance_estimation.raw(case, how, window, scored(window)) for how in (document, None))
+            made = metrics.evaluate(case, "0" * 64, "-", window, scored(window)).metrics
             told = ", ".join(f"{m} {found[m] - made[m]:+.4f} ({plain[m] - made[m]:+.4f})" for m in METRICS)
             print(f"  first input moved by {moved:+.1f}: {told}")
 

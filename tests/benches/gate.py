@@ -23,10 +23,13 @@ from scipy.stats import beta
 from schemas.usecase import UseCase
 from schemas.usecases.flights import FLIGHTS
 from schemas.verdicts import GateVerdict
-from tasks import features, scoring, training
-from tasks.features import BLOCK, TARGET
-from tasks.gating import block_interval, gate
-from tasks.landing import flights_of_the_year
+from tasks.evaluation.gate import gate_challenger
+from tasks.evaluation.intervals import block_interval
+from tasks.features import engineering, row_order
+from tasks.features.engineering import BLOCK, TARGET
+from tasks.models import booster
+from tasks.replay.nycflights13 import flights_of_the_year
+from tasks.training import fit
 
 DECISIONS = 2000
 PER_FAMILY = 2000
@@ -66,9 +69,9 @@ def _loss(y: np.ndarray, p: np.ndarray) -> np.ndarray:
 @cache
 def _labelled() -> pl.DataFrame:
     year = flights_of_the_year()
-    rows = features.design(FLIGHTS, year["flights"].lazy(), {"weather": year["weather"].lazy()})
-    told = features.labelled(FLIGHTS, rows, year["labels"].lazy())
-    return features.canonical(FLIGHTS, told.filter(pl.col(TARGET).is_not_null()))
+    rows = engineering.design(FLIGHTS, year["flights"].lazy(), {"weather": year["weather"].lazy()})
+    told = engineering.with_labels(FLIGHTS, rows, year["labels"].lazy())
+    return row_order.in_canonical_order(FLIGHTS, told.filter(pl.col(TARGET).is_not_null()))
 
 
 def _until(month: int) -> pl.Expr:
@@ -81,8 +84,8 @@ def _scores(month: int, *, flipped: bool = False) -> np.ndarray:
     rows = _labelled().filter(_until(month))
     if flipped:
         rows = rows.with_columns(~pl.col(TARGET))
-    model = training.refit(FLIGHTS, rows, ROUNDS).model
-    return np.clip(scoring.predict(FLIGHTS, scoring.booster(model), _labelled()).astype(float), 1e-6, 1 - 1e-6)
+    model = fit.refit_booster(FLIGHTS, rows, ROUNDS).model
+    return np.clip(booster.predict_scores(FLIGHTS, booster.load_booster(model), _labelled()).astype(float), 1e-6, 1 - 1e-6)
 
 
 @cache
@@ -151,7 +154,7 @@ def decide(case: UseCase, at: World, scores: np.ndarray, days: np.ndarray, seed:
     blocks = np.repeat(np.arange(days.size), [at.days[day].size for day in days])
     holdout = at.rows[rows].with_columns(pl.Series(BLOCK, blocks))
     base = np.full(rows.size, at.base_rate)
-    return gate(case, holdout, scores[rows], at.champion[rows], base, data_commit="-", seed=seed)
+    return gate_challenger(case, holdout, scores[rows], at.champion[rows], base, data_commit="-", seed=seed)
 
 
 def bounds(wrong: int, of: int) -> tuple[float, float]:

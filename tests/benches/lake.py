@@ -28,9 +28,9 @@ from deployments.lake import init
 from schemas.refs import Source
 from schemas.usecases.flights import FLIGHTS
 from schemas.verdicts import AuditVerdict
-from tasks import publishing
-from tasks.audit_output import Part
-from tasks.contracts import Audited
+from tasks.contracts.audit import Audited
+from tasks.contracts.partition_writer import Part
+from tasks.publishing import publish as publishing
 from tasks.versions.lakefs.store import LakeFSStore
 from tests.faults.children import together
 from tests.services.hook import KEY, WRITER, hook_settings, served
@@ -63,7 +63,7 @@ def publish(store: LakeFSStore, found: list[Part], seed: int) -> None:
     )
     head = store.head()
     branch, commit = publishing.stage(store, spec, source, Audited(verdict, tuple(found), ()), "", head)
-    publishing.publish(store, spec, source, branch, commit, head, [part.partition for part in found])
+    publishing.publish_commit(store, spec, source, branch, commit, head, [part.partition for part in found])
 
 
 def upload(store: LakeFSStore, found: list[Part], seed: int) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from schemas.settings import Settings
 from schemas.usecase import UseCase
-from tasks.versions import open_store
+from tasks.versions.factory import open_store
 from tests.benches._programs import measured
 from tests.scale_kit import ROWS, WIDE, files
 

@@ -29,8 +29,8 @@ from typing import Any
 import polars as pl
 
 from schemas.usecases.flights import FLIGHTS
-from tasks.registry import open_registry
-from tasks.versions import open_store
+from tasks.registry.factory import open_registry
+from tasks.versions.factory import open_store
 from tests.benches._http_load import CONNECTIONS, Measured, Target, driven
 from tests.benches._peers import ONE_THREAD, ROUNDS, NotInstalled, bento, mlflow, mlserver
 from tests.serving_kit import ROOT, TOKEN, Home, as_json, flights_home, promote, record, serving
@@ -99,9 +99,9 @@ def middle(each: Sequence[Measured]) -> Measured:
 
 def prepared(home: Home) -> tuple[pl.DataFrame, list[list[float]]]:
     """Raw rows, and their features as the numbers that the model's trees compare."""
-    from tasks.online.lookups import table
-    from tasks.online.predicting import NAN, encoders
-    from tasks.online.scorer import Scorer, prepare, rows_of
+    from tasks.inference.online.lookup_tables import build_table
+    from tasks.inference.online.row_predictor import NAN, encoders
+    from tasks.inference.online.scorer import Scorer, prepare, rows_of
 
     store = open_store(home.settings.store_url("flights"))
     rows = store.scan("main", _paths(store, "flights"), FLIGHTS.input("flights").contract.dtypes()).collect()[:ROWS]
@@ -110,7 +110,7 @@ def prepared(home: Home) -> tuple[pl.DataFrame, list[list[float]]]:
     champion = registry.champion("flights")
     assert champion
     scorer = Scorer(prepare(FLIGHTS), registry.model_bytes(champion))
-    tables = {"weather": table(FLIGHTS, "weather", weather, store.head())}
+    tables = {"weather": build_table(FLIGHTS, "weather", weather, store.head())}
     designed = scorer.designed(rows_of(rows), tables).select(list(FLIGHTS.features))
     encode = encoders(scorer.booster, dict(designed.schema))
     codes = [[NAN if v is None else e(v) for e, v in zip(encode, row, strict=True)] for row in rows_of(designed)]
@@ -152,7 +152,7 @@ def swaps(count: int) -> None:
     """Change the champion so often while callers check every answer; prints what went wrong."""
     from mlflow import MlflowClient
 
-    from tasks.registry import CHAMPION
+    from tasks.registry.protocol import CHAMPION
     from tests.services.test_serving_swap import Load, expected
 
     with fresh() as (home, _):

@@ -66,12 +66,12 @@ def main() -> None:
 
     rng = np.random.default_rng(2013)
     before, after = rows(0.0, 1_000_000, rng), rows(0.1, FILE_ROWS, rng)
-    from tasks.drift import drift
-    from tasks.references import reference
+    from tasks.features.profiles import reference_profile
+    from tasks.monitoring.drift import measure_drift
 
     use_case = case(before, "wasserstein")
-    stored = reference(use_case, before)
-    truth = {c.column: c.score for c in drift(use_case, stored, after).columns}
+    stored = reference_profile(use_case, before)
+    truth = {c.column: c.score for c in measure_drift(use_case, stored, after).columns}
     base = measured(BASE)
     print(f"libraries alone: {base['mb']:.0f} MB")
     with tempfile.TemporaryDirectory() as folder:

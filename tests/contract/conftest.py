@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.versions import VersionStore
+from tasks.versions.protocol import VersionStore
 from tests.contract.stores import STORES
 
 

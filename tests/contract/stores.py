@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from tasks.versions import VersionStore
 from tasks.versions.local.store import LocalStore
+from tasks.versions.protocol import VersionStore
 from tests.services.server import server
 
 

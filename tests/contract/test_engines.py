@@ -10,10 +10,13 @@ import pytest
 
 from schemas.errors import NotEnoughEvidence, ServiceUnavailable, UsageError
 from schemas.settings import Settings
-from tasks import challenge, engines, frames, killpoints, matrices, scoring, spilling, training
-from tasks.registry import open_registry
-from tasks.reproduction import reproduce
-from tasks.splitting import split_by_time
+from tasks import challenge, fault_injection
+from tasks.datasets import loading, out_of_core, row_files
+from tasks.features.splitting import split_by_time
+from tasks.models import booster
+from tasks.registry.factory import open_registry
+from tasks.training import dmatrix, engines, fit
+from tasks.training.reproduction import reproduce
 from tests import training_kit
 from tests.modelling_kit import case, frame
 from tests.training_kit import CALIBRATED, MULTICLASS, PLAIN, REGRESSION, Plan, manifest, publish, train
@@ -24,8 +27,8 @@ KIT = "tests.training_kit:"
 @pytest.fixture
 def small_parts(monkeypatch):
     """So small that a few thousand rows make many files and batches."""
-    monkeypatch.setattr(spilling, "PART", 300)
-    monkeypatch.setattr(matrices, "BATCH", 128)
+    monkeypatch.setattr(out_of_core, "PART", 300)
+    monkeypatch.setattr(dmatrix, "BATCH", 128)
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -36,17 +39,19 @@ def small_parts(monkeypatch):
 def test_memory_and_external_make_the_same_bytes(tmp_path, name, made):
     with Settings(home=tmp_path / "home").active() as settings:
         data = publish(settings, "early", tmp_path / "sources", KIT + name)
-        with engines.split(made, data, "memory") as held, engines.split(made, data, "external") as spilled:
-            assert isinstance(spilled.train, spilling.Spilled)
+        with engines.split_rows(made, data, "memory") as held, engines.split_rows(made, data, "external") as spilled:
+            assert isinstance(spilled.train, row_files.Spilled)
             assert len(spilled.train.files) > 3
             assert spilled.train.height == held.train.height
             for mine, theirs in ((held.stopping, spilled.stopping), (held.holdout, spilled.holdout)):
                 assert mine.equals(theirs)
-            assert engines.digest(held.train, held.stopping) == engines.digest(spilled.train, spilled.stopping)
-            assert engines.digest(held.known) == engines.digest(spilled.known)
-            one, two = (engines.fit(made, parts, "memory", "cpu") for parts in (held, spilled))
+            assert engines.digest_rows(held.train, held.stopping) == engines.digest_rows(spilled.train, spilled.stopping)
+            assert engines.digest_rows(held.known) == engines.digest_rows(spilled.known)
+            one, two = (engines.fit_split(made, parts, "memory", "cpu") for parts in (held, spilled))
             assert one == two
-            again = [engines.refit(made, parts, 7, one.calibration, "memory", "cpu").model for parts in (held, spilled)]
+            again = [
+                engines.refit_split(made, parts, 7, one.calibration, "memory", "cpu").model for parts in (held, spilled)
+            ]
             assert again[0] == again[1] != one.model
             folder = spilled.train.folder
         assert not folder.exists()
@@ -62,9 +67,9 @@ def test_a_training_on_files_is_recorded_gated_and_reproduced(tmp_path):
         for model in (challenged.model, shipped):
             assert manifest(settings, model)["engine"] == "external"
             assert reproduce(PLAIN, registry, model, data.store).why == "identical"
-        held = frames.training_rows(PLAIN, data)
+        held = loading.load_training_rows(PLAIN, data)
         told = manifest(settings, shipped)
-        assert (told["rows"], told["row_digest"]) == (held.height, engines.digest(held))
+        assert (told["rows"], told["row_digest"]) == (held.height, engines.digest_rows(held))
         assert set(registry.document(shipped, "importances")) >= {"gain", "shap"}
 
 
@@ -74,7 +79,7 @@ def test_a_sample_of_files_is_even_and_ends_with_the_newest_row(tmp_path):
     for at, part in enumerate(rows.iter_slices(170)):
         files.append(tmp_path / f"{at}.parquet")
         part.write_parquet(files[-1])
-    spilled = spilling.Spilled("all", tuple(files), pl.lit(True), 1000, 1, rows.schema)
+    spilled = row_files.Spilled("all", tuple(files), pl.lit(True), 1000, 1, rows.schema)
     assert spilled.sample(100)["n"].to_list() == list(range(9, 1000, 10))
     assert spilled.sample(30)["n"].to_list() == [*range(33, 1000, 34), 999]
 
@@ -87,10 +92,10 @@ def test_workers_make_a_model_of_the_same_worth(tmp_path):
     few = dask.config.set({"distributed.admin.large-graph-warning-threshold": "8kB"})  # rows go to workers by themselves
     with Settings(home=tmp_path / "home", dask_workers=2).active() as settings, few:
         data = publish(settings, "early", tmp_path / "sources", KIT + "CALIBRATED")
-        with engines.split(CALIBRATED, data, "dask") as parts:
-            fitted = [engines.fit(CALIBRATED, parts, engine, "cpu") for engine in ("dask", "external")]
-            scores = [scoring.predict(CALIBRATED, scoring.booster(each.model), parts.holdout) for each in fitted]
-            again = engines.refit(CALIBRATED, parts, 5, (1.1, 0.1), "dask", "cpu")
+        with engines.split_rows(CALIBRATED, data, "dask") as parts:
+            fitted = [engines.fit_split(CALIBRATED, parts, engine, "cpu") for engine in ("dask", "external")]
+            scores = [booster.predict_scores(CALIBRATED, booster.load_booster(each.model), parts.holdout) for each in fitted]
+            again = engines.refit_split(CALIBRATED, parts, 5, (1.1, 0.1), "dask", "cpu")
         assert np.corrcoef(*scores)[0, 1] > 0.95
         assert (again.best_rounds, again.calibration) == (5, (1.1, 0.1))
 
@@ -98,12 +103,12 @@ def test_workers_make_a_model_of_the_same_worth(tmp_path):
 @pytest.mark.usefixtures("small_parts")
 def test_a_worker_that_dies_ends_the_fit_with_one_line(tmp_path, monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setenv(killpoints.VARIABLE, "distributed.joined_1")
+    monkeypatch.setenv(fault_injection.VARIABLE, "distributed.joined_1")
     with Settings(home=tmp_path / "home", dask_workers=2).active() as settings:
         data = publish(settings, "early", tmp_path / "sources", KIT + "PLAIN")
         died = pytest.raises(ServiceUnavailable, match="a Dask worker died while it trained")
-        with engines.split(PLAIN, data, "dask") as parts, died as refusal:
-            engines.fit(PLAIN, parts, "dask", "cpu")
+        with engines.split_rows(PLAIN, data, "dask") as parts, died as refusal:
+            engines.fit_split(PLAIN, parts, "dask", "cpu")
     assert "\n" not in str(refusal.value)
 
 
@@ -120,8 +125,8 @@ def test_a_cluster_that_is_not_there_is_one_line(tmp_path, monkeypatch, broken, 
     told = {"dask_address": "tcp://127.0.0.1:9"} if broken == "address" else {}
     with Settings(home=tmp_path / "home", **told).active() as settings:
         data = publish(settings, "early", tmp_path / "sources", KIT + "PLAIN")
-        with engines.split(PLAIN, data, "dask") as parts, pytest.raises(error, match=said) as refusal:
-            engines.fit(PLAIN, parts, "dask", "cpu")
+        with engines.split_rows(PLAIN, data, "dask") as parts, pytest.raises(error, match=said) as refusal:
+            engines.fit_split(PLAIN, parts, "dask", "cpu")
     assert "\n" not in str(refusal.value)
 
 
@@ -155,6 +160,6 @@ def _gpu() -> bool:
 def test_a_gpu_makes_a_model_of_the_same_worth():
     made = replace(case(), name="orders-gpu")
     parts = split_by_time(made, frame(made))
-    models = [training.fit(made, parts.train, parts.stopping, device=device).model for device in ("cpu", "cuda")]
-    scores = [scoring.predict(made, scoring.booster(model), parts.holdout) for model in models]
+    models = [fit.fit_booster(made, parts.train, parts.stopping, device=device).model for device in ("cpu", "cuda")]
+    scores = [booster.predict_scores(made, booster.load_booster(model), parts.holdout) for model in models]
     assert np.abs(scores[0] - scores[1]).mean() < 0.02

@@ -16,11 +16,12 @@ from schemas.contract import Contract, column
 from schemas.errors import NotFound
 from schemas.refs import Source
 from schemas.usecase import Input
-from tasks import publishing
-from tasks.contracts import audit, touched
-from tasks.evolution import evolution
-from tasks.recheck import recheck
-from tasks.versions import MAIN, VersionStore
+from tasks.contracts.audit import audit_parts, touched_partitions
+from tasks.datasets import published as datasets
+from tasks.publishing import publish as publishing
+from tasks.publishing.contract_history import contract_evolution
+from tasks.publishing.revalidation import revalidate
+from tasks.versions.protocol import MAIN, VersionStore
 from tests.unit.trades import parsed
 
 Row = tuple[int, str, float]
@@ -85,10 +86,10 @@ def publish(store: VersionStore, folder: Path, rows: Sequence[Row], name: str, s
         frame = frame.with_columns(shop=pl.lit("corner"))
     source = Source(path=name, name=name, sha256=name.encode().hex().ljust(64, "0"), size=1)
     made = dataclasses.replace(parsed(folder / f"parsed-{name}", frame), source_sha256=source.sha256)
-    checked_at, partitions = store.head(MAIN), touched(made, spec)
-    audited = audit(made, spec, folder / f"audited-{name}", publishing.known_keys(store, checked_at, spec, partitions))
+    checked_at, partitions = store.head(MAIN), touched_partitions(made, spec)
+    audited = audit_parts(made, spec, folder / f"audited-{name}", publishing.known_keys(store, checked_at, spec, partitions))
     branch, commit = publishing.stage(store, spec, source, audited, "run", checked_at)
-    return publishing.publish(store, spec, source, branch, commit, checked_at, partitions).id
+    return publishing.publish_commit(store, spec, source, branch, commit, checked_at, partitions).id
 
 
 @pytest.fixture
@@ -103,23 +104,23 @@ def to(contract: type[Contract]) -> Input:
 
 
 def test_a_commit_keeps_the_contract_that_it_was_audited_with(store: VersionStore, first: str, tmp_path: Path) -> None:
-    same = evolution(store, SPEC)
+    same = contract_evolution(store, SPEC)
     assert (same.status, same.old, same.new) == ("same", Sale.version(), Sale.version())
-    growing = evolution(store, to(Growing))
+    growing = contract_evolution(store, to(Growing))
     assert (growing.status, growing.commit) == ("compatible", store.head())
     last = publish(store, tmp_path, [(7, "thu", 1.0)], "c.csv", to(Growing))
-    cheap = evolution(store, to(Cheap))
+    cheap = contract_evolution(store, to(Cheap))
     assert (cheap.status, cheap.old, cheap.commit) == ("narrower", Growing.version(), last)
     assert [(change.column, change.what) for change in cheap.changes] == [("price", "at most 10, was at most 100")]
-    assert len(evolution(store, to(Cheap), ref=first).changes) == 2
-    assert evolution(store, to(Cheap), ref=first, to=last).status == "compatible"
+    assert len(contract_evolution(store, to(Cheap), ref=first).changes) == 2
+    assert contract_evolution(store, to(Cheap), ref=first, to=last).status == "compatible"
 
 
 def test_nothing_published_is_nothing_to_compare_with(uncreated: VersionStore) -> None:
-    assert evolution(uncreated, SPEC).status == "new"
+    assert contract_evolution(uncreated, SPEC).status == "new"
     uncreated.create()
-    assert evolution(uncreated, SPEC).status == "new"
-    assert recheck(uncreated, SPEC).rows == 0
+    assert contract_evolution(uncreated, SPEC).status == "new"
+    assert revalidate(uncreated, SPEC).rows == 0
 
 
 @pytest.mark.parametrize(("published", "status", "code"), [(None, "new", 0), ("rows", "unknown", 1), ("audit", "same", 0)])
@@ -135,7 +136,7 @@ def test_the_command_ends_with_1_where_it_cannot_compare(
         uncreated.branch("ingest/old")
         uncreated.upload("ingest/old", "data/sales/mon/old.parquet", old_rows(tmp_path))
         uncreated.commit("ingest/old", "old", {})
-        uncreated.merge("ingest/old", MAIN, "old", {"kind": publishing.INGEST, "input": SPEC.name, "contract_version": "1"})
+        uncreated.merge("ingest/old", MAIN, "old", {"kind": datasets.INGEST, "input": SPEC.name, "contract_version": "1"})
     done = CliRunner().invoke(contract.command, ["diff", "sales", "--json"])
     assert (done.exit_code, [one["status"] for one in json.loads(done.stdout)]) == (code, [status]), done.output
 
@@ -147,7 +148,7 @@ def old_rows(folder: Path) -> Path:
 
 
 def test_published_rows_that_would_fail_are_counted_and_shown(store: VersionStore, first: str, tmp_path: Path) -> None:
-    found = recheck(store, to(Cheap))
+    found = revalidate(store, to(Cheap))
     monday = next(path for path, _ in found.files)
     assert (found.rows, found.failing, found.read) == (5, 1, 3)
     assert monday.startswith("data/sales/mon/")
@@ -163,10 +164,10 @@ def test_published_rows_that_would_fail_are_counted_and_shown(store: VersionStor
 def test_a_published_row_fails_as_a_delivered_one_would(
     store: VersionStore, first: str, contract: type[Contract], failing: int
 ) -> None:
-    assert recheck(store, to(contract)).failing == failing
+    assert revalidate(store, to(contract)).failing == failing
 
 
 def test_rows_are_judged_as_they_were_at_a_commit(store: VersionStore, first: str) -> None:
-    assert recheck(store, to(OncePerId), ref=first).failing == 0
+    assert revalidate(store, to(OncePerId), ref=first).failing == 0
     with pytest.raises(NotFound):
-        recheck(store, SPEC, ref="nonsense")
+        revalidate(store, SPEC, ref="nonsense")

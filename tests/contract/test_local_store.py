@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from schemas.errors import Conflict, IntegrityError, NotFound, ServiceUnavailable, StoreError, UsageError
-from tasks.versions import open_store
+from tasks.versions.factory import open_store
 from tasks.versions.local.files import Drafts
 from tasks.versions.local.store import LocalStore
 from tests.contract.stores import commit, contents, publish
@@ -305,7 +305,7 @@ def test_another_tool_that_moves_the_destination_is_noticed(store: LocalStore, m
         for commit_id in moves:
             git(store, "update-ref", "refs/heads/main", commit_id)
 
-    monkeypatch.setattr("tasks.versions.local.store.reach", reach)
+    monkeypatch.setattr("tasks.versions.local.store.fault_point", reach)
     store.merge("b", "main", "publish", {})
     assert sorted(contents(store)) == ["data/a", "data/b", "data/theirs"]
 

@@ -12,8 +12,9 @@ import pytest
 from schemas.errors import IntegrityError, NotFound, StaleCheck, UsageError
 from schemas.refs import ModelRef
 from schemas.verdicts import Check, Evaluation, GateVerdict
-from tasks import challenge
-from tasks.registry import ModelRegistry, open_registry
+from tasks.promotion import champion
+from tasks.registry.factory import open_registry
+from tasks.registry.protocol import ModelRegistry
 from tests.registry_kit import candidate, crowned, server, unique, verdict
 
 
@@ -159,7 +160,7 @@ def test_a_refit_that_was_killed_before_its_challenger_was_told_tells_it(registr
     refit = registry.record(candidate(name, 2, manifest={"recipe_of": gated.version}))
     assert registry.promote(refit, verdict(), expected=None)
     for _ in range(2):
-        challenge.stood_in(registry, refit)
+        champion.mark_superseded(registry, refit)
         assert registry.tags(gated)["penstock.state"] == "refitted"
     assert GateVerdict.model_validate(registry.document(gated, "verdict")) == verdict()
 
@@ -168,7 +169,7 @@ def test_a_refit_made_champion_without_a_verdict_tells_nothing(registry: ModelRe
     gated = registry.record(candidate(name, 1))
     refit = registry.record(candidate(name, 2, manifest={"recipe_of": gated.version}))
     assert registry.promote(refit, None, expected=None, override="in a hurry")
-    challenge.stood_in(registry, refit)
+    champion.mark_superseded(registry, refit)
     assert registry.tags(gated)["penstock.state"] == "challenger"
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tasks.registry import open_registry
+from tasks.registry.factory import open_registry
 from tests.registry_kit import CATEGORIES, candidate, crowned, server, unique
 
 ROOT = Path(__file__).parents[2]

@@ -13,9 +13,10 @@ import pytest
 from schemas.errors import NotFound, UsageError
 from schemas.refs import DataRef, ModelRef
 from schemas.settings import Settings
-from tasks import engines, manifests
-from tasks.registry import ModelRegistry, open_registry
-from tasks.reproduction import named, reproduce
+from tasks.registry.factory import open_registry
+from tasks.registry.protocol import ModelRegistry
+from tasks.training import engines
+from tasks.training.reproduction import named_versions, reproduce
 from tests.training_kit import NAME, ORDERS, manifest, publish, train
 
 ROOT = Path(__file__).parents[2]
@@ -99,17 +100,17 @@ def test_what_differs_is_named(lived, monkeypatch):
     assert not changed.identical
     assert "row digest was" in changed.why
 
-    monkeypatch.setattr(manifests, "libraries", lambda: {**manifest(lived.settings, model)["libraries"], "polars": "9.9"})
+    monkeypatch.setattr(manifest, "libraries", lambda: {**manifest(lived.settings, model)["libraries"], "polars": "9.9"})
     assert "library polars was" in lived.again(model).why
 
 
 def test_a_bit_of_the_fit_is_seen(lived, monkeypatch):
-    fit = engines.refit
+    fit = engines.refit_split
 
     def other(case, *rest):
         return fit(replace(case, training=replace(case.training, seed=1)), *rest)
 
-    monkeypatch.setattr(engines, "refit", other)
+    monkeypatch.setattr(engines, "refit_split", other)
     told = lived.again(lived.registry.champion("orders"))
     assert not told.identical
     assert told.why.startswith("different bytes from the same recorded inputs")
@@ -121,12 +122,12 @@ def test_a_bit_of_the_fit_is_seen(lived, monkeypatch):
 )
 def test_versions_that_are_not_there(lived, version, error, said):
     with pytest.raises(error, match=said):
-        named(lived.registry, "orders", version)
+        named_versions(lived.registry, "orders", version)
 
 
 def test_none_of_no_versions_is_no_success(tmp_path):
     with pytest.raises(NotFound, match="no versions"):
-        named(open_registry(f"sqlite:///{tmp_path / 'mlflow.db'}"), "orders", "all")
+        named_versions(open_registry(f"sqlite:///{tmp_path / 'mlflow.db'}"), "orders", "all")
 
 
 def test_a_commit_that_is_in_no_store_is_said(lived, tmp_path):

@@ -7,12 +7,13 @@ import pytest
 from schemas.errors import NotEnoughEvidence, UsageError
 from schemas.fitting import Plan
 from schemas.settings import Settings
-from tasks import challenge, engines, search
-from tasks.registry import open_registry
+from tasks import challenge
+from tasks.features.splitting import split_by_time
+from tasks.registry.factory import open_registry
 from tasks.registry.mlflow.run_tree import PARENT
 from tasks.registry.tags import STUDY, TRIAL
-from tasks.reproduction import reproduce
-from tasks.splitting import split_by_time
+from tasks.training import engines, tuning
+from tasks.training.reproduction import reproduce
 from tests.modelling_kit import frame
 from tests.training_kit import PLAIN, manifest, publish, train
 
@@ -26,8 +27,8 @@ def parts():
 
 
 def told(parts, **plan):
-    trials: list[search.Found] = []
-    best = search.search(PLAIN, parts, Plan(**plan), trials.append)
+    trials: list[tuning.Found] = []
+    best = tuning.search(PLAIN, parts, Plan(**plan), trials.append)
     return best, sorted(trials, key=lambda found: found.number)
 
 
@@ -56,8 +57,8 @@ def test_a_searched_challenger_is_gated_recorded_and_made_again(tmp_path):
         whole = [run for run in children if run.data.tags[f"{TRIAL}.pruned"] == "false"]
         least = min(run.data.metrics["stopping_loss"] for run in whole)
         assert parent.data.metrics["stopping_loss"] == made[0]["search"]["stopping_loss"] == least
-        with engines.split(PLAIN, data, "memory") as rows:  # the same search again: recorded once
-            tuned, told_again = search.tune(PLAIN, rows, data, registry, Plan(trials=6, jobs=2))
+        with engines.split_rows(PLAIN, data, "memory") as rows:  # the same search again: recorded once
+            tuned, told_again = tuning.tune(PLAIN, rows, data, registry, Plan(trials=6, jobs=2))
         assert (tuned.training.params, told_again) == (made[0]["params"], made[0]["search"])
         assert len(tree(made[0]["search"]["study"], settings)[1]) == 6
         assert [under(each, settings) for each in (challenged.model, shipped)] == [

@@ -19,7 +19,8 @@ from schemas.errors import (
     UsageError,
 )
 from schemas.refs import Guard
-from tasks.versions import VersionStore, open_store
+from tasks.versions.factory import open_store
+from tasks.versions.protocol import VersionStore
 from tests.contract.stores import commit, contents, publish
 
 ABSENT = "0" * 40

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from schemas.errors import NothingToCommit
-from tasks.versions import VersionStore, open_store
+from tasks.versions.factory import open_store
+from tasks.versions.protocol import VersionStore
 from tests.contract.stores import commit, contents, publish
 from tests.faults.children import said, together
 

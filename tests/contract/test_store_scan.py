@@ -10,7 +10,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from schemas.errors import NotFound
-from tasks.versions import VersionStore
+from tasks.versions.protocol import VersionStore
 
 CARRIER = pl.Enum(["AA", "UA"])
 SCHEMA = {"row": pl.Int64(), "carrier": CARRIER, "delay": pl.Float64()}

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tasks.killpoints import VARIABLE
+from tasks.fault_injection import VARIABLE
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 120.0

@@ -11,9 +11,11 @@ import polars as pl
 from schemas.contract import Contract, column
 from schemas.errors import StaleCheck
 from schemas.usecase import Input, Target, UseCase
-from tasks import delivery, publishing
-from tasks.ingestion import Limits, fingerprint
-from tasks.versions import MAIN, VersionStore, open_store
+from tasks import delivery
+from tasks.datasets import published
+from tasks.parsing.parse import Limits, fingerprint
+from tasks.versions.factory import open_store
+from tasks.versions.protocol import MAIN, VersionStore
 
 
 class Visit(Contract):
@@ -73,7 +75,7 @@ def write(path: Path, ids: range, month: int = 1) -> Path:
 
 def main_rows(store: VersionStore) -> list[int]:
     """The ids on main, sorted."""
-    frame = store.scan(MAIN, publishing.data_paths(store, MAIN, "visits"), Visit.dtypes())
+    frame = store.scan(MAIN, published.data_paths(store, MAIN, "visits"), Visit.dtypes())
     return sorted(frame.select("id").collect()["id"].to_list())
 
 

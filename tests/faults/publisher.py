@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import StoreError
-from tasks.versions import VersionStore
 from tasks.versions.local.store import LocalStore
+from tasks.versions.protocol import VersionStore
 
 SOURCE = "5" * 64
 FILES = {f"data/f/2013-0{month}/part": f"rows of {month}".encode() * 50 for month in (1, 2, 3)}

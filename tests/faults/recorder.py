@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 
 from schemas.errors import PenstockError, StaleCheck
 from schemas.refs import ModelRef
-from tasks.killpoints import VARIABLE
-from tasks.registry import ModelRegistry, open_registry
+from tasks.fault_injection import VARIABLE
+from tasks.registry.factory import open_registry
 from tasks.registry.mlflow import environment
 from tasks.registry.mlflow.client import MlflowStore
+from tasks.registry.protocol import ModelRegistry
 from tests.faults.publisher import die_before_change, in_fork
 from tests.registry_kit import candidate, verdict
 

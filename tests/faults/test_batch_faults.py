@@ -12,9 +12,13 @@ from schemas.errors import Refused
 from schemas.refs import Commit, DataRef
 from schemas.results import RowsToScore, Scores
 from schemas.settings import Settings
-from tasks import batch, ingestion, predictions, receipts, records, retention, scored, watch
-from tasks.registry import open_registry
-from tasks.versions import open_store
+from tasks.datasets import published as datasets
+from tasks.inference import batch, prediction_log, prediction_store
+from tasks.maintenance import retention
+from tasks.monitoring import monitoring_log, scored_window, window_report
+from tasks.parsing import parse
+from tasks.registry.factory import open_registry
+from tasks.versions.factory import open_store
 from tests import serving_cases
 from tests.faults.children import killed, run, said, together
 from tests.serving_kit import LIMITS, promote, publish, record
@@ -48,7 +52,7 @@ print(scores.status, scores.rows)
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A champion of the parcels, whose rows pass in pieces of 64."""
-    monkeypatch.setattr(predictions, "ROWS", PART)
+    monkeypatch.setattr(prediction_store, "ROWS", PART)
     settings = Settings(home=tmp_path / "home")
     publish(settings, NAME, "parcels", serving_cases.rows(ROWS), tmp_path / "sources")
     promote(settings, record(settings, NAME, 12))
@@ -57,16 +61,16 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 def score(settings: Settings, file: Path | None = None) -> Scores:
     url, log = settings.store_url("parcels"), settings.store_url("parcels-log")
-    data = batch.head(url, None)
+    data = datasets.data_at(url, None)
     if file is None:
-        return batch.score(NAME, data, RowsToScore(), settings.registry_url, log, "")
-    return batch.score_file(NAME, data, ingestion.fingerprint(file), settings.registry_url, log, "", LIMITS)
+        return batch.score_commit(NAME, data, RowsToScore(), settings.registry_url, log, "")
+    return batch.score_file(NAME, data, parse.fingerprint(file), settings.registry_url, log, "", LIMITS)
 
 
 def made(scores: Scores) -> pl.DataFrame:
     assert scores.predictions
     log = open_store(scores.predictions.store)
-    return predictions.of(log, log.get(scores.predictions.commit)).collect()
+    return prediction_store.published_predictions(log, log.get(scores.predictions.commit)).collect()
 
 
 def fresh(folder: Path, rows: pl.DataFrame | None = None, name: str = "fresh.csv") -> Path:
@@ -82,7 +86,9 @@ def test_many_parts_hold_what_one_frame_would(home: Settings) -> None:
     found = made(scores)
     assert (scores.status, scores.rows, found.height) == ("published", ROWS, ROWS)
     assert scores.path is not None
-    assert len(predictions.paths(open_store(home.store_url("parcels-log")), "main", scores.path)) == -(-ROWS // PART)
+    assert len(prediction_store.prediction_paths(open_store(home.store_url("parcels-log")), "main", scores.path)) == -(
+        -ROWS // PART
+    )
     assert dict(found["category"].value_counts().rows()) == scores.categories
     champion = open_registry(home.registry_url).champion("parcels")
     assert champion
@@ -94,9 +100,9 @@ def test_many_parts_hold_what_one_frame_would(home: Settings) -> None:
     assert score(home).status == "already done"
     ref = DataRef(store=home.store_url("parcels"), commit=scores.data.commit)
     entry = open_store(home.store_url("parcels-log")).get(scores.predictions.commit)  # type: ignore[union-attr]
-    with scored.window(serving_cases.PARCELS, ref, open_store(home.store_url("parcels-log")), entry) as window:
+    with scored_window.window(serving_cases.PARCELS, ref, open_store(home.store_url("parcels-log")), entry) as window:
         assert window.height == ROWS
-        assert len(scored.scores_of(serving_cases.PARCELS, window.rows.collect())) == ROWS
+        assert len(scored_window.scores_of(serving_cases.PARCELS, window.rows.collect())) == ROWS
 
 
 def test_a_file_is_audited_scored_and_not_ingested(home: Settings, tmp_path: Path) -> None:
@@ -107,7 +113,7 @@ def test_a_file_is_audited_scored_and_not_ingested(home: Settings, tmp_path: Pat
     assert (scores.audit.accepted, scores.audit.rejected, scores.rows) == (ROWS - 2, 2, ROWS - 2)
     log = open_store(home.store_url("parcels-log"))
     assert scores.rejected
-    rejected = log.scan("main", predictions.paths(log, "main", scores.rejected)).collect()
+    rejected = log.scan("main", prediction_store.prediction_paths(log, "main", scores.rejected)).collect()
     assert rejected["_row"].to_list() == [3, 7]
     found = made(scores)
     assert found["inputs"].struct.field("id").to_list() == [n for n in range(1, ROWS + 1) if n not in (3, 7)]
@@ -115,7 +121,7 @@ def test_a_file_is_audited_scored_and_not_ingested(home: Settings, tmp_path: Pat
         assert not {"person", "inputs.person", "_reasons", "_untyped"} & set(table.columns)  # private, or may quote it
     again = score(home, fresh(tmp_path, name="renamed.csv"))
     assert (again.status, again.rows, again.audit) == ("already done", ROWS - 2, scores.audit)
-    assert receipts.find(log, found["prediction_id"][9])
+    assert prediction_log.find_receipt(log, found["prediction_id"][9])
     dearer = serving_cases.rows(ROWS, seed=6)  # other rows of the same keys
     assert not set(made(score(home, fresh(tmp_path, dearer, "other.csv")))["prediction_id"]) & set(found["prediction_id"])
     assert open_store(home.store_url("parcels")).head() == before
@@ -125,26 +131,28 @@ def test_old_predictions_are_let_go_once_their_window_is_on_record(home: Setting
     scored, filed = score(home), score(home, fresh(tmp_path))
     url = home.store_url("parcels-log")
     log = open_store(url)
-    assert retention.let_go(url, 1, dry_run=False) == ()
-    would = retention.let_go(url, 0, dry_run=True)
+    assert retention.expire_logs(url, 1, dry_run=False) == ()
+    would = retention.expire_logs(url, 0, dry_run=True)
     assert [found.what for found in would] == ["kept", "let go"]
     assert "not monitored yet" in would[0].why
-    assert len(predictions.paths(log, "main", "predictions/")) > (kept := would[0].objects)
-    assert retention.let_go(url, 0, dry_run=False) == would
-    assert len(predictions.paths(log, "main", "predictions/")) == kept
-    assert predictions.paths(log, "main", predictions.REJECTED) == []
+    assert len(prediction_store.prediction_paths(log, "main", "predictions/")) > (kept := would[0].objects)
+    assert retention.expire_logs(url, 0, dry_run=False) == would
+    assert len(prediction_store.prediction_paths(log, "main", "predictions/")) == kept
+    assert prediction_store.prediction_paths(log, "main", prediction_store.REJECTED) == []
     name = made(filed)["prediction_id"][0]
-    assert receipts.find(log, name) is None
+    assert prediction_log.find_receipt(log, name) is None
     assert "were let go" in retention.told(log)
 
-    seen = watch.look(NAME, batch.head(home.store_url("parcels"), None), None, home.registry_url, url, str(tmp_path))
+    seen = window_report.monitor_window(
+        NAME, datasets.data_at(home.store_url("parcels"), None), None, home.registry_url, url, str(tmp_path)
+    )
     assert seen.rows == ROWS
-    assert [found.what for found in retention.let_go(url, 0, dry_run=False)] == ["let go"]
-    assert predictions.paths(log, "main", "predictions/") == []
-    assert [each.rows for each in records.recalled(log)] == [ROWS]  # what was seen of them stays
+    assert [found.what for found in retention.expire_logs(url, 0, dry_run=False)] == ["let go"]
+    assert prediction_store.prediction_paths(log, "main", "predictions/") == []
+    assert [each.rows for each in monitoring_log.read_monitoring_log(log)] == [ROWS]  # what was seen of them stays
     assert score(home).status == "already done"
     assert made(scored).height == ROWS  # the history holds them
-    assert retention.let_go(url, 0, dry_run=False) == ()
+    assert retention.expire_logs(url, 0, dry_run=False) == ()
 
 
 def test_a_file_that_breaks_its_contract_too_often_is_refused(home: Settings, tmp_path: Path) -> None:
@@ -168,11 +176,11 @@ def test_killed_anywhere_the_next_run_ends_as_if_nothing_had_been(
     assert killed(run(SCRIPT, str(home.root), file, kill_point=point))
     log = open_store(home.store_url("parcels-log"))
     [branch] = log.branches("score/")
-    held = {each.path for each in log.objects(branch, predictions.FOLDER, staged=True)}
+    held = {each.path for each in log.objects(branch, prediction_store.PREDICTIONS_FOLDER, staged=True)}
     assert held
     rows = ROWS - 2 * of_file
     assert said(run(SCRIPT, str(home.root), file)) == f"{'already done' if 'merge' in point else 'published'} {rows}"
-    published = {each.path for each in log.objects("main", predictions.FOLDER)}
+    published = {each.path for each in log.objects("main", prediction_store.PREDICTIONS_FOLDER)}
     assert held <= published  # what the killed run made is not made again
     assert log.scan("main", sorted(published)).collect()["prediction_id"].n_unique() == rows
     assert said(run(SCRIPT, str(home.root), file)) == f"already done {rows}"
@@ -185,7 +193,7 @@ def test_two_runs_at_once_publish_once(home: Settings) -> None:
     assert all(each in (f"published {ROWS}", f"already done {ROWS}") or "StaleCheck" in each for each in told), told
     assert told.count(f"published {ROWS}") == 1
     log = open_store(home.store_url("parcels-log"))
-    found = log.scan("main", [each.path for each in log.objects("main", predictions.FOLDER)]).collect()
+    found = log.scan("main", [each.path for each in log.objects("main", prediction_store.PREDICTIONS_FOLDER)]).collect()
     assert (found.height, found["prediction_id"].n_unique()) == (ROWS, ROWS)
     assert score(home).status == "already done"
 
@@ -196,8 +204,8 @@ def test_a_part_added_between_look_and_commit_is_not_published_twice(
     log = open_store(home.store_url("parcels-log"))
     log.create()
     rows = serving_cases.rows(PART)
-    parts = predictions.Parts(log, "c" * 32, "d" * 12, tmp_path)
-    other = predictions.Parts(log, "c" * 32, "d" * 12, tmp_path)
+    parts = prediction_store.PredictionWriter(log, "c" * 32, "d" * 12, tmp_path)
+    other = prediction_store.PredictionWriter(log, "c" * 32, "d" * 12, tmp_path)
     parts.add(0, rows, None)
     commit, late = log.commit, [rows.reverse(), rows.head(3)]
 
@@ -210,5 +218,5 @@ def test_a_part_added_between_look_and_commit_is_not_published_twice(
     published = parts.publish("predictions", {"cause": "c"})
     assert published
     assert not late
-    [held] = log.objects("main", predictions.FOLDER)
+    [held] = log.objects("main", prediction_store.PREDICTIONS_FOLDER)
     assert (held.path, held.metadata["rows"]) == (published.metadata["path"], published.metadata["rows"])

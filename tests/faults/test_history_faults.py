@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tasks import history, moves
-from tasks.registry import By, open_registry
-from tasks.versions import open_store
+from tasks.promotion import champion as promotion
+from tasks.promotion import history
+from tasks.registry import Actor
+from tasks.registry.factory import open_registry
+from tasks.versions.factory import open_store
 from tests.faults.children import killed, run, said, together
 from tests.registry_kit import candidate, verdict
 
@@ -17,15 +19,15 @@ NAME = "flights"
 MOVE = """
 import sys
 from tasks import moves
-from tasks.registry import By, open_registry
+from tasks.registry import Actor, open_registry
 from tasks.versions import open_store
 from tests.registry_kit import candidate, verdict
 registry, log, name = open_registry(sys.argv[1]), open_store(sys.argv[2]), "flights"
 if sys.argv[3] == "promote":
     ref = registry.record(candidate(name, 2))
-    done = moves.promoted(registry, log, ref, verdict(), expected=registry.champion(name), by=By("the second"))
+    done = moves.promoted(registry, log, ref, verdict(), expected=registry.champion(name), by=Actor("the second"))
 elif sys.argv[3] == "rollback":
-    done = moves.rolled_back(registry, log, registry.version(name, 1), by=By("the second"), reason="it hurts")
+    done = moves.rolled_back(registry, log, registry.version(name, 1), by=Actor("the second"), reason="it hurts")
 else:
     moves.hold(registry, log, name, frozen=True, who="the second", reason="year end")
 """
@@ -36,12 +38,12 @@ POINTS = ["registry.before_promote", "registry.after_promote", "history.before_m
 def agreed(urls: list[str], kinds: list[str], champion: int) -> None:
     """Check that history and registry tell one story."""
     registry, log = open_registry(urls[0]), open_store(urls[1])
-    links = history.chain(log)
+    links = history.read_history(log)
     assert [link.entry.kind for link in links] == kinds
     now = registry.champion(NAME)
     assert now
     assert now.version == champion
-    assert history.champion(links) == history.Side.of(now)
+    assert history.recorded_champion(links) == history.Side.of(now)
     assert registry.anchor(NAME) == history.anchor(links)
     states = {ref.version: registry.tags(ref)["penstock.state"] for ref in registry.versions(NAME)}
     assert [version for version, state in states.items() if state == "champion"] == [champion]
@@ -53,7 +55,7 @@ def urls_at(folder: Path) -> list[str]:
     urls = [f"sqlite:///{folder / 'mlflow.db'}", (folder / "lake" / "flights-log").as_uri()]
     registry, log = open_registry(urls[0]), open_store(urls[1])
     ref = registry.record(candidate(NAME, 1))
-    assert moves.promoted(registry, log, ref, verdict(), expected=None, by=By("the first")).status == "promoted"
+    assert promotion.set_champion(registry, log, ref, verdict(), expected=None, by=Actor("the first")).status == "promoted"
     return urls
 
 
@@ -63,7 +65,7 @@ def test_a_promotion_that_is_killed_is_written_down_once(tmp_path: Path, point: 
     assert killed(run(MOVE, *urls, "promote", kill_point=point))
     said(run(MOVE, *urls, "promote"))
     agreed(urls, ["promoted", "promoted"], champion=2)
-    assert history.chain(open_store(urls[1]))[-1].entry.who == "the second"
+    assert history.read_history(open_store(urls[1]))[-1].entry.who == "the second"
 
 
 @pytest.mark.parametrize("point", POINTS[1:])
@@ -71,7 +73,7 @@ def test_whoever_comes_next_writes_down_what_a_killed_promotion_left_out(tmp_pat
     urls = urls_at(tmp_path)
     assert killed(run(MOVE, *urls, "promote", kill_point=point))
     registry, log = open_registry(urls[0]), open_store(urls[1])
-    assert moves.held_back(registry, log, NAME) is None
+    assert promotion.hold_reason(registry, log, NAME) is None
     agreed(urls, ["promoted", "promoted"], champion=2)
 
 
@@ -99,7 +101,7 @@ RACE = """
 import sys
 from schemas.errors import StaleCheck
 from tasks import moves
-from tasks.registry import By, open_registry
+from tasks.registry import Actor, open_registry
 from tasks.versions import open_store
 from tests.registry_kit import candidate, verdict
 registry, log = open_registry(sys.argv[1]), open_store(sys.argv[2])
@@ -108,9 +110,9 @@ ref = registry.record(candidate("flights", int(sys.argv[3]), until=until))
 print("ready", flush=True)
 input()
 try:
-    print(moves.promoted(registry, log, ref, verdict(), expected=expected, by=By(sys.argv[3])).status)
+    print(moves.promoted(registry, log, ref, verdict(), expected=expected, by=Actor(sys.argv[3])).status)
 except StaleCheck:  # gate again, against the one that was faster
-    print(moves.promoted(registry, log, ref, verdict(), expected=registry.champion("flights"), by=By(sys.argv[3])).status)
+    print(moves.promoted(registry, log, ref, verdict(), expected=registry.champion("flights"), by=Actor(sys.argv[3])).status)
 """
 
 
@@ -122,5 +124,5 @@ def test_two_trainings_race_and_the_older_data_lose(tmp_path: Path) -> None:
     champion = registry.champion(NAME)
     assert champion
     assert registry.document(champion, "manifest")["fitted_until"].startswith("2013-05")
-    moved = [entry.who for entry, _ in history.chain(log)]
+    moved = [entry.who for entry, _ in history.read_history(log)]
     assert moved == ["the first", *(["4"] if older == "promoted" else []), "5"]

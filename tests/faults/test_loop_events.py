@@ -8,7 +8,7 @@ import httpx
 import polars as pl
 import pytest
 
-from tasks.publishing import watermark
+from tasks.datasets.published import watermark
 from tests.loop_kit import System, system
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(1200)]
@@ -26,7 +26,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 def newest(loop: System, input: str) -> datetime | None:
     from schemas.usecase import resolve
-    from tasks.versions import open_store
+    from tasks.versions.factory import open_store
 
     return watermark(open_store(loop.settings.store_url("flights")), resolve("flights").input(input))
 

@@ -11,7 +11,7 @@ import pytest
 
 from schemas.errors import ServiceUnavailable, StaleCheck, UsageError
 from schemas.refs import ModelRef
-from tasks.registry import open_registry
+from tasks.registry.factory import open_registry
 from tasks.registry.mlflow import client
 from tasks.registry.mlflow.registry import MlflowRegistry
 from tests.faults.children import completed, said, together

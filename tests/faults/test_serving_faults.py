@@ -15,10 +15,17 @@ import pytest
 from schemas.refs import DataRef, ModelRef
 from schemas.settings import Settings
 from schemas.usecases.flights import FLIGHTS
-from tasks import challenge, evaluation, frames, journal, receipts, retention, scoring, training
-from tasks.killpoints import VARIABLE
-from tasks.registry import CHAMPION, Candidate, open_registry
-from tasks.versions import VersionStore, open_store
+from tasks.datasets import loading
+from tasks.evaluation import metrics
+from tasks.fault_injection import VARIABLE
+from tasks.inference import prediction_log, write_ahead_log
+from tasks.maintenance import retention
+from tasks.models import booster
+from tasks.registry.factory import open_registry
+from tasks.registry.protocol import CHAMPION, Candidate
+from tasks.training import fit, packaging
+from tasks.versions.factory import open_store
+from tasks.versions.protocol import VersionStore
 from tests.faults.proxy import FaultProxy, answer, slow
 from tests.registry_kit import server as mlflow_server
 from tests.serving_kit import TOKEN, Home, Running, example, promote, record, serving, shared_home, whole_candidate
@@ -111,13 +118,13 @@ def test_a_lake_that_goes_away_takes_no_answer_with_it(own: Home) -> None:
 def candidate(settings: Settings, model: Callable[[bytes], bytes], rounds: int = 15) -> Candidate:
     """A model that is recorded as it is after something happened to its bytes; its golden rows are from before."""
     data = DataRef(store=settings.store_url("flights"), commit=open_store(settings.store_url("flights")).head())
-    rows = frames.training_rows(FLIGHTS, data)
-    fitted = training.refit(FLIGHTS, rows, rounds, threads=1)
-    scores = scoring.predict(FLIGHTS, scoring.booster(fitted.model), rows)
+    rows = loading.load_training_rows(FLIGHTS, data)
+    fitted = fit.refit_booster(FLIGHTS, rows, rounds, threads=1)
+    scores = booster.predict_scores(FLIGHTS, booster.load_booster(fitted.model), rows)
     damaged = model(fitted.model)
-    evaluated = evaluation.evaluate(FLIGHTS, challenge.sha256(damaged), data.commit, rows, scores)
+    evaluated = metrics.evaluate(FLIGHTS, packaging.sha256(damaged), data.commit, rows, scores)
     made = whole_candidate(FLIGHTS, data, fitted, rows, evaluated)
-    return replace(made, model=damaged, manifest={**made.manifest, "model_sha256": challenge.sha256(damaged)})
+    return replace(made, model=damaged, manifest={**made.manifest, "model_sha256": packaging.sha256(damaged)})
 
 
 def edited(change: Callable[[dict[str, Any]], None]) -> Callable[[bytes], bytes]:
@@ -126,7 +133,7 @@ def edited(change: Callable[[dict[str, Any]], None]) -> Callable[[bytes], bytes]
     def edit(model: bytes) -> bytes:
         import xgboost
 
-        document = json.loads(scoring.booster(model).save_raw("json"))
+        document = json.loads(booster.load_booster(model).save_raw("json"))
         change(document["learner"]["gradient_booster"]["model"]["trees"][0])
         return json.dumps(document).encode() if xgboost else model
 
@@ -175,7 +182,7 @@ def test_bytes_that_are_not_those_recorded_do_not_get_to_answer(own: Home) -> No
     swapped = record(settings, "flights", 8)
     for path in (own.settings.root / "own" / "artifacts").rglob("model.ubj"):
         found = path.read_bytes()
-        if challenge.sha256(found) == swapped.sha256:
+        if packaging.sha256(found) == swapped.sha256:
             path.write_bytes(found[:-1] + b"\0")
     with serving(own.settings, environment={"PENSTOCK_MLFLOW_URL": settings.registry_url}) as server:
         before = server.predict(row).json()
@@ -188,7 +195,7 @@ def test_bytes_that_are_not_those_recorded_do_not_get_to_answer(own: Home) -> No
 
 
 def published(log: VersionStore) -> list[str]:
-    paths = [stored.path for stored in log.objects("main", receipts.FOLDER)] if log.exists() else []
+    paths = [stored.path for stored in log.objects("main", prediction_log.RECEIPTS_FOLDER)] if log.exists() else []
     rows = log.scan("main", paths).filter(pl.col("role") != "shadow") if paths else pl.LazyFrame({"prediction_id": []})
     return rows.select("prediction_id").collect().to_series().to_list()
 
@@ -250,8 +257,8 @@ def test_receipts_wait_while_the_log_cannot_be_written_and_answers_do_not(own: H
         names = [server.predict(row).json()["prediction_id"] for _ in range(20)]
         waiting = own.settings.root / "serving" / "flights" / "receipts"
         server.until(lambda: "penstock_receipt_trouble_total 0.0" not in server.client.get("/metrics").text)
-        assert journal.segments(next(path for path in waiting.iterdir() if path.is_dir()))
-        assert receipts.pending(waiting, names[0])
+        assert write_ahead_log.list_segments(next(path for path in waiting.iterdir() if path.is_dir()))
+        assert prediction_log.pending(waiting, names[0])
         assert server.predict(row).status_code == 200
         foreign.unlink()
         store = open_store(own.settings.store_url("flights-log"))
@@ -263,12 +270,12 @@ def test_receipts_of_old_days_are_let_go(own: Home) -> None:
         name = server.predict(example(own.settings)).json()["prediction_id"]
         server.stop()
     url = own.settings.store_url("flights-log")
-    day = receipts.day_of(name)
-    assert retention.let_go(url, 0, dry_run=False) == ()
-    would = retention.let_go(url, -366, dry_run=True)
+    day = prediction_log.day_of(name)
+    assert retention.expire_logs(url, 0, dry_run=False) == ()
+    would = retention.expire_logs(url, -366, dry_run=True)
     assert [(found.path, found.what) for found in would] == [(f"receipts/{day}/", "let go")]
     assert published(open_store(url)) == [name]
-    assert retention.let_go(url, -366, dry_run=False) == would
+    assert retention.expire_logs(url, -366, dry_run=False) == would
     assert published(open_store(url)) == []
-    assert retention.let_go(url, -366, dry_run=False) == ()
+    assert retention.expire_logs(url, -366, dry_run=False) == ()
     assert "were let go" in retention.told(open_store(url))

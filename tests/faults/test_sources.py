@@ -21,9 +21,9 @@ import zstandard
 from schemas.contract import Contract, column
 from schemas.errors import Refused
 from schemas.usecase import Input
-from tasks import ingestion
-from tasks.contracts import audit
-from tasks.ingestion import Limits, Parsed, SourceChanged, fingerprint, parse
+from tasks.contracts.audit import audit_parts
+from tasks.parsing import parse
+from tasks.parsing.parse import Limits, Parsed, SourceChanged, fingerprint, parse_source
 from tests.faults.children import run, said
 
 LIMITS = Limits(memory_mb=768, seconds=60)
@@ -47,7 +47,7 @@ def deliver(folder: Path, name: str, content: bytes) -> Parsed:
     path = landing / name
     path.write_bytes(content)
     try:
-        return parse(fingerprint(path), Reading, folder / "work", LIMITS)
+        return parse_source(fingerprint(path), Reading, folder / "work", LIMITS)
     finally:
         assert path.read_bytes() == content
         assert [p.name for p in landing.iterdir()] == [name]
@@ -56,7 +56,7 @@ def deliver(folder: Path, name: str, content: bytes) -> Parsed:
 
 def verdict(folder: Path, name: str, content: bytes) -> tuple[int, dict[int, list[str]]]:
     """Rows accepted, and of each rejected row the failed checks."""
-    done = audit(deliver(folder, name, content), SPEC, folder / "work" / "audit")
+    done = audit_parts(deliver(folder, name, content), SPEC, folder / "work" / "audit")
     assert done.verdict.rows == done.verdict.accepted + done.verdict.rejected
     frames = [pl.read_parquet(part.path) for part in done.rejected]
     return done.verdict.accepted, {
@@ -257,7 +257,7 @@ def test_dates_beyond_every_calendar_are_rejected_and_end_nothing(tmp_path: Path
     path = tmp_path / "far.parquet"
     far.to_frame().write_parquet(path)
     spec = Input(name="events", contract=Event, partition=pl.col("at").dt.strftime("%Y"), max_rejected_share=1.0)
-    done = audit(parse(fingerprint(path), Event, tmp_path / "work", LIMITS), spec, tmp_path / "audit")
+    done = audit_parts(parse_source(fingerprint(path), Event, tmp_path / "work", LIMITS), spec, tmp_path / "audit")
     assert (done.verdict.accepted, done.verdict.rejected) == (1, 2)
     assert [example.value for example in done.verdict.reasons[0].examples] == [str(2**63 - 1), str(-(2**63))]
 
@@ -269,7 +269,7 @@ def test_a_child_beyond_its_limits_is_a_refusal(tmp_path: Path, limits: Limits, 
     path = tmp_path / "large.csv"
     path.write_text("sensor,count,level\n" + "".join(f"{'x' * 50},{n},\n" for n in range(300_000)))
     with pytest.raises(Refused, match=says) as caught:
-        parse(fingerprint(path), Reading, tmp_path / "work", limits)
+        parse_source(fingerprint(path), Reading, tmp_path / "work", limits)
     assert "\n" not in str(caught.value)
 
 
@@ -290,10 +290,10 @@ def test_a_file_that_changes_while_it_is_read_is_read_again_once(
                 source.write_bytes(GOOD)
         return outcome
 
-    in_child = ingestion._in_child
-    monkeypatch.setattr(ingestion, "_in_child", meddled)
+    in_child = parse._in_child
+    monkeypatch.setattr(parse, "_in_child", meddled)
     if comes_through:
-        assert parse(told, Reading, tmp_path / "work", LIMITS).rows == 2
+        assert parse_source(told, Reading, tmp_path / "work", LIMITS).rows == 2
     else:
         with pytest.raises(SourceChanged, match="changed while it was read"):
-            parse(told, Reading, tmp_path / "work", LIMITS)
+            parse_source(told, Reading, tmp_path / "work", LIMITS)

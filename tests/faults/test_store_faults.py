@@ -110,7 +110,7 @@ def test_all_that_a_ref_stands_on_is_on_disk_before_it_moves(store: LocalStore, 
 
     root = Path(store.url.removeprefix("file://"))
     monkeypatch.setattr(os, "fsync", recording)
-    monkeypatch.setattr("tasks.versions.local.store.reach", reach)
+    monkeypatch.setattr("tasks.versions.local.store.fault_point", reach)
     publish(store)
     assert checked == [(point, []) for point in POINTS[1:]]
 

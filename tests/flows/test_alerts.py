@@ -10,9 +10,9 @@ from schemas.results import Monitoring
 from schemas.settings import Settings
 from schemas.usecases.flights import FLIGHTS
 from schemas.verdicts import Alert, Decision, DriftVerdict
-from tasks import alarm
+from tasks.alerting import outbox
 from tasks.catalog import telling
-from tasks.versions import open_store
+from tasks.versions.factory import open_store
 from tests.alert_kit import COLUMN, Sink, drifted
 
 
@@ -44,15 +44,15 @@ def test_a_notification_block_of_prefect_is_told(settings: Settings, sink: Sink)
     block = CustomWebhookNotificationBlock(name="x", url=url, json_data={"title": "{{subject}}", "message": "{{body}}"})
     block.save("on-call", overwrite=True)
     with settings.model_copy(update={"alert_urls": SecretStr("prefect://custom-webhook/on-call")}).active() as active:
-        alarm.settle("flights", active.store_url("flights-log"), ("drift.",), drifted(0.5))
-        assert alarm.deliver("flights", active.store_url("flights-log")) == 1
+        outbox.sync_alerts("flights", active.store_url("flights-log"), ("drift.",), drifted(0.5))
+        assert outbox.send_pending("flights", active.store_url("flights-log")) == 1
     assert json.dumps(sink.told).count("drift.features") == 1
 
 
 def test_a_block_that_is_not_there_costs_the_flow_nothing_and_the_alert_waits(settings: Settings) -> None:
     with settings.model_copy(update={"alert_urls": SecretStr("prefect://custom-webhook/nobody")}).active() as active:
         telling.raise_alerts("flights", ("drift.",), drifted(0.5))
-        state = alarm.read(open_store(active.store_url("flights-log")))
+        state = outbox.read_outbox(open_store(active.store_url("flights-log")))
     assert [alert.cause for alert in state.open] == ["drift.features"]
     assert len(state.waiting) == 1
     assert isinstance(state.open[0], Alert)

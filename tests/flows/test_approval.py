@@ -18,10 +18,10 @@ from prefect.client.schemas.objects import FlowRun
 from flows.train import TrainResult, train
 from schemas.errors import UsageError
 from schemas.settings import Settings
-from tasks import history
-from tasks.catalog import exclusion
-from tasks.registry import open_registry
-from tasks.versions import open_store
+from tasks.orchestration import locks
+from tasks.promotion import history
+from tasks.registry.factory import open_registry
+from tasks.versions.factory import open_store
 from tests.orders_kit import ASKED, UNHEARD, deliver, named
 
 
@@ -88,11 +88,11 @@ def test_what_waits_holds_nothing_and_a_no_refuses_then_a_yes_promotes(
         yield
         turns.remove(flow)
 
-    monkeypatch.setattr("flows.train.turn", turn)
+    monkeypatch.setattr("flows.train.wait_for_turn", turn)
 
     def look() -> tuple[int | None, int, list[str]]:
         challenger = registry.challenger("asked")
-        with registry.exclusive("asked"), exclusion.alone("asked"), get_client(sync_client=True) as client:
+        with registry.exclusive("asked"), locks.cross_machine_lock("asked"), get_client(sync_client=True) as client:
             slots = client.read_global_concurrency_limit_by_name("penstock-promotion-asked").active_slots
         return challenger.version if challenger else None, slots, list(turns)
 
@@ -101,11 +101,11 @@ def test_what_waits_holds_nothing_and_a_no_refuses_then_a_yes_promotes(
     assert (result.status, registry.champion("asked")) == ("refused", None)
     assert "kim said no: not on a Friday" in result.why
     assert registry.challenger("asked") is None
-    assert history.chain(log) == []
+    assert history.read_history(log) == []
     deliver(ASKED, 24, 32)
     result, _ = asked({"approve": True, "name": "kim"})
     assert (result.status, registry.champion("asked")) == ("promoted", result.model), result.why
-    assert history.chain(log)[-1].entry.who.startswith("kim, flow run ")
+    assert history.read_history(log)[-1].entry.who.startswith("kim, flow run ")
     deliver(ASKED, 32, 40)
 
     def another_comes_first() -> None:
@@ -116,7 +116,7 @@ def test_what_waits_holds_nothing_and_a_no_refuses_then_a_yes_promotes(
     result, person = asked({"approve": True}, {"approve": True, "name": "kim"}, first=another_comes_first)
     assert len(person.seen) == 2, "the gate's new verdict needs a new answer"
     assert result.status == "promoted", result.why
-    assert [link.entry.kind for link in history.chain(log)] == ["promoted", "override", "promoted"]
+    assert [link.entry.kind for link in history.read_history(log)] == ["promoted", "override", "promoted"]
 
 
 def test_no_answer_in_time_refuses(in_force: Settings) -> None:
@@ -136,7 +136,7 @@ def test_one_promotion_at_a_time() -> None:
 
     def move() -> None:
         nonlocal inside, most
-        with exclusion.alone(name):
+        with locks.cross_machine_lock(name):
             with gate:
                 inside += 1
                 most = max(most, inside)
@@ -162,13 +162,13 @@ def test_a_limit_that_excludes_nobody_is_refused() -> None:
         made = GlobalConcurrencyLimitCreate(name=f"penstock-promotion-{name}", limit=limit, active=active)
         with get_client(sync_client=True) as client:
             client.create_global_concurrency_limit(made)
-        with pytest.raises(UsageError, match="active and 1"), exclusion.alone(name):
+        with pytest.raises(UsageError, match="active and 1"), locks.cross_machine_lock(name):
             pass
 
 
 def test_without_a_server_the_registrys_own_lock_does_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    monkeypatch.setattr(exclusion, "get_client", lambda **_: pytest.fail("it asked a server"))
-    with temporary_settings(restore_defaults={PREFECT_API_URL}), exclusion.alone("flights"):
+    monkeypatch.setattr(locks, "get_client", lambda **_: pytest.fail("it asked a server"))
+    with temporary_settings(restore_defaults={PREFECT_API_URL}), locks.cross_machine_lock("flights"):
         pass

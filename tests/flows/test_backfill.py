@@ -15,9 +15,9 @@ from flows.train import train
 from schemas.errors import UsageError
 from schemas.settings import Settings
 from tasks import catalog
-from tasks.landing import land_flights
-from tasks.registry import open_registry
-from tasks.versions import open_store
+from tasks.registry.factory import open_registry
+from tasks.replay.nycflights13 import land_flights
+from tasks.versions.factory import open_store
 
 
 @pytest.fixture

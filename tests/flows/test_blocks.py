@@ -6,7 +6,7 @@ import os
 import pytest
 from prefect.utilities.templating import resolve_block_document_references
 
-from tasks.blocks import LakeFSCredentials
+from tasks.orchestration.credentials import LakeFSCredentials
 
 BLOCK = LakeFSCredentials(
     endpoint_url="http://127.0.0.1:8000", access_key_id="AKIA", secret_access_key="secret", signing_key="key"

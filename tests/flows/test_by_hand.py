@@ -21,9 +21,12 @@ from flows.rollback import rollback
 from flows.train import TrainResult, train
 from schemas.errors import IntegrityError, NotFound
 from schemas.settings import Settings
-from tasks import chronicle, history, moves
-from tasks.registry import ModelRegistry, open_registry
-from tasks.versions import VersionStore, open_store
+from tasks.promotion import champion as promotion
+from tasks.promotion import history, queries
+from tasks.registry.factory import open_registry
+from tasks.registry.protocol import ModelRegistry
+from tasks.versions.factory import open_store
+from tasks.versions.protocol import VersionStore
 from tests.modelling_kit import START
 from tests.orders_kit import ORDERS, deliver, named
 
@@ -52,10 +55,10 @@ class Lived:
         return found.version
 
     def last(self) -> history.Entry:
-        return history.chain(self.log)[-1].entry
+        return history.read_history(self.log)[-1].entry
 
     def verified(self) -> bool:
-        return chronicle.problems(self.registry, self.log, "orders") == []
+        return queries.history_problems(self.registry, self.log, "orders") == []
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +79,7 @@ def back_to_the_second(lived: Lived) -> Iterator[None]:
     with lived.settings.active():
         if lived.champion() != 4:
             rollback(NAME, "the next test", version=4)
-        moves.hold(lived.registry, lived.log, "orders", frozen=False, who="", reason="the next test")
+        promotion.set_hold(lived.registry, lived.log, "orders", frozen=False, who="", reason="the next test")
         yield
         assert lived.verified()
 
@@ -93,7 +96,7 @@ def run(lived: Lived, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_trainings_write_the_history(lived: Lived) -> None:
     assert (lived.first.status, lived.second.status) == ("promoted", "promoted"), (lived.first.why, lived.second.why)
-    entries = [link.entry for link in history.chain(lived.log)][:2]
+    entries = [link.entry for link in history.read_history(lived.log)][:2]
     assert [(e.kind, e.after.version if e.after else 0) for e in entries] == [("promoted", 2), ("promoted", 4)]
     assert all(entry.who.startswith("flow run ") for entry in entries)
     assert entries[1].before == entries[0].after
@@ -163,7 +166,7 @@ def test_after_a_rollback_a_training_goes_on_from_there(lived: Lived) -> None:
 
 def test_frozen_nothing_is_trained_or_promoted(lived: Lived, tmp_path: Path) -> None:
     versions = len(lived.registry.versions("orders"))
-    moves.hold(lived.registry, lived.log, "orders", frozen=True, who="sam", reason="year end")
+    promotion.set_hold(lived.registry, lived.log, "orders", frozen=True, who="sam", reason="year end")
     for result in (train(NAME), promote(NAME, 3), promote(NAME, 3, override="now")):
         assert result.status == "skipped"
         assert "by sam: year end" in result.why
@@ -204,7 +207,7 @@ def test_the_commands_and_their_exit_codes(lived: Lived) -> None:
 
 
 def test_who_was_champion_when(lived: Lived) -> None:
-    first, second = [link.entry.when for link in history.chain(lived.log)][:2]
+    first, second = [link.entry.when for link in history.read_history(lived.log)][:2]
     told = [
         json.loads(run(lived, "models", NAME, "--at", moment.isoformat(), "--json").stdout)["champion"]
         for moment in (first - timedelta(seconds=1), second - timedelta(microseconds=1), second)

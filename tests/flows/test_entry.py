@@ -10,11 +10,11 @@ from prefect.utilities.callables import parameter_schema
 from prefect.utilities.importtools import import_object
 from pydantic import Field
 
-from flows.entry import entry
 from flows.lifecycle import lifecycle
 from schemas.errors import UsageError
 from schemas.refs import Value
-from tasks import catalog
+from tasks.orchestration import flow as orchestration
+from tasks.orchestration.flow import penstock_flow
 
 DEPLOYMENTS = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())["deployments"]
 ENTRYPOINTS = [each["entrypoint"] for each in DEPLOYMENTS]
@@ -26,7 +26,7 @@ class Told(Value):
     why: str
 
 
-@entry("probe", "probe {use_case}")
+@penstock_flow("probe", "probe {use_case}")
 def probe(use_case: Annotated[str, Field(min_length=2)], rounds: Annotated[int, Field(ge=1, le=9)] = 3) -> Told:
     """A flow for this test.
 
@@ -77,10 +77,10 @@ def test_the_form_in_the_dashboard_is_flat_and_has_descriptions(entrypoint: str)
 
 
 def test_a_deployed_flow_takes_registered_use_cases_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert catalog.begin("schemas.usecases.flights:FLIGHTS").name == "flights"
+    assert orchestration.begin_flow("schemas.usecases.flights:FLIGHTS").name == "flights"
     monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "1")
     with pytest.raises(UsageError, match="only the command line and Python"):
-        catalog.begin("schemas.usecases.flights:FLIGHTS")
+        orchestration.begin_flow("schemas.usecases.flights:FLIGHTS")
 
 
 @pytest.mark.parametrize("told", [{}, {"source": "a.csv", "published": "0123456789ab"}])

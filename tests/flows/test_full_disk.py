@@ -8,10 +8,11 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
 
 from flows.ingest import ingest
-from flows.starting import is_worth_another
 from schemas.settings import Settings
-from tasks import alarm
-from tasks.versions import MAIN, open_store
+from tasks.alerting import outbox
+from tasks.orchestration.flow_runs import is_worth_another
+from tasks.versions.factory import open_store
+from tasks.versions.protocol import MAIN
 from tests.faults.children import run
 from tests.orders_kit import ORDERS, files_of, named
 
@@ -68,6 +69,6 @@ def test_the_run_fails_in_one_line_and_a_rerun_publishes(
     assert "\n" not in message
     assert is_worth_another(ended, ended.state.timestamp + timedelta(minutes=1))
     assert store.head(MAIN) == before
-    assert not log.exists() or alarm.open_now(log) == []
+    assert not log.exists() or outbox.open_alerts(log) == []
     assert ingest(NAME, str(path)).deliveries[0].status == "published"
     assert store.branches() == [MAIN]

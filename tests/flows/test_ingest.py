@@ -10,9 +10,9 @@ from flows.ingest import ingest
 from schemas.errors import UsageError
 from schemas.settings import Settings
 from schemas.usecase import resolve
-from tasks.alerts import of_delivery
-from tasks.landing import land_flights
-from tasks.versions import open_store
+from tasks.alerting.rules import alerts_of_delivery
+from tasks.replay.nycflights13 import land_flights
+from tasks.versions.factory import open_store
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +84,7 @@ def test_a_source_that_cannot_be_read_is_refused_and_stays(
     delivery = ingest("flights", str(path), input="flights").deliveries[0]
     assert delivery.status == status, delivery
     assert "\n" not in delivery.why
-    alerts = [alert.cause for alert in of_delivery(resolve("flights"), delivery)]
+    alerts = [alert.cause for alert in alerts_of_delivery(resolve("flights"), delivery)]
     assert alerts == (["source.unreadable.flights"] if status == "rejected" else [])
     assert path.read_bytes() == content
     assert not open_store(settings.store_url("flights")).objects("main", "data/")

@@ -7,8 +7,8 @@ import pytest
 
 from flows.ingest import ingest
 from schemas.settings import Settings
-from tasks.landing import land_flights
-from tasks.versions import open_store
+from tasks.replay.nycflights13 import land_flights
+from tasks.versions.factory import open_store
 from tests.services.server import new_repository, server
 
 

@@ -15,9 +15,10 @@ from flows.ingest import ingest
 from flows.lifecycle import lifecycle
 from flows.train import train
 from schemas.settings import Settings
-from tasks import alarm
-from tasks.registry import open_registry
-from tasks.versions import MAIN, open_store
+from tasks.alerting import outbox
+from tasks.registry.factory import open_registry
+from tasks.versions.factory import open_store
+from tasks.versions.protocol import MAIN
 from tests.lives_kit import Delivery, Faults, Life, dies, differences, everything, in_order, late, realized
 from tests.modelling_kit import START
 from tests.orders_kit import ORDERS, files_of, named
@@ -93,7 +94,7 @@ def test_what_was_published_and_not_told_raises_its_alert_on_the_rerun(settings:
     assert not log.exists()
 
     assert ingest(NAME, str(path)).deliveries[0].status == "already done"
-    assert [alert.cause for alert in alarm.open_now(log)] == ["audit.rejected.orders"]
+    assert [alert.cause for alert in outbox.open_alerts(log)] == ["audit.rejected.orders"]
     assert store.branches() == [MAIN]
     before = log.head(MAIN)
     ingest(NAME, str(path))

@@ -16,8 +16,10 @@ from flows.train import train
 from schemas.results import Loop, Monitoring
 from schemas.settings import Settings
 from schemas.usecase import MonitorPolicy
-from tasks import batch, evaluation, records, watch
-from tasks.versions import open_store
+from tasks.datasets import published
+from tasks.evaluation import metrics
+from tasks.monitoring import monitoring_log, window_report
+from tasks.versions.factory import open_store
 from tests import modelling_kit as kit
 
 ORDERS = replace(
@@ -41,7 +43,7 @@ class Lived:
         return str(path)
 
     def record(self) -> list[Monitoring]:
-        return records.recalled(open_store(self.settings.store_url("orders-log")))
+        return monitoring_log.read_monitoring_log(open_store(self.settings.store_url("orders-log")))
 
 
 def between(frame: pl.DataFrame, first: int, last: int) -> pl.DataFrame:
@@ -80,17 +82,17 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
 def promptly(lived: Lived, seen: Monitoring) -> dict[str, float]:
     """The metrics that the window's predictions have with the labels as they really are."""
     log = open_store(lived.settings.store_url("orders-log"))
-    entry = watch.predictions_of(log, seen.arrival)
+    entry = window_report.find_predictions(log, seen.arrival)
     assert entry
     truth = kit.frame(ORDERS).drop(*ORDERS.features)
     keys = list(ORDERS.key)
     made = log.scan(entry.id, [entry.metadata["path"]]).collect().join(truth, on=keys, how="left", maintain_order="left")
     known = made.filter(pl.col("_target").is_not_null())
-    return dict(evaluation.evaluate(ORDERS, "0" * 64, "-", known, np.array(known["probability"])).metrics)
+    return dict(metrics.evaluate(ORDERS, "0" * 64, "-", known, np.array(known["probability"])).metrics)
 
 
 def test_late_labels_tell_the_same_in_the_end(lived: Lived) -> None:
-    last = records.newest(lived.record())
+    last = monitoring_log.newest_by_window(lived.record())
     assert [m.coverage for m in last] == [1.0] * len(WINDOWS)
     for seen in last:
         assert seen.realized
@@ -108,7 +110,7 @@ def test_what_was_known_before_stays_on_record(lived: Lived) -> None:
 
 
 def test_the_estimates_error_is_recorded_and_learned_from(lived: Lived) -> None:
-    last = records.newest(lived.record())
+    last = monitoring_log.newest_by_window(lived.record())
     assert all(abs(m.error["auc"]) < 0.5 for m in last)
     assert [m.estimate.record for m in last if m.estimate] == [0, 1]
 
@@ -116,7 +118,7 @@ def test_the_estimates_error_is_recorded_and_learned_from(lived: Lived) -> None:
 def test_running_it_again_changes_nothing(lived: Lived) -> None:
     with lived.settings.active():
         kept = open_store(lived.settings.store_url("orders-log")).head()
-        for each in records.newest(lived.record()):
+        for each in monitoring_log.newest_by_window(lived.record()):
             monitor(CASE, arrival=each.arrival)
         assert open_store(lived.settings.store_url("orders-log")).head() == kept
 
@@ -128,5 +130,5 @@ def test_labels_of_predictions_nobody_made_have_no_window(lived: Lived) -> None:
         arrived = ingest(CASE, lived.deliver("outcomes-strangers", strangers)).deliveries[0].commit
         assert arrived
         places = settings.store_url("orders"), settings.store_url("orders-log")
-        assert watch.windows_of(CASE, arrived, *places) == []
-        assert batch.head(places[0], None).commit == arrived
+        assert window_report.windows_of(CASE, arrived, *places) == []
+        assert published.data_at(places[0], None).commit == arrived

@@ -17,9 +17,9 @@ from flows.train import TrainResult, train
 from schemas.errors import NotEnoughEvidence
 from schemas.results import Loop
 from schemas.settings import Settings
-from tasks.landing import land_flights
-from tasks.registry import open_registry
-from tasks.versions import open_store
+from tasks.registry.factory import open_registry
+from tasks.replay.nycflights13 import land_flights
+from tasks.versions.factory import open_store
 from tests.serving_kit import wait_for
 
 

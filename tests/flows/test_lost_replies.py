@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.entry import entry
 from schemas.results import Sweep
+from tasks.orchestration.flow import penstock_flow
 from tests.faults.proxy import FaultProxy, drop_reply
 
 
-@entry("inner", "inner")
+@penstock_flow("inner", "inner")
 def inner(days: float) -> Sweep:
     return Sweep(older_than_days=days, dry_run=True, branches=())
 
 
-@entry("outer", "outer")
+@penstock_flow("outer", "outer")
 def outer() -> Sweep:
     return inner(inner(1.0).older_than_days + 1)
 

@@ -12,7 +12,7 @@ import pytest
 from deployments.scaffold.draft import Wishes
 from deployments.scaffold.new import Drafted, new_use_case
 from deployments.scaffold.project import GROUP, create
-from tasks.ingestion import Limits
+from tasks.parsing.parse import Limits
 from tests.unit import scaffold_domains as domains
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from deployments.scaffold.draft import Wishes
 from deployments.scaffold.new import new_use_case
 from deployments.scaffold.place import nearby
 from schemas.settings import Settings
-from tasks.ingestion import Limits
+from tasks.parsing.parse import Limits
 from tests.unit import scaffold_domains as domains
 
 # By name of a use case: the column, the rows and the value that spoil the next delivery.

@@ -11,7 +11,7 @@ from deployments.scaffold.draft import Wishes
 from deployments.scaffold.new import new_use_case
 from deployments.scaffold.place import nearby
 from schemas.settings import Settings
-from tasks.ingestion import Limits
+from tasks.parsing.parse import Limits
 from tests.unit import scaffold_domains as domains
 
 

@@ -15,7 +15,7 @@ from prefect.settings import PREFECT_API_URL
 from deployments.scaffold.draft import Wishes
 from deployments.scaffold.new import new_use_case
 from deployments.scaffold.project import GROUP, create
-from tasks.ingestion import Limits
+from tasks.parsing.parse import Limits
 from tests.unit import scaffold_domains as domains
 
 ROOT = Path(__file__).parents[2]

@@ -19,10 +19,12 @@ from schemas.errors import UsageError
 from schemas.refs import DataRef
 from schemas.settings import Settings
 from schemas.usecases.flights import FLIGHTS
-from tasks import baselines, batch, frames, landing, predictions
-from tasks.features import canonical
-from tasks.registry import open_registry
-from tasks.versions import open_store
+from tasks.datasets import loading, published
+from tasks.features.row_order import in_canonical_order
+from tasks.inference import prediction_store
+from tasks.registry.factory import open_registry
+from tasks.replay import nycflights13, retraining_schedules
+from tasks.versions.factory import open_store
 from tests.modelling_kit import START as START_OF_ORDERS
 from tests.orders_kit import files_of
 
@@ -45,11 +47,11 @@ def test_the_loop_is_measured_on_its_own_receipts(lived: Any) -> None:
     assert [(step.since, step.until) for step in result.steps] == [(START, START + 7 * DAY), (START + 7 * DAY, END)]
     assert [step for step in heard if not isinstance(step, str)] == list(result.steps)
     assert [course.name for course in result.courses] == ["loop", "never", "weekly", "daily"]
-    data = batch.head(settings.store_url("flights"), None)
+    data = published.data_at(settings.store_url("flights"), None)
     log = open_store(settings.store_url("flights-log"))
     entries = [e for e in log.log("main", first_parent=True) if e.metadata.get("kind") == "score"]
-    made = pl.concat(predictions.of(log, entry).collect() for entry in entries)
-    told = made.join(frames.labels(FLIGHTS, data).collect(), on=list(FLIGHTS.key)).drop_nulls("arr_delay")
+    made = pl.concat(prediction_store.published_predictions(log, entry).collect() for entry in entries)
+    told = made.join(loading.load_labels(FLIGHTS, data).collect(), on=list(FLIGHTS.key)).drop_nulls("arr_delay")
     p, late = told["probability"], told["arr_delay"] > 15
     right = pl.when(late).then(p).otherwise(1 - p)
     loss = -told.select(right.log().alias("gain"))["gain"]
@@ -80,12 +82,15 @@ def test_a_second_replay_into_the_same_home_is_refused(lived: Any) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("delay", [1, 7])
 def test_no_baseline_sees_a_label_before_it_is_known(settings: Settings, delay: float) -> None:
-    for path in landing.land_flights(settings.landing_dir, [1], label_delay_days=delay):
+    for path in nycflights13.land_flights(settings.landing_dir, [1], label_delay_days=delay):
         ingest("flights", str(path))
-    data: DataRef = batch.head(settings.store_url("flights"), None)
-    rows, labels = canonical(FLIGHTS, frames.designed(FLIGHTS, data)), frames.labels(FLIGHTS, data).collect()
+    data: DataRef = published.data_at(settings.store_url("flights"), None)
+    rows, labels = (
+        in_canonical_order(FLIGHTS, loading.load_designed_rows(FLIGHTS, data)),
+        loading.load_labels(FLIGHTS, data).collect(),
+    )
     moment = datetime(2013, 1, 20, tzinfo=UTC)
-    known = baselines._Learner(FLIGHTS, rows, labels, delay)._known(moment)
+    known = retraining_schedules._Learner(FLIGHTS, rows, labels, delay)._known(moment)
     assert known["time_hour"].max() <= moment - delay * DAY
     assert known["time_hour"].max() > moment - (delay + 1) * DAY
 

@@ -11,9 +11,10 @@ from flows.sweep import sweep
 from schemas.errors import NotFound, UsageError
 from schemas.settings import Settings
 from schemas.usecases.flights import FLIGHTS
-from tasks import publishing
-from tasks.landing import land_flights
-from tasks.versions import open_store
+from tasks.datasets import published
+from tasks.publishing import publish
+from tasks.replay.nycflights13 import land_flights
+from tasks.versions.factory import open_store
 
 SPEC = FLIGHTS.input("weather")
 
@@ -26,24 +27,24 @@ def weather(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def rows(settings: Settings) -> int:
     store = open_store(settings.store_url("flights"))
-    return publishing.inputs_at(store, "main", FLIGHTS)["weather"].select(pl.len()).collect().item()
+    return published.inputs_at(store, "main", FLIGHTS)["weather"].select(pl.len()).collect().item()
 
 
 def test_a_source_is_taken_back_and_may_come_again(settings: Settings, weather: list[Path]) -> None:
     january, february = (ingest("flights", str(path)).accepted for path in weather)
     store = open_store(settings.store_url("flights"))
-    late = publishing.watermark(store, SPEC)
+    late = published.watermark(store, SPEC)
     result = retract("flights", str(weather[1]), "measured with a broken\ngauge")
     assert (result.status, result.input, result.trained_on) == ("retracted", "weather", ())
     assert result.why == f"{february} rows are gone from weather: measured with a broken gauge"
     assert store.get(result.commit).metadata["reason"] == "measured with a broken gauge"
     assert rows(settings) == january
-    assert publishing.watermark(store, SPEC) < late
+    assert published.watermark(store, SPEC) < late
     again = retract("flights", weather[1].name, "twice")
     assert (again.status, again.commit) == ("already done", result.commit)
     assert [d.status for d in ingest("flights", str(weather[1])).deliveries] == ["published"]
     assert rows(settings) == january + february
-    assert publishing.watermark(store, SPEC) == late
+    assert published.watermark(store, SPEC) == late
     assert retract("flights", result.sha256[:9], "once more").status == "retracted"
 
 
@@ -83,7 +84,7 @@ def test_a_sweep_leaves_young_evidence(settings: Settings, weather: list[Path], 
 def test_a_sweep_removes_a_branch_whose_source_is_published(settings: Settings, weather: list[Path]) -> None:
     delivery = ingest("flights", str(weather[0])).deliveries[0]
     store = open_store(settings.store_url("flights"))
-    left = publishing.branch_name(type("S", (), {"sha256": delivery.sha256})())
+    left = publish.branch_name(type("S", (), {"sha256": delivery.sha256})())
     store.branch(left)  # as after a kill between the merge and the clean-up
     assert [(found.branch, found.what) for found in sweep("flights").branches] == [(left, "finished")]
     assert store.branches() == ["main"]

@@ -18,9 +18,9 @@ from deployments import oncall
 from flows.ingest import ingest
 from flows.lifecycle import lifecycle
 from schemas.settings import Settings
-from tasks import alarm
-from tasks.registry import open_registry
-from tasks.versions import open_store
+from tasks.alerting import outbox
+from tasks.registry.factory import open_registry
+from tasks.versions.factory import open_store
 from tests.modelling_kit import START
 from tests.orders_kit import ORDERS, files_of, named, of_days
 from tests.serving_kit import wait_for
@@ -71,7 +71,7 @@ def test_status_says_all_that_a_person_on_call_asks(lived: float, settings: Sett
     started(Running(), "flights", "of another")
     started(Completed(), "orders", "ended")
     url = str(PREFECT_API_URL.value())
-    kept = alarm.open_now(open_store(settings.store_url("orders-log")))
+    kept = outbox.open_alerts(open_store(settings.store_url("orders-log")))
     wait_for(lambda: {each.alert.cause for each in oncall.told_alerts(url, "orders")} >= {each.cause for each in kept})
     told = json.loads(status(settings, "--json"))
     champion = open_registry(settings.registry_url).champion("orders")

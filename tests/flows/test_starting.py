@@ -12,12 +12,13 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelled, Completed, Crashed, Failed, Pending, Running, State
 
 from deployments import watching
-from flows import starting
 from flows.lifecycle import lifecycle
 from flows.rescan import rescan
 from schemas.errors import UsageError
 from schemas.settings import Settings
-from tasks.arrivals import Fate, Landed
+from tasks.datasets.published import SourceState
+from tasks.ingestion.landing_zone import LandedFile
+from tasks.orchestration import flow_runs
 from tasks.versions.lakefs.store import LakeFSStore
 from tests.services.server import KEY_ID, SECRET, server
 
@@ -49,10 +50,10 @@ def run(state: State[Any], attempt: int = 1, minutes: float = 0) -> FlowRun:
     ],
 )
 def test_a_delivery_gets_the_next_attempt_where_something_is_left_to_do(
-    states: list[State[Any]], fate: Fate | None, attempt: int | None
+    states: list[State[Any]], fate: SourceState | None, attempt: int | None
 ) -> None:
     runs = [run(state, number) for number, state in enumerate(states, 1)]
-    assert starting.attempt_for_delivery(runs, fate) == attempt
+    assert flow_runs.attempt_for_delivery(runs, fate) == attempt
 
 
 @pytest.mark.parametrize(
@@ -72,14 +73,14 @@ def test_a_delivery_gets_the_next_attempt_where_something_is_left_to_do(
     ],
 )
 def test_a_lost_run_is_tried_again_ever_more_rarely(state: State[Any], attempt: int, minutes: float, again: bool) -> None:
-    assert starting.is_worth_another(run(state, attempt, minutes), NOW) is again
+    assert flow_runs.is_worth_another(run(state, attempt, minutes), NOW) is again
 
 
 def test_a_run_without_a_key_of_ours_is_the_first_attempt_at_its_own_cause() -> None:
     by_hand = run(Crashed()).model_copy(update={"idempotency_key": None})
-    assert starting.cause_of(by_hand) == (f"flights/{by_hand.id}", 1)
-    assert starting.next_key(by_hand) == f"flights/{by_hand.id}/2"
-    assert starting.next_key(run(Crashed(), 3)) == "flights/abc/4"
+    assert flow_runs.cause_of(by_hand) == (f"flights/{by_hand.id}", 1)
+    assert flow_runs.next_key(by_hand) == f"flights/{by_hand.id}/2"
+    assert flow_runs.next_key(run(Crashed(), 3)) == "flights/abc/4"
 
 
 @pytest.fixture
@@ -94,37 +95,37 @@ def deployment(settings: Settings) -> Iterator[str]:
 def test_a_cause_starts_one_run_however_often_it_is_told(deployment: str, tmp_path: Path) -> None:
     path = tmp_path / "weather-1.csv"
     path.write_text("a\n1\n")
-    file = Landed("flights", "weather", "weather/weather-1.csv", path)
-    first, again = (starting.start_arrival(file, file.sha256(), attempt=1) for _ in range(2))
-    second = starting.start_arrival(file, file.sha256(), attempt=2)
+    file = LandedFile("flights", "weather", "weather/weather-1.csv", path)
+    first, again = (flow_runs.start_arrival(file, file.sha256(), attempt=1) for _ in range(2))
+    second = flow_runs.start_arrival(file, file.sha256(), attempt=2)
     assert first.id == again.id != second.id
     assert first.name == "lifecycle flights weather-1.csv"
     assert first.idempotency_key == f"flights/weather:{file.sha256()}/1"
     assert first.parameters["source"] == "weather/weather-1.csv"
-    elsewhere = Landed("flights", "labels", "labels/weather-1.csv", path)  # put where it does not belong, then moved
-    assert starting.start_arrival(elsewhere, file.sha256(), attempt=1).id != first.id
+    elsewhere = LandedFile("flights", "labels", "labels/weather-1.csv", path)  # put where it does not belong, then moved
+    assert flow_runs.start_arrival(elsewhere, file.sha256(), attempt=1).id != first.id
     with get_client(sync_client=True) as client:
-        runs = starting.attempts_at(client, starting.arrival(file, file.sha256()))
+        runs = flow_runs.attempts_at(client, flow_runs.arrival_key(file, file.sha256()))
     assert [run.id for run in runs] == [first.id, second.id]
 
 
 def test_a_merge_of_others_starts_one_run_an_input(deployment: str) -> None:
-    first, again = (starting.start_published("flights", "labels", "0123456789abcdef") for _ in range(2))
-    rows = starting.start_published("flights", "flights", "0123456789abcdef")
+    first, again = (flow_runs.start_published("flights", "labels", "0123456789abcdef") for _ in range(2))
+    rows = flow_runs.start_published("flights", "flights", "0123456789abcdef")
     assert first.id == again.id != rows.id
     assert (first.parameters["published"], first.parameters["input"]) == ("0123456789abcdef", "labels")
 
 
 def test_rescan_takes_up_what_was_lost_and_what_was_never_seen(deployment: str, settings: Settings) -> None:
     with settings.model_copy(update={"deployment": deployment}).active():
-        crashed = starting.start_published("flights", "labels", "feedfeedfeed")
+        crashed = flow_runs.start_published("flights", "labels", "feedfeedfeed")
         landed = settings.landing_dir / "flights" / "weather" / "weather-9.csv"
         landed.parent.mkdir(parents=True)
         landed.write_text("a\n9\n")
         with get_client(sync_client=True) as client:
             client.set_flow_run_state(crashed.id, Crashed(), force=True)
             first, second = rescan(), rescan()
-            runs = starting.attempts_at(client, "flights/labels:feedfeedfeed")
+            runs = flow_runs.attempts_at(client, "flights/labels:feedfeedfeed")
     assert (first.started, first.again) == (("weather/weather-9.csv",), ("lifecycle flights feedfeedfeed",))
     assert (second.started, second.again) == ((), ())
     assert [run.idempotency_key for run in runs] == ["flights/labels:feedfeedfeed/1", "flights/labels:feedfeedfeed/2"]
@@ -168,28 +169,28 @@ def test_objects_of_a_bucket_land_too(deployment: str, settings: Settings, bucke
 
 
 def test_no_lost_run_is_out_of_sight_behind_many_others(deployment: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(starting, "PAGE", 1)
+    monkeypatch.setattr(flow_runs, "PAGE", 1)
     with get_client(sync_client=True) as client:
         for commit in ("aaaaaaaa", "bbbbbbbb", "cccccccc"):
-            crashed = starting.start_published("flights", "labels", commit)
+            crashed = flow_runs.start_published("flights", "labels", commit)
             client.set_flow_run_state(crashed.id, Crashed(), force=True)
-        assert len(starting.lost(client)) == 3
-        for run in starting.lost(client):
-            starting.take_up(run)
-        assert starting.lost(client) == []
+        assert len(flow_runs.lost_runs(client)) == 3
+        for run in flow_runs.lost_runs(client):
+            flow_runs.retry_lost_run(run)
+        assert flow_runs.lost_runs(client) == []
 
 
 def test_without_the_deployment_there_is_one_line(settings: Settings) -> None:
     with pytest.raises(UsageError, match="no deployment lifecycle/penstock: run penstock deploy"):
-        starting.start_published("flights", "labels", "0123456789abcdef")
+        flow_runs.start_published("flights", "labels", "0123456789abcdef")
 
 
 def test_a_run_that_never_began_is_given_up(deployment: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     with settings.model_copy(update={"deployment": deployment}).active(), get_client(sync_client=True) as client:
-        taken = starting.start_published("flights", "labels", "deadbeef")
+        taken = flow_runs.start_published("flights", "labels", "deadbeef")
         client.set_flow_run_state(taken.id, Pending(), force=True)
         assert rescan().again == ()
-        monkeypatch.setattr(starting, "NEVER_BEGAN", timedelta())
+        monkeypatch.setattr(flow_runs, "NEVER_BEGAN", timedelta())
         assert rescan().again == ("lifecycle flights deadbeef",)
         state = client.read_flow_run(taken.id).state
     assert state is not None

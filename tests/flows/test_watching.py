@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import ServiceUnavailable
-from tasks.arrivals import Landed
+from tasks.ingestion.landing_zone import LandedFile
 
 watching = pytest.importorskip("deployments.watching", reason="penstock[up] is not installed")
 
@@ -23,7 +23,7 @@ def test_a_file_that_could_not_be_started_is_tried_again(tmp_path: Path, monkeyp
     monkeypatch.setattr(watching, "RETRY_SECONDS", 0.05)
     begun: list[str] = []
 
-    def begin(file: Landed) -> None:
+    def begin(file: LandedFile) -> None:
         begun.append(file.source)
         if len(begun) < 3:
             raise ServiceUnavailable("Prefect's server does not answer")

@@ -22,9 +22,14 @@ from schemas.results import RowsToScore
 from schemas.settings import Settings
 from schemas.usecase import resolve
 from schemas.verdicts import GateVerdict
-from tasks import batch, chronicle, landing, moves, publishing, tracing
-from tasks.registry import By, open_registry
-from tasks.versions import open_store
+from tasks.datasets import published
+from tasks.inference import batch, trace
+from tasks.promotion import champion as promotion
+from tasks.promotion import queries
+from tasks.registry import Actor
+from tasks.registry.factory import open_registry
+from tasks.replay import nycflights13
+from tasks.versions.factory import open_store
 from tests.services.backup_page import section, told
 from tests.serving_kit import TOKEN, example, flights_of_january, publish, record, serving
 
@@ -52,7 +57,7 @@ def weather(folder: Path, day: int) -> Path:
     """A file with the weather of a day of January."""
     moment = pl.col("time_hour").dt.date() == datetime(2013, 1, day, tzinfo=UTC).date()
     path = folder / f"weather-{day}.parquet"
-    landing.flights_of_the_year()["weather"].filter(moment).write_parquet(path)
+    nycflights13.flights_of_the_year()["weather"].filter(moment).write_parquet(path)
     return path
 
 
@@ -66,9 +71,9 @@ def backed(tmp_path_factory: pytest.TempPathFactory) -> Backed:
     registry, log = open_registry(settings.registry_url), open_store(settings.store_url("flights-log"))
     champion = record(settings, "flights", 10)
     yes = GateVerdict(promoted=True, why="promoted by a test", metric="log_loss")
-    moves.promoted(registry, log, champion, yes, expected=None, by=By("the test"), override="a test wants it")
-    data = batch.head(settings.store_url("flights"), None)
-    scores = batch.score("flights", data, RowsToScore(), settings.registry_url, log.url, "")
+    promotion.set_champion(registry, log, champion, yes, expected=None, by=Actor("the test"), override="a test wants it")
+    data = published.data_at(settings.store_url("flights"), None)
+    scores = batch.score_commit("flights", data, RowsToScore(), settings.registry_url, log.url, "")
     scored = str(log.scan("main", [scores.path or ""]).select("prediction_id").first().collect().item())
     delivered = weather(folder, 10)
     told(folder, [*section("A home")[:1], f"penstock ingest flights {delivered} --input weather"], ("published",))
@@ -98,7 +103,7 @@ def test_a_destroyed_home_comes_back_from_a_copy_at_rest(backed: Backed) -> None
     told(backed.folder, restored(backed, "At rest"))
     in_a_new_process(assert_whole, backed)
     store = open_store(backed.settings.store_url("flights"))
-    assert publishing.published(store, hashlib.sha256(backed.delivered.read_bytes()).hexdigest(), "weather")
+    assert published.published_commit(store, hashlib.sha256(backed.delivered.read_bytes()).hexdigest(), "weather")
 
 
 def test_a_destroyed_home_comes_back_from_a_copy_made_while_it_ran(backed: Backed) -> None:
@@ -142,10 +147,10 @@ def assert_whole(backed: Backed) -> None:
     registry = open_registry(settings.registry_url)
     store, log = open_store(settings.store_url("flights")), open_store(settings.store_url("flights-log"))
     assert_registry(backed)
-    assert chronicle.problems(registry, log, "flights") == []
+    assert queries.history_problems(registry, log, "flights") == []
     journals = settings.root / "serving" / "flights" / "receipts"
     for prediction in (backed.answered, backed.scored):
-        found = tracing.trace(resolve("flights"), prediction, registry, store, log, journals)
+        found = trace.trace_prediction(resolve("flights"), prediction, registry, store, log, journals)
         assert found
         assert found.model == backed.champion
         assert len(found.sources) == 3

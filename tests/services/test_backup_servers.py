@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tasks.registry import open_registry
+from tasks.registry.factory import open_registry
 from tests.ports import free_port
 from tests.registry_kit import candidate, verdict
 from tests.services import postgres

@@ -12,9 +12,13 @@ import pytest
 from deployments.local import QUIET
 from deployments.up.parts import FOR_ALL
 from schemas.settings import Settings
-from tasks import history, moves
-from tasks.registry import By, ModelRegistry, open_registry
-from tasks.versions import VersionStore, open_store
+from tasks.promotion import champion as promotion
+from tasks.promotion import history
+from tasks.registry import Actor
+from tasks.registry.factory import open_registry
+from tasks.registry.protocol import ModelRegistry
+from tasks.versions.factory import open_store
+from tasks.versions.protocol import VersionStore
 from tests.faults.children import killed, run, said, started
 from tests.ports import free_port
 from tests.registry_kit import candidate, verdict
@@ -95,7 +99,7 @@ def home(tmp_path: Path) -> Path:
     """A registry whose champion stands in the history, and a challenger."""
     registry, log = opened(tmp_path)
     ref = registry.record(candidate(NAME, 1))
-    assert moves.promoted(registry, log, ref, verdict(), expected=None, by=By("the first")).status == "promoted"
+    assert promotion.set_champion(registry, log, ref, verdict(), expected=None, by=Actor("the first")).status == "promoted"
     registry.record(candidate(NAME, 2, until="2013-04-01T00:00:00+00:00"))
     return tmp_path
 
@@ -104,7 +108,7 @@ def told(home: Path) -> tuple[list[str], int]:
     """The history's kinds of moves, and the champion's version."""
     registry, log = opened(home)
     champion = registry.champion(NAME)
-    return [link.entry.kind for link in history.chain(log)], champion.version if champion else 0
+    return [link.entry.kind for link in history.read_history(log)], champion.version if champion else 0
 
 
 def taken(server: dict[str, str]) -> int:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import ServiceUnavailable, UsageError
-from tasks.fetching import fetched
-from tasks.ingestion import fingerprint, locate
+from tasks.ingestion.files import locate
+from tasks.ingestion.remote import fetched
+from tasks.parsing.parse import fingerprint
 from tasks.versions.lakefs.store import LakeFSStore
 from tests.faults.proxy import FaultProxy, drop_reply
 from tests.services.server import KEY_ID, SECRET, Server
@@ -88,7 +89,7 @@ def test_a_reply_that_is_lost_half_way_costs_a_part(filled: str, proxy: FaultPro
     monkeypatch.setenv("LAKECTL_SERVER_ENDPOINT_URL", proxy.url)
     rule = proxy.on(drop_reply, path="/objects\\?", skip=1, times=1)
     store = LakeFSStore(f"lakefs://{filled}")
-    monkeypatch.setattr("tasks.fetching.open_store", lambda _: store)
+    monkeypatch.setattr("tasks.ingestion.remote.open_store", lambda _: store)
     with fetched(f"lakefs://{filled}/work--b/in/flights/2.csv") as source:
         assert locate(source)[0].read_bytes() == LARGE
     assert rule.hits == 1

@@ -13,9 +13,12 @@ from deployments.lake import init
 from schemas.errors import Refused
 from schemas.refs import Commit
 from schemas.usecases.flights import FLIGHTS
-from tasks import delivery, publishing, retraction, sweeping
-from tasks.ingestion import Limits, fingerprint
-from tasks.versions import open_store
+from tasks import delivery
+from tasks.datasets import published
+from tasks.maintenance import stale_branches
+from tasks.parsing.parse import Limits, fingerprint
+from tasks.publishing import publish, retract
+from tasks.versions.factory import open_store
 from tests.faults.children import killed, run, said, together
 from tests.services.hook import FEBRUARY, KEY, hook_settings, labels, served
 from tests.services.server import Server, new_repository
@@ -88,7 +91,7 @@ def written(folder: Path, name: str, *frames: pl.DataFrame) -> str:
 def flights(url: str) -> list[int]:
     """The published flights, in order."""
     store = open_store(url)
-    return sorted(publishing.inputs_at(store, store.head(), FLIGHTS)["labels"].collect()["flight"])
+    return sorted(published.inputs_at(store, store.head(), FLIGHTS)["labels"].collect()["flight"])
 
 
 def publishes(url: str) -> list[Commit]:
@@ -132,7 +135,7 @@ def test_a_refused_source_stays_on_its_branch(url: Callable[[], str], tmp_path: 
     file = written(tmp_path, "labels", labels(1, 9), labels(100, 9).with_columns(outcome=pl.lit("lost")))
     assert said(run(INGEST, url(), file)) == "rejected"
     store = open_store(url())
-    branch = publishing.branch_name(fingerprint(Path(file)))
+    branch = publish.branch_name(fingerprint(Path(file)))
     assert store.branches() == [branch, "main"]
     assert {found.path.split("/")[0] for found in store.objects(branch)} >= {"data", "rejected"}
     assert publishes(url()) == []
@@ -143,14 +146,14 @@ def test_what_was_retracted_meanwhile_is_not_published(url: Callable[[], str], t
     delivery.already_published(url(), "labels", source.sha256)
     staged = delivery.audit_on_branch("flights", "labels", source, url(), "", Limits())
     merged = delivery.publish("flights", "labels", source, staged, url())
-    retraction.take_back(open_store(url()), merged, "wrong month", "")
+    retract.revert_publish(open_store(url()), merged, "wrong month", "")
     assert flights(url()) == []
     with pytest.raises(Refused, match="retracted"):
         delivery.publish("flights", "labels", source, staged, url())
     again = delivery.audit_on_branch("flights", "labels", source, url(), "", Limits())
     delivery.publish("flights", "labels", source, again, url())
     assert flights(url()) == list(range(1, 21))
-    newest = retraction.found(open_store(url()), FLIGHTS, source.sha256[:10], None)
+    newest = retract.find_publish(open_store(url()), FLIGHTS, source.sha256[:10], None)
     assert newest.metadata["kind"] == "ingest"
 
 
@@ -172,6 +175,6 @@ def test_a_retraction_killed_and_repeated_is_one(url: Callable[[], str], tmp_pat
 
 def test_a_sweep_removes_what_is_stale(url: Callable[[], str], tmp_path: Path) -> None:
     run(INGEST, url(), written(tmp_path, "labels", labels(1, 9), labels(100, 9).with_columns(outcome=pl.lit("lost"))))
-    assert [found.what for found in sweeping.sweep(url(), 1, dry_run=False)] == ["kept"]
-    assert [found.what for found in sweeping.sweep(url(), 0, dry_run=False)] == ["stale"]
+    assert [found.what for found in stale_branches.sweep(url(), 1, dry_run=False)] == ["kept"]
+    assert [found.what for found in stale_branches.sweep(url(), 0, dry_run=False)] == ["stale"]
     assert open_store(url()).branches() == ["main"]

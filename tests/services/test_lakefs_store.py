@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 from schemas.errors import IntegrityError, NotFound, PenstockError, ServiceUnavailable, StoreError, UsageError
 from schemas.refs import Guard
 from schemas.settings import Settings
-from tasks.versions import open_store
+from tasks.versions.factory import open_store
 from tasks.versions.lakefs.client import Lake, body
 from tasks.versions.lakefs.store import LakeFSStore
 from tests.contract.stores import commit, contents, publish

@@ -90,7 +90,7 @@ def test_a_writer_that_was_only_slow_cannot_merge_after_its_turn_was_taken(
             stalled.append(point)
             quick.merge("quick", "main", "m", {}, guard=guard)
 
-    monkeypatch.setattr(merge, "reach", stall)
+    monkeypatch.setattr(merge, "fault_point", stall)
     with pytest.raises(StaleCheck, match="another writer took over"):
         store.merge("slow", "main", "m", {}, guard=guard)
     assert contents(store) == {"data/quick": b"1"}

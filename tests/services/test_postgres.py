@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tasks.landing import land_flights
-from tasks.registry import open_registry
+from tasks.registry.factory import open_registry
+from tasks.replay.nycflights13 import land_flights
 from tests.ports import free_port
 from tests.registry_kit import candidate, crowned, verdict
 from tests.services import postgres

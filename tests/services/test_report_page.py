@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tasks import report
+from tasks.reporting.html.page import render_report
 from tests.unit.test_report import START, story
 
 CHARTS = ("performance-log_loss", "performance-auc", "drift", "volume", "importances")
@@ -15,7 +15,7 @@ CHARTS = ("performance-log_loss", "performance-auc", "drift", "volume", "importa
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(report.render(story(), START), encoding="utf-8")
+    path.write_text(render_report(story(), START), encoding="utf-8")
     return path
 
 

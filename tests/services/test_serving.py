@@ -15,9 +15,12 @@ import pytest
 from schemas.refs import DataRef
 from schemas.results import RowsToScore
 from schemas.usecases.flights import FLIGHTS
-from tasks import batch, pages, publishing, receipts, shadow, watch
-from tasks.registry import open_registry
-from tasks.versions import open_store
+from tasks.datasets import published
+from tasks.inference import batch, prediction_log
+from tasks.monitoring import shadow, window_report
+from tasks.registry.factory import open_registry
+from tasks.reporting import artifacts
+from tasks.versions.factory import open_store
 from tests.serving_kit import TOKEN, Home, Running, as_json, example
 
 MIB = 1 << 20
@@ -236,8 +239,8 @@ def test_receipts_hold_what_was_asked_and_answered(server: Running, home: Home) 
     row = example(home.settings, 5)
     answer = server.predict(row).json()
     log = open_store(home.settings.store_url("flights-log"))
-    server.until(lambda: log.exists() and receipts.find(log, answer["prediction_id"]))
-    found = receipts.find(log, answer["prediction_id"])
+    server.until(lambda: log.exists() and prediction_log.find_receipt(log, answer["prediction_id"]))
+    found = prediction_log.find_receipt(log, answer["prediction_id"])
     assert found
     receipt = found[0]
     card = server.client.get("/model").json()
@@ -256,7 +259,7 @@ def test_the_challenger_scores_the_same_rows_in_shadow(server: Running, home: Ho
     log = open_store(home.settings.store_url("flights-log"))
 
     def both() -> pl.DataFrame:
-        paths = [stored.path for stored in log.objects("main", receipts.FOLDER)] if log.exists() else []
+        paths = [stored.path for stored in log.objects("main", prediction_log.RECEIPTS_FOLDER)] if log.exists() else []
         rows = (
             log.scan("main", paths).filter(pl.col("prediction_id") == answer["prediction_id"]) if paths else pl.LazyFrame()
         )
@@ -275,10 +278,10 @@ def test_champion_and_challenger_are_compared_on_what_both_scored(server: Runnin
     rows = [example(home.settings, at) for at in range(100, 400)]
     names = {each["prediction_id"] for each in server.predict({"rows": rows}).json()["predictions"]}
     log, store = open_store(home.settings.store_url("flights-log")), open_store(home.settings.store_url("flights"))
-    server.until(lambda: log.exists() and all(receipts.find(log, name) for name in (min(names), max(names))))
-    labels = publishing.inputs_at(store, "main", FLIGHTS)["labels"]
-    server.until(lambda: (found := shadow.compare(FLIGHTS, log, labels)) and found[0].rows >= 300)
-    [found] = shadow.compare(FLIGHTS, log, labels)
+    server.until(lambda: log.exists() and all(prediction_log.find_receipt(log, name) for name in (min(names), max(names))))
+    labels = published.inputs_at(store, "main", FLIGHTS)["labels"]
+    server.until(lambda: (found := shadow.compare_shadow(FLIGHTS, log, labels)) and found[0].rows >= 300)
+    [found] = shadow.compare_shadow(FLIGHTS, log, labels)
     assert (found.champion, found.challenger) == (1, 3)
     assert 250 < found.labelled <= found.rows
     assert found.same_category is not None
@@ -286,7 +289,7 @@ def test_champion_and_challenger_are_compared_on_what_both_scored(server: Runnin
     assert 0 < found.mean_difference < 0.5
     assert found.metric == "log_loss"
     assert found.challenger_metric < found.champion_metric  # type: ignore[operator]  # 30 rounds against 10, on rows both saw
-    assert shadow.compare(FLIGHTS, open_store(home.settings.store_url("nothing-log"))) == []
+    assert shadow.compare_shadow(FLIGHTS, open_store(home.settings.store_url("nothing-log"))) == []
 
 
 @pytest.mark.slow
@@ -295,12 +298,14 @@ def test_monitor_shows_what_the_shadow_said(server: Running, home: Home) -> None
     server.until(lambda: server.client.get("/model").json()["challenger"] == 3)
     server.predict({"rows": [example(home.settings, at) for at in range(400, 420)]})
     log, store = open_store(home.settings.store_url("flights-log")), open_store(home.settings.store_url("flights"))
-    server.until(lambda: bool(shadow.compare(FLIGHTS, log)))
+    server.until(lambda: bool(shadow.compare_shadow(FLIGHTS, log)))
     told = (home.settings.registry_url, log.url)
-    batch.score("flights", batch.head(store.url, None), RowsToScore(), *told, "")
-    seen = watch.look("flights", batch.head(store.url, None), None, *told, str(home.settings.reports_dir))
+    batch.score_commit("flights", published.data_at(store.url, None), RowsToScore(), *told, "")
+    seen = window_report.monitor_window(
+        "flights", published.data_at(store.url, None), None, *told, str(home.settings.reports_dir)
+    )
     assert seen.shadow[0].rows >= 20
-    assert f"v3 in shadow of v1 on {seen.shadow[0].rows:,} served rows" in pages.monitoring_page(seen)
+    assert f"v3 in shadow of v1 on {seen.shadow[0].rows:,} served rows" in artifacts.monitoring_page(seen)
 
 
 def test_a_prediction_is_traced_to_the_files_its_model_was_trained_on(server: Running, home: Home) -> None:
@@ -309,10 +314,10 @@ def test_a_prediction_is_traced_to_the_files_its_model_was_trained_on(server: Ru
     pending = home.settings.root / "serving" / "flights" / "receipts"
     log = open_store(home.settings.store_url("flights-log"))
     name = answer["prediction_id"]
-    server.until(lambda: receipts.pending(pending, name) or (log.exists() and receipts.find(log, name)))
+    server.until(lambda: prediction_log.pending(pending, name) or (log.exists() and prediction_log.find_receipt(log, name)))
     for wait in (False, True):
         if wait:
-            server.until(lambda: log.exists() and receipts.find(log, name))
+            server.until(lambda: log.exists() and prediction_log.find_receipt(log, name))
         told = json.loads(penstock(home, "trace", name, "--json").stdout)
         assert told["model"]["version"] == 1
         assert told["approved"] == "a test wants it"

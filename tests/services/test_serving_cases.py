@@ -11,9 +11,9 @@ import pytest
 from schemas.refs import DataRef
 from schemas.settings import Settings
 from schemas.usecase import UseCase
-from tasks import batch, receipts
-from tasks.registry import open_registry
-from tasks.versions import open_store
+from tasks.inference import batch, prediction_log
+from tasks.registry.factory import open_registry
+from tasks.versions.factory import open_store
 from tests import serving_cases
 from tests.serving_kit import TOKEN, Running, as_json, promote, publish, record, serving
 
@@ -80,8 +80,8 @@ def test_private_values_are_in_no_receipt_and_no_example(case: tuple[UseCase, Ru
     row = as_json(use_case, serving_cases.rows(1))[0] | {"person": "Somebody Known"}
     name = server.predict(row).json()["prediction_id"]
     log = open_store(server.settings.store_url(f"{use_case.name}-log"))
-    server.until(lambda: log.exists() and receipts.find(log, name))
-    found = receipts.find(log, name)
+    server.until(lambda: log.exists() and prediction_log.find_receipt(log, name))
+    found = prediction_log.find_receipt(log, name)
     assert found
     assert "Somebody Known" not in str(found)
     assert found[0]["inputs"]["code"] == row["code"]

@@ -12,8 +12,8 @@ import pytest
 from schemas.refs import DataRef
 from schemas.settings import Settings
 from schemas.usecases.flights import FLIGHTS
-from tasks import batch, receipts
-from tasks.versions import open_store
+from tasks.inference import batch, prediction_log
+from tasks.versions.factory import open_store
 from tests.serving_kit import TOKEN, Home, Running, example, flights_of_january, promote, publish, record, serving
 
 SWAPS = 20
@@ -100,7 +100,7 @@ def test_a_canary_answers_its_share_and_each_caller_stays_on_one_side(own: Home)
     share = sum(versions == {3} for versions in seen.values()) / len(seen)
     assert 0.15 < share < 0.45
     log = open_store(own.settings.store_url("flights-log"))
-    paths = [stored.path for stored in log.objects("main", receipts.FOLDER)]
+    paths = [stored.path for stored in log.objects("main", prediction_log.RECEIPTS_FOLDER)]
     told = log.scan("main", paths).select("role", "model_version").unique().collect()
     assert {("champion", 1), ("canary", 3), ("shadow", 3)} >= set(told.rows()) > {("canary", 3)}
 

@@ -11,9 +11,10 @@ import pytest
 
 from schemas.errors import UsageError
 from schemas.settings import Settings
-from tasks import arrivals
-from tasks.arrivals import Settling, fates, landed, whatever
-from tasks.versions import open_store
+from tasks.datasets.published import source_states
+from tasks.ingestion import landing_zone
+from tasks.ingestion.landing_zone import SettlingFiles, locate_landed, scan_landing_zone
+from tasks.versions.factory import open_store
 
 
 def touch(path: Path, content: bytes = b"a,b\n1,2\n") -> Path:
@@ -23,7 +24,7 @@ def touch(path: Path, content: bytes = b"a,b\n1,2\n") -> Path:
 
 
 def test_a_file_belongs_to_the_use_case_and_input_of_its_folders(tmp_path: Path) -> None:
-    file = landed(tmp_path, touch(tmp_path / "flights" / "weather" / "2013" / "03.csv"))
+    file = locate_landed(tmp_path, touch(tmp_path / "flights" / "weather" / "2013" / "03.csv"))
     assert (file.use_case, file.input, file.source) == ("flights", "weather", "weather/2013/03.csv")
     assert len(file.sha256()) == 64
 
@@ -39,17 +40,17 @@ def test_a_file_belongs_to_the_use_case_and_input_of_its_folders(tmp_path: Path)
 )
 def test_strange_files_are_refused(tmp_path: Path, path: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
-        landed(tmp_path / "landing", touch((tmp_path / "landing" / path).resolve()))
+        locate_landed(tmp_path / "landing", touch((tmp_path / "landing" / path).resolve()))
 
 
 def test_hidden_and_unfinished_names_are_no_deliveries(tmp_path: Path) -> None:
     names = ["b.csv", "a.csv", ".a.csv.Xy12", "c.csv.part", "d.csv~", "e.csv.crdownload", ".hidden/f.csv"]
     for age, name in enumerate(names):
         os.utime(touch(tmp_path / "flights" / "flights" / name), (1000 + age, 1000 + age))
-    assert [path.name for path in whatever(tmp_path)] == ["b.csv", "a.csv"]  # as they arrived
+    assert [path.name for path in scan_landing_zone(tmp_path)] == ["b.csv", "a.csv"]  # as they arrived
 
 
-def settled(settling: Settling, condition: Callable[[list[Path]], bool] = bool, seconds: float = 20) -> list[Path]:
+def settled(settling: SettlingFiles, condition: Callable[[list[Path]], bool] = bool, seconds: float = 20) -> list[Path]:
     """Look until something is whole."""
     deadline = time.monotonic() + seconds
     while not condition(found := settling.whole()):
@@ -68,11 +69,11 @@ def test_a_file_is_whole_when_its_writer_has_closed_it(tmp_path: Path) -> None:
     ) as writer:
         assert writer.stdout
         writer.stdout.readline()
-        settling = Settling()
+        settling = SettlingFiles()
         settling.see([path, other])
         assert settled(settling) == [other]
         assert [settling.whole() for _ in range(5)] == [[]] * 5
-        assert arrivals.being_written(path) is True
+        assert landing_zone.being_written(path) is True
         writer.communicate("go\n")
     assert settled(settling) == [path]
     assert path.read_bytes().endswith(b"end")
@@ -80,9 +81,9 @@ def test_a_file_is_whole_when_its_writer_has_closed_it(tmp_path: Path) -> None:
 
 
 def test_where_nobody_can_tell_a_file_has_to_stand_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arrivals, "being_written", lambda path: None)
+    monkeypatch.setattr(landing_zone, "being_written", lambda path: None)
     path = touch(tmp_path / "remote.csv")
-    settling = Settling(settle=0.2)
+    settling = SettlingFiles(settle=0.2)
     settling.see([path])
     assert settling.whole() == []
     begun = time.monotonic()
@@ -92,7 +93,7 @@ def test_where_nobody_can_tell_a_file_has_to_stand_still(tmp_path: Path, monkeyp
 
 def test_a_file_that_goes_away_has_not_landed(tmp_path: Path) -> None:
     path = touch(tmp_path / "gone.csv")
-    settling = Settling()
+    settling = SettlingFiles()
     settling.see([path])
     path.unlink()
     assert [settling.whole() for _ in range(3)] == [[], [], []]
@@ -100,7 +101,7 @@ def test_a_file_that_goes_away_has_not_landed(tmp_path: Path) -> None:
 
 def test_what_became_of_a_source_is_read_from_main(settings: Settings) -> None:
     store = open_store(settings.store_url("flights"))
-    assert fates(store) == {}
+    assert source_states(store) == {}
     store.create()
     for number, (kind, sha) in enumerate([("ingest", "a"), ("ingest", "b"), ("retract", "b"), ("score", "c")]):
         branch = f"x/{number}"
@@ -108,4 +109,4 @@ def test_what_became_of_a_source_is_read_from_main(settings: Settings) -> None:
         store.upload(branch, f"data/{number}", kind.encode() + sha.encode())
         told = {"kind": kind, "input": "flights", "source_sha256": sha} if kind != "score" else {"kind": kind}
         store.merge(store.commit(branch, kind, told).id, "main", kind, told)
-    assert fates(store) == {("flights", "a"): "published", ("flights", "b"): "retracted"}
+    assert source_states(store) == {("flights", "a"): "published", ("flights", "b"): "retracted"}

@@ -9,12 +9,13 @@ import pytest
 from schemas.contract import Contract, column
 from schemas.usecase import GatePolicy, Input, Target, Training, UseCase
 from schemas.verdicts import GateVerdict
-from tasks.evaluation import baseline_scores
-from tasks.features import canonical, design, labelled
-from tasks.gating import gate
-from tasks.scoring import booster, predict
-from tasks.splitting import split_by_time
-from tasks.training import fit
+from tasks.evaluation.baseline_models import baseline_scores
+from tasks.evaluation.gate import gate_challenger
+from tasks.features.engineering import design, with_labels
+from tasks.features.row_order import in_canonical_order
+from tasks.features.splitting import split_by_time
+from tasks.models.booster import load_booster, predict_scores
+from tasks.training.fit import fit_booster
 
 
 class Row(Contract):
@@ -44,10 +45,12 @@ def judged(case: UseCase) -> GateVerdict:
     a, b = rng.normal(size=(2, 1500))
     won = rng.random(1500) < 1 / (1 + np.exp(-a - b))
     rows = pl.LazyFrame({"id": range(1500), "a": a, "b": b, "won": won})
-    parts = split_by_time(case, canonical(case, labelled(case, design(case, rows, {}), rows)))
-    scores = predict(case, booster(fit(case, parts.train, parts.stopping, threads=1).model), parts.holdout)
+    parts = split_by_time(case, in_canonical_order(case, with_labels(case, design(case, rows, {}), rows)))
+    scores = predict_scores(
+        case, load_booster(fit_booster(case, parts.train, parts.stopping, threads=1).model), parts.holdout
+    )
     simple = baseline_scores(case, parts.train, parts.holdout, parts.stopping)
-    return gate(case, parts.holdout, scores, None, simple, data_commit="0" * 40, seed=1)
+    return gate_challenger(case, parts.holdout, scores, None, simple, data_commit="0" * 40, seed=1)
 
 
 @pytest.mark.parametrize(("baseline", "promoted"), [("linear", False), ("constant", True)])

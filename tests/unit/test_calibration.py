@@ -8,14 +8,13 @@ import polars as pl
 import pytest
 
 from schemas.errors import UsageError
-from tasks import calibration, explaining
-from tasks.features import TARGET, feature_names
-from tasks.matrices import numeric_target
-from tasks.online.predicting import Predictor
+from tasks.features.engineering import TARGET, feature_names, numeric_target
+from tasks.features.splitting import split_by_time
+from tasks.inference.online.row_predictor import Predictor
+from tasks.models import calibration, explanations
+from tasks.models.booster import load_booster, predict_scores
 from tasks.registry.pyfunc_model import Predictor as Outsider
-from tasks.scoring import booster, predict
-from tasks.splitting import split_by_time
-from tasks.training import fit, refit
+from tasks.training.fit import fit_booster, refit_booster
 from tests.modelling_kit import case, frame
 
 CLASSES = ("binary", "multiclass")
@@ -35,18 +34,18 @@ def log_loss(kind, scores, rows):
 
 
 def margins(model, rows, made):
-    return booster(model).inplace_predict(rows.select(feature_names(made)), predict_type="margin")
+    return load_booster(model).inplace_predict(rows.select(feature_names(made)), predict_type="margin")
 
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_the_leaves_hold_the_curve(kind):
     parts = split_by_time(case(kind), frame(case(kind)))
-    plain = fit(case(kind), parts.train, parts.stopping).model
+    plain = fit_booster(case(kind), parts.train, parts.stopping).model
     slope, intercept = (0.6, 0.0) if kind == "multiclass" else (0.6, -0.3)
     bent = calibration.calibrated(plain, (slope, intercept))
     before, after = (margins(model, parts.holdout, case(kind)) for model in (plain, bent))
     assert after == pytest.approx(slope * before + intercept, abs=1e-5)
-    told = explaining.contributions(booster(bent), parts.holdout[:50])
+    told = explanations.shap_contributions(load_booster(bent), parts.holdout[:50])
     assert told.sum(axis=-1) == pytest.approx(after[:50], abs=1e-4)
 
 
@@ -55,14 +54,14 @@ def test_calibration_on_the_stopping_rows_lowers_the_loss_on_the_holdout(kind):
     made = asked(kind)
     parts = split_by_time(made, frame(made))
     sure = replace(made, training=replace(made.training, calibration="none"))
-    plain = refit(sure, parts.train, 40)
+    plain = refit_booster(sure, parts.train, 40)
     coefficients = calibration.sigmoid(
         made, margins(plain.model, parts.stopping, made).astype(float), numeric_target(kind, parts.stopping[TARGET])
     )
-    calm = refit(made, parts.train, 40, calibration=coefficients)
+    calm = refit_booster(made, parts.train, 40, calibration=coefficients)
     assert coefficients[0] < 0.9
-    assert log_loss(kind, predict(made, booster(calm.model), parts.holdout), parts.holdout) < log_loss(
-        kind, predict(made, booster(plain.model), parts.holdout), parts.holdout
+    assert log_loss(kind, predict_scores(made, load_booster(calm.model), parts.holdout), parts.holdout) < log_loss(
+        kind, predict_scores(made, load_booster(plain.model), parts.holdout), parts.holdout
     )
 
 
@@ -70,10 +69,10 @@ def test_calibration_on_the_stopping_rows_lowers_the_loss_on_the_holdout(kind):
 def test_a_fit_says_its_coefficients_and_a_refit_takes_them(kind):
     made = asked(kind)
     parts = split_by_time(made, frame(made))
-    fitted = fit(made, parts.train, parts.stopping)
+    fitted = fit_booster(made, parts.train, parts.stopping)
     assert fitted.calibration
-    again = refit(made, parts.train, fitted.best_rounds, calibration=fitted.calibration)
-    assert again.model == fitted.model != refit(made, parts.train, fitted.best_rounds).model
+    again = refit_booster(made, parts.train, fitted.best_rounds, calibration=fitted.calibration)
+    assert again.model == fitted.model != refit_booster(made, parts.train, fitted.best_rounds).model
 
 
 def test_a_planted_distortion_is_found():
@@ -91,10 +90,10 @@ def test_a_planted_distortion_is_found():
 def test_batch_online_and_outsiders_agree_to_the_bit(tmp_path):
     made = asked("binary")
     parts = split_by_time(made, frame(made))
-    model = fit(made, parts.train, parts.stopping).model
+    model = fit_booster(made, parts.train, parts.stopping).model
     rows = parts.holdout[:40]
-    batch = predict(made, booster(model), rows)
-    single = Predictor(booster(model), {name: rows.schema[name] for name in feature_names(made)})
+    batch = predict_scores(made, load_booster(model), rows)
+    single = Predictor(load_booster(model), {name: rows.schema[name] for name in feature_names(made)})
     values = rows.select(feature_names(made)).rows()
     assert [np.float32(single.scores(row)[0]) for row in values] == list(batch)
     (tmp_path / "model.ubj").write_bytes(model)
@@ -112,22 +111,22 @@ def test_a_regression_has_nothing_to_calibrate():
     made = replace(made, training=replace(made.training, calibration="sigmoid"))
     parts = split_by_time(made, frame(made))
     with pytest.raises(UsageError, match="calibration is for classes"):
-        fit(made, parts.train, parts.stopping)
+        fit_booster(made, parts.train, parts.stopping)
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "regression"])
 def test_contributions_sum_to_the_margin_and_an_unseen_category_counts_as_missing(kind):
     made = case(kind)
     parts = split_by_time(made, frame(made))
-    model = booster(fit(made, parts.train, parts.stopping).model)
+    model = load_booster(fit_booster(made, parts.train, parts.stopping).model)
     odd = parts.holdout[:60].with_columns(pl.lit("violet").cast(pl.Enum(["violet", "red"])).alias("colour_of"))
     missing = odd.with_columns(pl.lit(None, dtype=parts.holdout.schema["colour_of"]).alias("colour_of"))
-    told = explaining.contributions(model, odd)
-    assert np.array_equal(told, explaining.contributions(model, missing))
-    assert np.array_equal(predict(made, model, odd), predict(made, model, missing))
+    told = explanations.shap_contributions(model, odd)
+    assert np.array_equal(told, explanations.shap_contributions(model, missing))
+    assert np.array_equal(predict_scores(made, model, odd), predict_scores(made, model, missing))
     expected = model.inplace_predict(missing.select(feature_names(made)), predict_type="margin")
     assert told.sum(axis=-1) == pytest.approx(expected, abs=1e-4)
-    sizes = explaining.importances(model, parts.train)
+    sizes = explanations.shap_importances(model, parts.train)
     assert list(sizes) == feature_names(made)
     assert max(sizes, key=sizes.get) == "size"
-    assert set(explaining.importances(model, parts.train.clear()).values()) == {0.0}
+    assert set(explanations.shap_importances(model, parts.train.clear()).values()) == {0.0}

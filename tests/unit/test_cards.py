@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from schemas.verdicts import Kind
-from tasks.card_page import Section, html, markdown
-from tasks.cards import attached, evidence, made
-from tasks.evaluation import block_metric, with_scores
-from tasks.registry import open_registry
+from tasks.evaluation.metrics import block_metric, with_scores
+from tasks.features.splitting import split_by_time
 from tasks.registry.artifacts import card_path
-from tasks.splitting import split_by_time
+from tasks.registry.factory import open_registry
+from tasks.reporting.model_card import attach_card, card_evidence, render_card
+from tasks.reporting.model_card_html import Section, html, markdown
 from tests.modelling_kit import case, frame
 from tests.registry_kit import candidate
 from tests.unit.test_evaluation import noisy_scores
@@ -24,7 +24,7 @@ def test_evidence_holds_the_mean_over_blocks_in_its_interval_and_a_curve_of_all_
     use_case = case(kind)
     rows = split_by_time(use_case, frame(use_case)).holdout
     scores = noisy_scores(kind, rows)  # type: ignore[no-untyped-call]
-    found = evidence(use_case, rows, scores)
+    found = card_evidence(use_case, rows, scores)
     for name, (mean, low, high) in found["intervals"].items():
         blocks = block_metric(use_case, with_scores(use_case, rows, scores), name).drop_nulls()
         assert mean == pytest.approx(np.average(blocks["value"], weights=blocks["rows"]))
@@ -40,7 +40,7 @@ def test_a_perfectly_calibrated_model_lies_on_the_diagonal() -> None:
     rows = frame(use_case).drop_nulls("_target")
     share = rows.group_by("shop").agg(rate=rows["_target"].mean())
     scores = rows.join(share, on="shop", maintain_order="left")["rate"].to_numpy()
-    curve = evidence(use_case, rows, scores)["calibration"]
+    curve = card_evidence(use_case, rows, scores)["calibration"]
     gap = sum(b["rows"] * (b["said"] - b["happened"]) for b in curve)
     assert gap == pytest.approx(0, abs=1e-6)
 
@@ -48,7 +48,7 @@ def test_a_perfectly_calibrated_model_lies_on_the_diagonal() -> None:
 def test_a_card_of_a_version_that_holds_little(tmp_path: object) -> None:
     registry = open_registry(f"sqlite:///{tmp_path}/mlflow.db")
     ref = registry.record(candidate("orders"))
-    pages = {suffix: page.decode() for suffix, page in made(case("binary"), registry, ref).items()}
+    pages = {suffix: page.decode() for suffix, page in render_card(case("binary"), registry, ref).items()}
     for page in pages.values():
         assert "orders v1" in page
         assert ref.sha256 in page
@@ -59,10 +59,10 @@ def test_a_card_of_a_version_that_holds_little(tmp_path: object) -> None:
 def test_a_damaged_card_is_made_again(tmp_path: object) -> None:
     registry = open_registry(f"sqlite:///{tmp_path}/mlflow.db")
     ref = registry.record(candidate("orders"))
-    attached(case("binary"), registry, ref)
+    attach_card(case("binary"), registry, ref)
     page, path = registry.card(ref, "md"), card_path(registry.tags(ref)["penstock.card_sha256.md"], "md")
     registry._store.write(registry._store.entry("orders", 1).source, {path: b"damaged"})  # type: ignore[attr-defined]
-    attached(case("binary"), registry, ref)
+    attach_card(case("binary"), registry, ref)
     assert registry.card(ref, "md") == page
 
 

@@ -7,15 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
 
-from tasks.compression import ATOMS, atoms, balanced, frames, histogram, proportional
-from tasks.references import Categories, Numbers, summary
+from tasks.features.profiles import Categories, Numbers, summarize_column
+from tasks.monitoring.drift_samples import ATOMS, atoms, balanced, frames, histogram, proportional
 
 RNG = np.random.default_rng(11)
 N = 100_000
 
 
 def numbers(values: np.ndarray) -> Numbers:
-    found = summary(pl.Series("x", values))
+    found = summarize_column(pl.Series("x", values))
     assert isinstance(found, Numbers)
     return found
 
@@ -93,7 +93,7 @@ def test_histograms_of_many_values_are_near_those_over_all_rows(name: str) -> No
 
 def test_frames_are_plain_pandas_with_nulls_as_padding() -> None:
     rows = pl.DataFrame({"x": RNG.normal(size=8000), "c": ["a", "b", "b", None] * 2000, "y": [1.0, None] * 4000})
-    sides = {name: summary(rows[name]) for name in rows.columns}
+    sides = {name: summarize_column(rows[name]) for name in rows.columns}
     found = frames(sides, sides, "wasserstein")
     assert (found.numerical, found.categorical) == (("x", "y"), ("c",))
     assert found.window["c"].value_counts().to_dict() == {"b": 4000, "a": 2000}
@@ -104,14 +104,17 @@ def test_frames_are_plain_pandas_with_nulls_as_padding() -> None:
 
 
 def test_categories_of_either_side_are_there_with_their_shares() -> None:
-    before, after = summary(pl.Series(["a"] * 900_000 + ["b"] * 100_000)), summary(pl.Series(["b", "new", "new"]))
+    before, after = (
+        summarize_column(pl.Series(["a"] * 900_000 + ["b"] * 100_000)),
+        summarize_column(pl.Series(["b", "new", "new"])),
+    )
     found = frames({"c": before}, {"c": after}, "wasserstein")
     assert found.reference["c"].value_counts().to_dict() == {"a": 45_000, "b": 5_000, "new": 0}
     assert found.window["c"].value_counts().to_dict() == {"new": 2, "b": 1, "a": 0}
 
 
 def test_what_the_reference_does_not_list_is_compared_as_one_category() -> None:
-    before, after = Categories(5, 0, {"a": 2, "b": 1}, other=2), summary(pl.Series(["c", "d", "a"]))
+    before, after = Categories(5, 0, {"a": 2, "b": 1}, other=2), summarize_column(pl.Series(["c", "d", "a"]))
     found = frames({"c": before}, {"c": after}, "psi")
     assert found.reference["c"].tolist() == ["a", "a", "b", "(all others)", "(all others)"]
     assert found.window["c"].value_counts().to_dict() == {"(all others)": 2, "a": 1, "b": 0}

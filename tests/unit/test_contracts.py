@@ -19,11 +19,10 @@ from hypothesis import strategies as st
 from schemas.contract import Contract, column, rule
 from schemas.errors import IntegrityError, Refused, UsageError
 from schemas.usecase import Input
-from tasks import contracts
-from tasks.compilation import compile_contract
-from tasks.contracts import audit, split, touched
-from tasks.ingestion import Parsed
-from tasks.parsing.conversion import ROW
+from tasks.contracts.audit import Audited, audit_parts, split, touched_partitions
+from tasks.contracts.compiler import compile_contract
+from tasks.parsing.parse import Parsed
+from tasks.parsing.type_conversion import ROW
 from tests.unit.trades import GOOD, SPEC, Trade, parsed, trades
 
 Utc = Annotated[pl.Datetime, "us", "UTC"]
@@ -141,7 +140,7 @@ class FirstStays(Trade):
         metadata = {"first_stays": True}
 
 
-def rejected(done: contracts.Audited) -> dict[int, list[str]]:
+def rejected(done: Audited) -> dict[int, list[str]]:
     frames = [pl.read_parquet(part.path) for part in done.rejected]
     return {row: checks for frame in frames for row, checks in frame.select(ROW, "_checks").iter_rows()}
 
@@ -159,7 +158,7 @@ def test_an_audit_in_pieces_is_the_audit_of_the_whole(tmp_path: Path, part_rows:
     frame = trades(
         *GOOD, (1, "mon", 2.0, "buy"), (9, "wed", -1.0, "buy"), (10, "wed", None, "sell"), (-1, "wed", 0.0, "sell")
     )
-    done = audit(parsed(tmp_path / "parts", frame, part_rows), SPEC, tmp_path / "audit")
+    done = audit_parts(parsed(tmp_path / "parts", frame, part_rows), SPEC, tmp_path / "audit")
     whole = split(frame, Trade)
     assert rejected(done) == dict(whole.rejected.select(ROW, "_checks").iter_rows())
     accepted = pl.concat([pl.read_parquet(part.path) for part in done.accepted])
@@ -168,7 +167,7 @@ def test_an_audit_in_pieces_is_the_audit_of_the_whole(tmp_path: Path, part_rows:
 
 
 def test_every_failed_check_is_told_with_its_value(tmp_path: Path) -> None:
-    done = audit(parsed(tmp_path / "parts", trades(*GOOD, (-7, "mon", -1.0, "gift"))), SPEC, tmp_path / "audit")
+    done = audit_parts(parsed(tmp_path / "parts", trades(*GOOD, (-7, "mon", -1.0, "gift"))), SPEC, tmp_path / "audit")
     assert rejected(done) == {
         7: ["id: greater_than_or_equal_to(0)", "price: greater_than_or_equal_to(0)", "side: isin(('buy', 'sell'))"]
     }
@@ -189,7 +188,7 @@ def test_an_untyped_value_is_told_by_its_text_and_blames_no_other_check(tmp_path
         8: [{"column": None, "text": "torn,line"}],
         9: [{"column": "price", "text": "cheap"}],
     }
-    done = audit(parsed(tmp_path / "parts", frame, untyped=untyped), SPEC, tmp_path / "audit")
+    done = audit_parts(parsed(tmp_path / "parts", frame, untyped=untyped), SPEC, tmp_path / "audit")
     assert rejected(done) == {7: ["id: dtype('Int64')"], 8: ["record"], 9: ["price: dtype('Float64')"]}
     assert {r.check: r.examples[0].value for r in done.verdict.reasons}["record"] == "torn,line"
     assert {part.partition for part in done.rejected} == {"mon", "unknown"}
@@ -204,9 +203,11 @@ def test_rows_whose_key_could_not_be_typed_repeat_no_key(tmp_path: Path) -> None
 
     spec = dataclasses.replace(SPEC, contract=Loose)
     frame = trades((None, "mon", 1.0, "buy"), (None, "mon", 1.0, "buy"))
-    done = audit(parsed(tmp_path / "parts", frame, untyped={2: [{"column": "id", "text": "x"}]}), spec, tmp_path / "audit")
+    done = audit_parts(
+        parsed(tmp_path / "parts", frame, untyped={2: [{"column": "id", "text": "x"}]}), spec, tmp_path / "audit"
+    )
     assert rejected(done) == {2: ["id: dtype('Int64')"]}
-    both = audit(parsed(tmp_path / "more", frame), spec, tmp_path / "audit")
+    both = audit_parts(parsed(tmp_path / "more", frame), spec, tmp_path / "audit")
     assert set(rejected(both)) == {1, 2}, "nulls equal each other, as Pandera has it"
 
 
@@ -220,7 +221,7 @@ def test_rows_whose_key_is_published_are_rejected_or_dropped(
     known = trades((0, "mon", 9.0, "sell"), (1, "mon", 9.0, "sell"), (5, "tue", 1.0, "buy"), (2, "wed", 1.0, "buy"))
     spec = dataclasses.replace(SPEC, on_redelivery=policy, max_rejected_share=1.0)
     frame = trades(*GOOD[:5])
-    done = audit(parsed(tmp_path / "parts", frame), spec, tmp_path / "audit", known.lazy().select("id", "day"))
+    done = audit_parts(parsed(tmp_path / "parts", frame), spec, tmp_path / "audit", known.lazy().select("id", "day"))
     verdict = done.verdict
     assert (verdict.accepted, verdict.redelivered, verdict.rejected) == (accepted, dropped, 2 - dropped)
     assert rejected(done) == ({1: check, 2: check} if check else {})
@@ -230,7 +231,7 @@ def test_a_bad_row_with_a_known_key_is_bad_and_a_repeated_one_repeated(tmp_path:
     known = trades((0, "mon", 9.0, "sell"), (1, "mon", 9.0, "sell"))
     frame = trades((0, "mon", -1.0, "buy"), (1, "mon", 1.0, "buy"), (1, "mon", 2.0, "buy"))
     spec = dataclasses.replace(SPEC, on_redelivery="keep_first")
-    done = audit(parsed(tmp_path / "parts", frame), spec, tmp_path / "audit", known.lazy())
+    done = audit_parts(parsed(tmp_path / "parts", frame), spec, tmp_path / "audit", known.lazy())
     assert rejected(done) == {
         1: ["price: greater_than_or_equal_to(0)"],
         2: ["multiple_fields_uniqueness"],
@@ -241,8 +242,8 @@ def test_a_bad_row_with_a_known_key_is_bad_and_a_repeated_one_repeated(tmp_path:
 @pytest.mark.parametrize("day", ["../etc", "a/b", "", "%2e%2e", ".hidden", "x" * 200, "mon\n"])
 def test_a_partition_that_cannot_be_named_rejects_its_row(tmp_path: Path, day: str) -> None:
     source = parsed(tmp_path / "parts", trades(*GOOD, (9, day, 1.0, "buy")))
-    assert touched(source, SPEC) == ["mon", "tue"]
-    done = audit(source, SPEC, tmp_path / "audit")
+    assert touched_partitions(source, SPEC) == ["mon", "tue"]
+    done = audit_parts(source, SPEC, tmp_path / "audit")
     assert rejected(done) == {7: ["partition"]}
     assert done.rejected[0].partition == "unknown"
 
@@ -250,26 +251,26 @@ def test_a_partition_that_cannot_be_named_rejects_its_row(tmp_path: Path, day: s
 def test_equal_hashes_alone_reject_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import numpy as np
 
-    monkeypatch.setattr("tasks.audit_keys.hashed", lambda frame, key: np.zeros(frame.height, np.uint64))
+    monkeypatch.setattr("tasks.contracts.uniqueness.hashed", lambda frame, key: np.zeros(frame.height, np.uint64))
     frame = trades(*GOOD, (0, "mon", 2.0, "buy"))
     known = trades((1, "tue", 9.0, "sell"))
-    done = audit(parsed(tmp_path / "parts", frame), SPEC, tmp_path / "audit", known.lazy())
+    done = audit_parts(parsed(tmp_path / "parts", frame), SPEC, tmp_path / "audit", known.lazy())
     assert sorted(rejected(done)) == [1, 5, 7]
 
 
 @given(st.lists(st.integers(0, 30), max_size=60), st.integers(1, 7))
 @settings(max_examples=40, deadline=None)
 def test_keys_are_found_range_by_range(keys: list[int], part: int) -> None:
-    from tasks import audit_keys
+    from tasks.contracts import uniqueness
 
     frame = pl.DataFrame({"k": keys}, schema={"k": pl.Int64})
     pieces = [(lambda piece=piece: piece) for piece in frame.iter_slices(part)]
-    before = audit_keys.RANGE
-    audit_keys.RANGE = 8
+    before = uniqueness.RANGE
+    uniqueness.RANGE = 8
     try:
-        found = audit_keys.repeats(pieces, ["k"], False, pl.DataFrame({"k": [3, 4]}))
+        found = uniqueness.find_repeated_keys(pieces, ["k"], False, pl.DataFrame({"k": [3, 4]}))
     finally:
-        audit_keys.RANGE = before
+        uniqueness.RANGE = before
     assert found.duplicate.tolist() == frame["k"].is_duplicated().to_list()
     assert found.known.tolist() == frame["k"].is_in([3, 4]).to_list()
 
@@ -278,9 +279,9 @@ def test_keys_are_found_range_by_range(keys: list[int], part: int) -> None:
 def test_many_partitions_and_little_memory_lose_no_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, day_of: Callable[[int], int], part_rows: int
 ) -> None:
-    monkeypatch.setattr("tasks.audit_output.CELLS", 40)
+    monkeypatch.setattr("tasks.contracts.partition_writer.CELLS", 40)
     frame = trades(*((n, f"d{day_of(n)}", 1.0, "buy") for n in range(200)))
-    done = audit(parsed(tmp_path / "parts", frame, part_rows), SPEC, tmp_path / "audit")
+    done = audit_parts(parsed(tmp_path / "parts", frame, part_rows), SPEC, tmp_path / "audit")
     assert sum(part.rows for part in done.accepted) == 200
     back = pl.concat([pl.read_parquet(part.path).with_columns(p=pl.lit(part.partition)) for part in done.accepted])
     assert back.filter(pl.col("p") != pl.col("day")).is_empty()
@@ -290,9 +291,9 @@ def test_many_partitions_and_little_memory_lose_no_row(
 
 def test_one_source_makes_the_same_files_and_two_sources_different_ones(tmp_path: Path) -> None:
     source = parsed(tmp_path / "parts", trades(*GOOD))
-    first, again = (audit(source, SPEC, tmp_path / name) for name in ("a", "b"))
+    first, again = (audit_parts(source, SPEC, tmp_path / name) for name in ("a", "b"))
     assert [p.sha256 for p in first.accepted] == [p.sha256 for p in again.accepted]
-    other = audit(dataclasses.replace(source, source_sha256="6" * 64), SPEC, tmp_path / "c")
+    other = audit_parts(dataclasses.replace(source, source_sha256="6" * 64), SPEC, tmp_path / "c")
     assert {p.sha256 for p in first.accepted}.isdisjoint(p.sha256 for p in other.accepted)
 
 
@@ -300,13 +301,13 @@ def test_one_source_makes_the_same_files_and_two_sources_different_ones(tmp_path
 def test_too_large_a_share_of_rejected_rows_is_not_published(tmp_path: Path, share: float, publishable: bool) -> None:
     frame = trades((0, "mon", -1.0, "buy"), *GOOD[1:5])
     spec = dataclasses.replace(SPEC, max_rejected_share=share)
-    verdict = audit(parsed(tmp_path / "parts", frame), spec, tmp_path / "audit").verdict
+    verdict = audit_parts(parsed(tmp_path / "parts", frame), spec, tmp_path / "audit").verdict
     assert verdict.publishable is publishable
     assert ("price" in verdict.why) is not publishable
 
 
 def test_a_source_without_rows_is_not_publishable(tmp_path: Path) -> None:
-    done = audit(Parsed((), 0), SPEC, tmp_path / "audit")
+    done = audit_parts(Parsed((), 0), SPEC, tmp_path / "audit")
     assert not done.verdict.publishable
     assert done.accepted == done.rejected == ()
 
@@ -314,7 +315,7 @@ def test_a_source_without_rows_is_not_publishable(tmp_path: Path) -> None:
 def test_a_lost_row_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = parsed(tmp_path / "parts", trades(*GOOD))
     with pytest.raises(IntegrityError, match="7 rows came in"):
-        audit(dataclasses.replace(source, rows=7), SPEC, tmp_path / "audit")
+        audit_parts(dataclasses.replace(source, rows=7), SPEC, tmp_path / "audit")
 
 
 class Cautious(Contract):
@@ -338,9 +339,9 @@ class Cautious(Contract):
 def test_checks_over_many_rows_are_judged_over_the_whole_source(tmp_path: Path) -> None:
     spec = Input(name="cautious", contract=Cautious, max_rejected_share=1.0)
     frame = pl.DataFrame({"a": [1, 2, 1, 7, 8]})
-    done = audit(parsed(tmp_path / "parts", frame), spec, tmp_path / "audit")
+    done = audit_parts(parsed(tmp_path / "parts", frame), spec, tmp_path / "audit")
     assert rejected(done) == {3: ["rises"], 4: ["a: own_code"]}
-    whole = audit(parsed(tmp_path / "more", pl.DataFrame({"a": [1, 90]})), spec, tmp_path / "audit")
+    whole = audit_parts(parsed(tmp_path / "more", pl.DataFrame({"a": [1, 90]})), spec, tmp_path / "audit")
     assert rejected(whole) == {1: ["mean_is_small"], 2: ["mean_is_small"]}
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from schemas.errors import UsageError
 from schemas.usecases.flights import FLIGHTS
-from tasks import dated, landing
+from tasks.replay import dated_source, nycflights13
 
 DAY = timedelta(days=1)
 START = datetime(2013, 3, 1, tzinfo=UTC)
@@ -18,7 +18,7 @@ START = datetime(2013, 3, 1, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def year() -> dict[str, pl.DataFrame]:
-    return landing.flights_of_the_year()
+    return nycflights13.flights_of_the_year()
 
 
 @pytest.fixture
@@ -36,7 +36,9 @@ def source(tmp_path: Path, year: dict[str, pl.DataFrame]) -> Path:
     return folder
 
 
-def landed(rows: dated.Dated, folder: Path, cuts: list[tuple[datetime | None, datetime]]) -> dict[str, list[pl.DataFrame]]:
+def landed(
+    rows: dated_source.DatedSource, folder: Path, cuts: list[tuple[datetime | None, datetime]]
+) -> dict[str, list[pl.DataFrame]]:
     found: dict[str, list[pl.DataFrame]] = {}
     for since, until in cuts:
         for name, path in rows.land(folder, since, until).items():
@@ -47,9 +49,9 @@ def landed(rows: dated.Dated, folder: Path, cuts: list[tuple[datetime | None, da
 
 @pytest.mark.parametrize("delay", [0.0, 1.0, 7.0, None])
 def test_every_row_arrives_once_and_a_label_when_it_is_known(tmp_path: Path, source: Path, delay: float | None) -> None:
-    rows = dated.read(FLIGHTS, str(source), delay)
+    rows = dated_source.read_dated_source(FLIGHTS, str(source), delay)
     weeks: list[tuple[datetime | None, datetime]] = [(None, START)]
-    weeks += list(dated.periods(START, START + 28 * DAY, "week"))
+    weeks += list(dated_source.periods(START, START + 28 * DAY, "week"))
     found = landed(rows, tmp_path / "landing", weeks)
     for name, parts in found.items():
         assert sum(part.height for part in parts) == rows.tables[name].height, name
@@ -67,15 +69,15 @@ def test_text_stays_text_and_a_row_without_a_time_comes_first(tmp_path: Path, so
     lines = path.read_text().splitlines()
     broken = lines[5].rsplit(",", 1)[0] + ",soon"
     path.write_text("\n".join([*lines[:5], broken, *lines[6:]]) + "\n")
-    files = dated.read(FLIGHTS, str(source), 1).land(tmp_path / "landing", None, START)
+    files = dated_source.read_dated_source(FLIGHTS, str(source), 1).land(tmp_path / "landing", None, START)
     text = files["flights"].read_text().splitlines()
     assert broken in text
     assert set(text) <= {*lines, broken}
 
 
 def test_periods_tile_the_span() -> None:
-    assert len(list(dated.periods(START, START + 365 * DAY, "month"))) == 12
-    tens = list(dated.periods(START, START + 25 * DAY, "10d"))
+    assert len(list(dated_source.periods(START, START + 365 * DAY, "month"))) == 12
+    tens = list(dated_source.periods(START, START + 25 * DAY, "10d"))
     assert [(b - a).days for a, b in tens] == [10, 10, 5]
     assert tens[-1][1] == START + 25 * DAY
 
@@ -83,11 +85,11 @@ def test_periods_tile_the_span() -> None:
 @pytest.mark.parametrize("every", ["fortnight", "0d", "", "1.5d"])
 def test_a_strange_rhythm_is_refused(every: str) -> None:
     with pytest.raises(UsageError, match="day, week, month"):
-        list(dated.periods(START, START + DAY, every))
+        list(dated_source.periods(START, START + DAY, every))
 
 
 def test_missing_inputs_and_sources_are_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no file for the input 'flights'"):
-        dated.read(FLIGHTS, str(tmp_path), 1)
+        dated_source.read_dated_source(FLIGHTS, str(tmp_path), 1)
     with pytest.raises(UsageError, match="2013-03-01"):
-        dated.moment("yesterday")
+        dated_source.parse_moment("yesterday")

@@ -11,12 +11,12 @@ import pytest
 from schemas.usecase import GatePolicy, MonitorPolicy
 from schemas.usecases.flights import FLIGHTS
 from schemas.verdicts import AuditVerdict, ColumnDrift, Decision, DriftVerdict, GateVerdict
-from tasks import estimates
-from tasks.alerts import alerts, changes
-from tasks.decision import decide, loss_of
-from tasks.drift import drift
-from tasks.evaluation import evaluate
-from tasks.references import reference
+from tasks.alerting.rules import alert_changes, alerts_of_verdict
+from tasks.evaluation.metrics import evaluate
+from tasks.features.profiles import reference_profile
+from tasks.monitoring import performance_estimation
+from tasks.monitoring.drift import measure_drift
+from tasks.monitoring.retraining_policy import loss_of, should_retrain
 
 CASE = replace(FLIGHTS, monitor=MonitorPolicy(loss_tolerance=0.01, hysteresis=0.5, max_age_days=28, cooldown_days=6))
 
@@ -39,7 +39,7 @@ def decided(**given: Any) -> Decision:
         "days_since_request": None,
         "champion_exists": True,
     }
-    return decide(CASE, **calm | given)
+    return should_retrain(CASE, **calm | given)
 
 
 @pytest.mark.parametrize(
@@ -138,15 +138,15 @@ def audit(rejected: int, publishable: bool = True) -> AuditVerdict:
     ],
 )
 def test_a_verdict_is_worth_one_alert_a_cause(verdict: Any, expected: list[tuple[str, str, str]]) -> None:
-    found = alerts(CASE, verdict)
+    found = alerts_of_verdict(CASE, verdict)
     assert [(a.cause, a.severity, a.runbook) for a in found] == expected
     assert all(a.summary == verdict.why for a in found)
 
 
 def test_only_what_is_new_is_raised_and_what_is_over_is_resolved() -> None:
-    before = alerts(CASE, drifted(0.5)) + alerts(CASE, audit(2))
-    now = alerts(CASE, drifted(0.01)) + alerts(CASE, decided(realized_loss=0.9))
-    found = changes(before, now)
+    before = alerts_of_verdict(CASE, drifted(0.5)) + alerts_of_verdict(CASE, audit(2))
+    now = alerts_of_verdict(CASE, drifted(0.01)) + alerts_of_verdict(CASE, decided(realized_loss=0.9))
+    found = alert_changes(before, now)
     assert [a.cause for a in found.raised] == ["model.loss"]
     assert [a.cause for a in found.resolved] == ["audit.rejected.labels"]
 
@@ -165,7 +165,7 @@ STREAM = replace(
     monitor=replace(CASE.monitor, loss_tolerance=0.02),
 )
 GAINS = {"strong": 99.0, "idle": 1.0}
-REFERENCE = reference(STREAM, window({}))
+REFERENCE = reference_profile(STREAM, window({}))
 
 
 def judged(moved: dict[str, float], flipped: float = 0.0) -> tuple[Decision, Decision]:
@@ -176,13 +176,13 @@ def judged(moved: dict[str, float], flipped: float = 0.0) -> tuple[Decision, Dec
     told = rows.with_columns(
         _target=pl.Series(SEEN.random(len(likely)) < truth), _block=0, time_hour=datetime(2013, 3, 1, tzinfo=UTC)
     )
-    found = drift(STREAM, REFERENCE, rows, GAINS)
-    estimated = loss_of(STREAM, estimates.raw(STREAM, None, rows, likely))
+    found = measure_drift(STREAM, REFERENCE, rows, GAINS)
+    estimated = loss_of(STREAM, performance_estimation.raw(STREAM, None, rows, likely))
     realized = loss_of(STREAM, evaluate(replace(STREAM, slices=()), "0" * 64, "-", told, likely).metrics)
     calm = {"promotion_loss": LEVEL, "model_age_days": 1.0, "days_since_request": None, "champion_exists": True}
     return (
-        decide(STREAM, drift=found, estimated_loss=estimated, realized_loss=None, **calm),
-        decide(STREAM, drift=found, estimated_loss=estimated, realized_loss=realized, coverage=1.0, **calm),
+        should_retrain(STREAM, drift=found, estimated_loss=estimated, realized_loss=None, **calm),
+        should_retrain(STREAM, drift=found, estimated_loss=estimated, realized_loss=realized, coverage=1.0, **calm),
     )
 
 
@@ -210,10 +210,10 @@ def test_drift_in_the_strongest_feature_asks_once_the_estimated_loss_passes_the_
     hard = replace(STREAM, monitor=replace(STREAM.monitor, loss_tolerance=0.02))
     rows = window({}).with_columns(pl.col("strong") * 0.3)  # towards the boundary: the rows have become harder
     likely = 1 / (1 + np.exp(-2 * rows["strong"].to_numpy()))
-    found = drift(hard, REFERENCE, rows, GAINS)
-    estimated = loss_of(hard, estimates.raw(hard, None, rows, likely))
+    found = measure_drift(hard, REFERENCE, rows, GAINS)
+    estimated = loss_of(hard, performance_estimation.raw(hard, None, rows, likely))
     calm = {"promotion_loss": LEVEL, "model_age_days": 1.0, "days_since_request": None, "champion_exists": True}
-    decision = decide(hard, drift=found, estimated_loss=estimated, realized_loss=None, **calm)
+    decision = should_retrain(hard, drift=found, estimated_loss=estimated, realized_loss=None, **calm)
     assert (decision.retrain, decision.cause) == (True, "drift")
     assert "the estimated log_loss" in decision.why
     assert "drift in strong (99%" in decision.why

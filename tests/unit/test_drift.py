@@ -14,9 +14,9 @@ import pytest
 from schemas.errors import PenstockError, UsageError
 from schemas.usecase import MonitorPolicy, UseCase
 from schemas.usecases.flights import FLIGHTS
-from tasks import drift as module
-from tasks.drift import drift, method_for
-from tasks.references import reference, with_scores
+from tasks.features.profiles import reference_profile, with_scores
+from tasks.monitoring import drift as module
+from tasks.monitoring.drift import measure_drift, method_for
 
 EVEN = np.random.default_rng(3).random(2000)
 N = 20_000
@@ -65,8 +65,8 @@ def on_all_rows(before: pl.DataFrame, after: pl.DataFrame, method: str) -> Mappi
 @pytest.mark.parametrize("moved", [0.0, 0.3])
 def test_scores_are_those_of_evidently_on_all_rows(method: str, moved: float, tmp_path: Path) -> None:
     before, after = rows(0.0), rows(moved, seed=2)
-    stored = json.loads(json.dumps(reference(case(before), before)))
-    verdict = drift(case(before, method=method), stored, after, report=tmp_path / "report.html")
+    stored = json.loads(json.dumps(reference_profile(case(before), before)))
+    verdict = measure_drift(case(before, method=method), stored, after, report=tmp_path / "report.html")
     found = {column.column: column.score for column in verdict.columns}
     assert found == pytest.approx(on_all_rows(before, after, method), abs=0.005)
     assert verdict.status == ("drift" if moved else "no drift")
@@ -74,22 +74,22 @@ def test_scores_are_those_of_evidently_on_all_rows(method: str, moved: float, tm
 
 BEFORE = rows(0.0, 2000).select("normal", "tied", "holes", "yes")
 CASE = case(BEFORE)
-STORED = reference(CASE, BEFORE)
+STORED = reference_profile(CASE, BEFORE)
 GAINS = {"normal": 30.0, "holes": 60.0, "yes": 10.0}
 
 
 def test_scores_and_target_are_compared_where_they_are_there() -> None:
-    stored = reference(CASE, BEFORE, pl.Series(EVEN < 0.2), EVEN)
+    stored = reference_profile(CASE, BEFORE, pl.Series(EVEN < 0.2), EVEN)
     window = with_scores(CASE, BEFORE, EVEN**2)
-    verdict = drift(CASE, stored, window)
+    verdict = measure_drift(CASE, stored, window)
     assert [c.column for c in verdict.columns if c.drifted] == ["_score"]
     assert "_target" not in {c.column for c in verdict.columns}
-    assert drift(CASE, stored, BEFORE.with_columns(_target=pl.lit(None, pl.Boolean))).status == "no drift"
+    assert measure_drift(CASE, stored, BEFORE.with_columns(_target=pl.lit(None, pl.Boolean))).status == "no drift"
 
 
 def test_impact_is_the_share_of_the_gain_in_what_drifted() -> None:
     window = BEFORE.with_columns(normal=pl.col("normal") + 5, tied=pl.col("tied") + 9)
-    verdict = drift(CASE, STORED, window, GAINS)
+    verdict = measure_drift(CASE, STORED, window, GAINS)
     assert verdict.impact == pytest.approx(0.3)
     assert verdict.columns[0].column == "holes"
     assert verdict.why.startswith("2 of 4 columns drifted, with 30% of the model's gain: normal (")
@@ -97,7 +97,7 @@ def test_impact_is_the_share_of_the_gain_in_what_drifted() -> None:
 
 def test_a_share_of_nulls_that_moved_is_drift() -> None:
     window = BEFORE.with_columns(holes=pl.when(pl.col("normal") > 0).then(pl.col("holes")))
-    verdict = drift(CASE, STORED, window)
+    verdict = measure_drift(CASE, STORED, window)
     assert verdict.status == "drift"
     assert "null 6" in verdict.why
 
@@ -114,54 +114,54 @@ def test_a_share_of_nulls_that_moved_is_drift() -> None:
     ],
 )
 def test_what_cannot_be_seen_is_not_enough_evidence(window: pl.DataFrame, why: str) -> None:
-    verdict = drift(CASE, STORED, window)
+    verdict = measure_drift(CASE, STORED, window)
     assert verdict.status == "not enough evidence"
     assert why in verdict.why
 
 
 def test_drift_elsewhere_is_still_told_and_so_is_what_was_not_judged() -> None:
-    verdict = drift(CASE, STORED, BEFORE.drop("yes").with_columns(normal=pl.col("normal") + 5))
+    verdict = measure_drift(CASE, STORED, BEFORE.drop("yes").with_columns(normal=pl.col("normal") + 5))
     assert (verdict.status, dict(verdict.unscored)) == ("drift", {"yes": "missing from the window"})
     assert "not judged: yes" in verdict.why
 
 
 @pytest.mark.parametrize("stored", [None, {}])
 def test_a_model_without_reference_gives_not_enough_evidence(stored: Mapping[str, Any] | None) -> None:
-    assert drift(CASE, stored, BEFORE).status == "not enough evidence"
+    assert measure_drift(CASE, stored, BEFORE).status == "not enough evidence"
 
 
 def test_a_reference_too_small_or_without_the_feature_is_not_enough_evidence() -> None:
-    assert "the reference has 100 rows" in drift(CASE, reference(CASE, BEFORE.head(100)), BEFORE).why
+    assert "the reference has 100 rows" in measure_drift(CASE, reference_profile(CASE, BEFORE.head(100)), BEFORE).why
     part = {**STORED, "columns": {k: v for k, v in STORED["columns"].items() if k != "yes"}}
-    assert "yes (not in the reference)" in drift(CASE, part, BEFORE).why
-    empty = reference(CASE, BEFORE.with_columns(tied=pl.lit(None, pl.Float64)))
-    assert "tied (all null in the reference)" in drift(CASE, empty, BEFORE).why
+    assert "yes (not in the reference)" in measure_drift(CASE, part, BEFORE).why
+    empty = reference_profile(CASE, BEFORE.with_columns(tied=pl.lit(None, pl.Float64)))
+    assert "tied (all null in the reference)" in measure_drift(CASE, empty, BEFORE).why
 
 
 def test_one_category_only_is_drift_or_not_enough_evidence() -> None:
     one = BEFORE.with_columns(yes=pl.lit(True))
-    assert drift(CASE, STORED, one).status == "drift"
-    verdict = drift(CASE, reference(CASE, one), one)
+    assert measure_drift(CASE, STORED, one).status == "drift"
+    verdict = measure_drift(CASE, reference_profile(CASE, one), one)
     assert (verdict.status, verdict.why) == ("not enough evidence", "not judged: yes (one category only)")
 
 
 def test_an_unknown_format_of_the_reference_is_an_error() -> None:
     with pytest.raises(UsageError, match="format_version 7"):
-        drift(CASE, {**STORED, "format_version": 7}, BEFORE)
+        measure_drift(CASE, {**STORED, "format_version": 7}, BEFORE)
 
 
 def test_the_report_is_one_whole_page_in_place_of_the_last(tmp_path: Path) -> None:
     path = tmp_path / "reports" / "march.html"
     path.parent.mkdir()
     path.write_text("old")
-    verdict = drift(CASE, STORED, BEFORE, GAINS, report=path)
+    verdict = measure_drift(CASE, STORED, BEFORE, GAINS, report=path)
     page = path.read_text()
     assert verdict.report == str(path)
     assert "flights: window of 2,000 rows against the 2,000 the model was trained on" in page
     assert page.rpartition("</html>")[2].strip().startswith("<!-- ")
     assert all(name in page for name in BEFORE.columns)
     assert list(path.parent.iterdir()) == [path]
-    assert verdict.model_copy(update={"report": None}) == drift(CASE, STORED, BEFORE, GAINS)
+    assert verdict.model_copy(update={"report": None}) == measure_drift(CASE, STORED, BEFORE, GAINS)
 
 
 def test_a_report_that_cannot_be_written_leaves_the_last_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,13 +169,13 @@ def test_a_report_that_cannot_be_written_leaves_the_last_one(tmp_path: Path, mon
     path.write_text("old")
     monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
-        drift(CASE, STORED, BEFORE, report=path)
+        measure_drift(CASE, STORED, BEFORE, report=path)
     assert (path.read_text(), list(tmp_path.iterdir())) == ("old", [path])
 
 
 def test_nothing_is_printed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    drift(CASE, STORED, BEFORE)
-    drift(CASE, STORED, BEFORE, report=tmp_path / "report.html")
+    measure_drift(CASE, STORED, BEFORE)
+    measure_drift(CASE, STORED, BEFORE, report=tmp_path / "report.html")
     assert capsys.readouterr() == ("", "")
 
 
@@ -183,22 +183,22 @@ def test_a_column_that_evidently_loses_is_an_error(tmp_path: Path, monkeypatch: 
     make_report, *rest = module._evidently()
     monkeypatch.setattr(module, "_evidently", lambda: (lambda metrics: make_report(metrics[1:]), *rest))
     with pytest.raises(PenstockError, match="no score for normal"):
-        drift(CASE, STORED, BEFORE, report=tmp_path / "march.html")
+        measure_drift(CASE, STORED, BEFORE, report=tmp_path / "march.html")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_page_of_the_same_window_is_not_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before, page = rows(0, 2000), tmp_path / "drift.html"
-    known = reference(case(before), before)
-    first = drift(case(before), known, rows(0.5, 2000, 2), report=page)
+    known = reference_profile(case(before), before)
+    first = measure_drift(case(before), known, rows(0.5, 2000, 2), report=page)
     drawn, written = module._reported, page.read_bytes()
     times: list[int] = []
     monkeypatch.setattr(module, "_reported", lambda *given: times.append(1) or drawn(*given))
-    assert drift(case(before), known, rows(0.5, 2000, 2), report=page) == first
+    assert measure_drift(case(before), known, rows(0.5, 2000, 2), report=page) == first
     assert times == []
     assert page.read_bytes() == written
-    assert drift(case(before), known, rows(0.5, 2000, 3), report=page) != first
-    assert drift(case(before, threshold=0.3), known, rows(0.5, 2000, 3), report=page).columns[0].threshold == 0.3
+    assert measure_drift(case(before), known, rows(0.5, 2000, 3), report=page) != first
+    assert measure_drift(case(before, threshold=0.3), known, rows(0.5, 2000, 3), report=page).columns[0].threshold == 0.3
     page.write_bytes(b"torn")
-    assert drift(case(before), known, rows(0.5, 2000, 2), report=page) == first
+    assert measure_drift(case(before), known, rows(0.5, 2000, 2), report=page) == first
     assert len(times) == 3

@@ -5,10 +5,10 @@ import polars as pl
 import pytest
 from sklearn import metrics as sk
 
-from tasks.evaluation import baseline_scores, block_metric, calibration_error, evaluate, with_scores
-from tasks.features import TARGET
-from tasks.matrices import numeric_target
-from tasks.splitting import split_by_time
+from tasks.evaluation.baseline_models import baseline_scores
+from tasks.evaluation.metrics import block_metric, calibration_error, evaluate, with_scores
+from tasks.features.engineering import TARGET, numeric_target
+from tasks.features.splitting import split_by_time
 from tests.modelling_kit import case, frame, turned
 
 KINDS = ("binary", "multiclass", "regression")

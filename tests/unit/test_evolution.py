@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from schemas.contract import Contract, canonical, column, describe, rule, version_of
-from tasks.evolution import compare
+from tasks.contracts.schema_diff import compare_contracts
 
 
 class Parcel(Contract):
@@ -71,7 +71,7 @@ class Without(Contract):
 
 def changes(old: type[Contract], new: type[Contract]) -> list[tuple[str, str | None, str]]:
     before, after = (json.loads(canonical(describe(contract))) for contract in (old, new))
-    return [(change.effect, change.column, change.what) for change in compare(before, after)]
+    return [(change.effect, change.column, change.what) for change in compare_contracts(before, after)]
 
 
 WIDER = [

@@ -11,7 +11,9 @@ import pytest
 from schemas.errors import UsageError
 from schemas.usecase import Lookup
 from schemas.usecases.flights import FLIGHTS, Flights, Weather
-from tasks.features import BLOCK, TARGET, canonical, design, key_hash, labelled, row_digest
+from tasks.features.engineering import BLOCK, TARGET, design, with_labels
+from tasks.features.keys import key_hash
+from tasks.features.row_order import in_canonical_order, row_digest
 from tests.modelling_kit import START, Outcomes, case, frame, shuffled, tables, timeless
 
 FIFTH = pl.int_range(pl.len()) == 5
@@ -89,7 +91,7 @@ def test_the_newest_known_label_counts_also_when_it_takes_an_outcome_back():
     known = first["known_at"][0]
     moments = {known - timedelta(hours=1): None, known + timedelta(days=1, hours=1): True, known + timedelta(days=3): None}
     for as_of, expected in moments.items():
-        made = labelled(case(), designed(), labels, as_of).collect()
+        made = with_labels(case(), designed(), labels, as_of).collect()
         assert made.height == orders.height
         assert made[TARGET][0] is expected
 
@@ -98,14 +100,14 @@ def test_rows_may_hold_their_own_outcome():
     made = case()
     own = replace(made, labels=None, target=replace(made.target, value=pl.col("size") > 0))
     rows = tables()[0]
-    found = labelled(own, designed(own), rows.lazy()).collect()
+    found = with_labels(own, designed(own), rows.lazy()).collect()
     assert found[TARGET].to_list() == (rows["size"] > 0).to_list()
 
 
 def test_canonical_order_and_digest_do_not_depend_on_delivery():
     frames = [frame(case(), order=order) for order in (None, 1, 2)]
     assert len({row_digest(f) for f in frames}) == 1
-    assert canonical(case(), frames[1]).equals(canonical(case(), frames[2]))
+    assert in_canonical_order(case(), frames[1]).equals(in_canonical_order(case(), frames[2]))
     assert not frames[1].equals(frames[2])
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tasks.evaluation import baseline_scores
-from tasks.features import BLOCK, TARGET
-from tasks.gating import block_interval, gate
-from tasks.matrices import numeric_target
-from tasks.scoring import booster, predict
-from tasks.splitting import split_by_time
-from tasks.training import fit
+from tasks.evaluation.baseline_models import baseline_scores
+from tasks.evaluation.gate import gate_challenger
+from tasks.evaluation.intervals import block_interval
+from tasks.features.engineering import BLOCK, TARGET, numeric_target
+from tasks.features.splitting import split_by_time
+from tasks.models.booster import load_booster, predict_scores
+from tasks.training.fit import fit_booster
 from tests.modelling_kit import case, frame, turned
 
 KINDS = ("binary", "multiclass", "regression")
@@ -31,15 +31,15 @@ def scores(kind="binary", part=1.0, *, flipped=False):
     train, stopping, holdout = parts(kind)
     if flipped:
         train, stopping = [rows.with_columns(turned(kind)) for rows in (train, stopping)]
-    model = fit(case(kind), train[: int(part * train.height)], stopping)
-    return predict(case(kind), booster(model.model), holdout)
+    model = fit_booster(case(kind), train[: int(part * train.height)], stopping)
+    return predict_scores(case(kind), load_booster(model.model), holdout)
 
 
 def judge(challenger, champion=None, *, kind="binary", made=None, holdout=None, baseline=..., **more):
     train, stopping, held = parts(kind)
     rows = held if holdout is None else holdout
     simple = baseline_scores(case(kind), train, rows, stopping) if baseline is ... else baseline
-    return gate(made or case(kind), rows, challenger, champion, simple, data_commit="c0ffee", seed=1, **more)
+    return gate_challenger(made or case(kind), rows, challenger, champion, simple, data_commit="c0ffee", seed=1, **more)
 
 
 def failed(verdict):

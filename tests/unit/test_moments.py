@@ -3,7 +3,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 import polars as pl
 import pytest
 
-from tasks.moments import moment, of_kind
+from tasks.timestamps import cast_like, moment
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
@@ -25,5 +25,5 @@ def test_any_event_time_is_a_moment(value: object, found: datetime | None) -> No
 @pytest.mark.parametrize("dtype", [pl.Date(), pl.Datetime("us"), pl.Datetime("us", "UTC"), pl.Datetime("us", "Asia/Tokyo")])
 def test_a_moment_can_be_compared_with_a_column_of_any_kind(dtype: pl.DataType) -> None:
     column = pl.Series([NOON - timedelta(days=2), NOON + timedelta(days=2)], dtype=pl.Datetime("us", "UTC")).cast(dtype)
-    assert (column > of_kind(dtype, NOON)).to_list() == [False, True]
-    assert (column > of_kind(dtype, NOON.astimezone(timezone(timedelta(hours=9))))).to_list() == [False, True]
+    assert (column > cast_like(dtype, NOON)).to_list() == [False, True]
+    assert (column > cast_like(dtype, NOON.astimezone(timezone(timedelta(hours=9))))).to_list() == [False, True]

@@ -7,9 +7,8 @@ import pytest
 
 from schemas.contract import Contract, column
 from schemas.usecase import Input, Target, UseCase
-from tasks import compilation
-from tasks.features import design, labelled
-from tasks.performance import newest_labels
+from tasks.contracts import compiler
+from tasks.features.engineering import design, newest_labels, with_labels
 
 
 class Row(Contract):
@@ -45,7 +44,7 @@ def test_outcomes_have_one_type_wherever_they_are_read(kind: str) -> None:
     )
     rows = pl.DataFrame({"id": [1, 2, 3], "x": [1.0, 2.0, 3.0], "price": ["1.5", "2", None], "grade": [1, 3, None]})
     rows = rows.cast(Row.dtypes())
-    known = labelled(case, design(case, rows.lazy(), {}), rows.lazy()).collect()
+    known = with_labels(case, design(case, rows.lazy(), {}), rows.lazy()).collect()
     assert known.schema["_target"] == newest_labels(case, rows).schema["_target"] == dtype
     assert newest_labels(case, rows)["_target"].null_count() == known["_target"].null_count() == 1
 
@@ -58,6 +57,6 @@ def test_a_check_is_judged_by_the_columns_that_it_reads(monkeypatch: pytest.Monk
         widths.append(len(schema))
         return plain(*args, schema=schema, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(compilation.pl, "LazyFrame", counted)
-    assert len(compilation.compile_contract(Row).rules) > 3
+    monkeypatch.setattr(compiler.pl, "LazyFrame", counted)
+    assert len(compiler.compile_contract(Row).rules) > 3
     assert set(widths) == {1}

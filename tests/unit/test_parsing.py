@@ -19,8 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import Refused
-from tasks.parsing import child, delimited, json_lines, streams
-from tasks.parsing.conversion import ROW, UNTYPED
+from tasks.parsing import csv_records, decompression, json_lines, parse_process
+from tasks.parsing.type_conversion import ROW, UNTYPED
 
 UTC_US = pl.Datetime("us", "UTC")
 Schema = dict[str, Any]
@@ -34,7 +34,7 @@ def read(content: bytes, schema: Schema, name: str = "x.csv", optional: tuple[st
         path.write_bytes(content)
         pl.DataFrame(schema=schema).write_ipc(Path(folder, "schema.arrow"))
         plan = {"path": str(path), "name": name, "required": [column for column in schema if column not in optional]}
-        outcome = child.parse(plan, Path(folder))
+        outcome = parse_process.parse(plan, Path(folder))
         parts = [pl.read_parquet(Path(folder, part)) for part in outcome["parts"]]
     if not parts:
         return pl.DataFrame(schema={c: schema[c] for c in outcome["columns"]}), []
@@ -85,12 +85,12 @@ def test_text_survives_csv(
     lines = [",".join(quoted(value, always) for value in row) for row in [("one", "two", "three"), *rows]]
     raw = (end.join(lines) + (end if closed else "")).encode("utf-8-sig" if mark else "utf-8")
     schema = dict.fromkeys(["three", "one", "two"], pl.String())
-    before = delimited.CHUNK, streams.PIECE
-    delimited.CHUNK, streams.PIECE = chunk, max(3, chunk // 2)
+    before = csv_records.CHUNK, decompression.PIECE
+    csv_records.CHUNK, decompression.PIECE = chunk, max(3, chunk // 2)
     try:
         frame, told = read(PACK[ending](raw), schema, "x" + ending)
     finally:
-        delimited.CHUNK, streams.PIECE = before
+        csv_records.CHUNK, decompression.PIECE = before
     assert not told
     assert frame.select("one", "two", "three").rows() == rows
 
@@ -220,8 +220,8 @@ def test_csv_gives_exact_rows_and_keeps_records_that_do_not_fit(content: bytes, 
 
 
 def test_rows_are_numbered_across_chunks_with_records_that_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "PIECE", 10)
-    monkeypatch.setattr(delimited, "CHUNK", 16)
+    monkeypatch.setattr(decompression, "PIECE", 10)
+    monkeypatch.setattr(csv_records, "CHUNK", 16)
     lines = [f"{n},{n}" if n % 3 else f"{n}" for n in range(1, 40)]
     frame, told = read("\n".join(["a,b", *lines]).encode(), {"a": pl.Int64, "b": pl.Int64})
     assert frame["a"].to_list() == [n if n % 3 else None for n in range(1, 40)]
@@ -259,9 +259,9 @@ def test_csv_whose_records_cannot_be_told_apart_is_refused(content: bytes, says:
 
 
 def test_a_record_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "PIECE", 64)
-    monkeypatch.setattr(delimited, "CHUNK", 64)
-    monkeypatch.setattr(delimited, "LONGEST_RECORD", 256)
+    monkeypatch.setattr(decompression, "PIECE", 64)
+    monkeypatch.setattr(csv_records, "CHUNK", 64)
+    monkeypatch.setattr(csv_records, "LONGEST_RECORD", 256)
     with pytest.raises(Refused, match="is a quote left open"):
         read(b'a,b\n1,"2\n' + b"3,4\n" * 200, {"a": pl.Int64, "b": pl.String})
 
@@ -369,8 +369,8 @@ def test_parquet_of_another_type_is_another_schema(series: pl.Series, dtype: Any
 
 
 def test_large_parquet_is_numbered_across_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.parsing.columnar.CELLS", 1000)
-    monkeypatch.setattr(child, "PART_ROWS", 300)
+    monkeypatch.setattr("tasks.parsing.parquet.CELLS", 1000)
+    monkeypatch.setattr(parse_process, "PART_ROWS", 300)
     buffer = io.BytesIO()
     pl.DataFrame({"v": range(2500)}).write_parquet(buffer, row_group_size=700)
     assert read(buffer.getvalue(), {"v": pl.Int64}, "x.parquet")[0]["v"].to_list() == list(range(2500))

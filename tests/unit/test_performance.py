@@ -10,7 +10,8 @@ from schemas.errors import UsageError
 from schemas.usecase import Input, Target, UseCase
 from schemas.usecases.flights import FLIGHTS, Flights
 from schemas.verdicts import Performance
-from tasks.performance import newest_labels, realized
+from tasks.features.engineering import newest_labels
+from tasks.monitoring.realized_performance import realized
 
 START = datetime(2013, 3, 4, tzinfo=UTC)  # a Monday
 DAYS, A_DAY = 21, 40

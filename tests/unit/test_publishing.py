@@ -18,11 +18,13 @@ from schemas.errors import Refused, StaleCheck
 from schemas.refs import Commit, CommitId, Source
 from schemas.usecase import Input
 from schemas.verdicts import AuditVerdict
-from tasks import publishing
-from tasks.contracts import audit, touched
-from tasks.publishing import known_keys, publish, published, stage, watermark
-from tasks.versions import MAIN
+from tasks.contracts.audit import audit_parts, touched_partitions
+from tasks.datasets import published
+from tasks.datasets.published import published_commit, watermark
+from tasks.publishing import publish as publishing
+from tasks.publishing.publish import known_keys, publish_commit, stage
 from tasks.versions.local.store import LocalStore
+from tasks.versions.protocol import MAIN
 from tests.unit.trades import parsed
 
 Row = tuple[int, int, int]  # id, month, day
@@ -72,7 +74,7 @@ class Delivery:
     verdict: AuditVerdict
 
     def publish(self) -> Commit:
-        return publish(self.store, self.spec, self.source, self.branch, self.commit, self.checked_at, self.partitions)
+        return publish_commit(self.store, self.spec, self.source, self.branch, self.commit, self.checked_at, self.partitions)
 
 
 def audited(
@@ -85,14 +87,14 @@ def audited(
     frame = pl.DataFrame(data, schema=Visit.dtypes(), orient="row")
     found = dataclasses.replace(parsed(folder / "parts", frame), source_sha256=source.sha256)
     checked_at = at or store.head()
-    partitions = touched(found, spec)
-    done = audit(found, spec, folder / "audit", known_keys(store, checked_at, spec, partitions))
+    partitions = touched_partitions(found, spec)
+    done = audit_parts(found, spec, folder / "audit", known_keys(store, checked_at, spec, partitions))
     branch, commit = stage(store, spec, source, done, "run-1", checked_at)
     return Delivery(store, spec, source, branch, commit, checked_at, partitions, done.verdict)
 
 
 def rows_at(store: LocalStore, ref: str = MAIN) -> list[Row]:
-    frame = store.scan(ref, publishing.data_paths(store, ref, "visits"), Visit.dtypes()).collect()
+    frame = store.scan(ref, published.data_paths(store, ref, "visits"), Visit.dtypes()).collect()
     return sorted((row["id"], row["at"].month, row["at"].day) for row in frame.iter_rows(named=True))
 
 
@@ -132,10 +134,10 @@ def test_a_source_becomes_one_commit_of_main_with_all_its_evidence(store: LocalS
     ]
     told = json.loads(store.read(MAIN, store.objects(MAIN, "audits/visits/")[0].path))
     assert AuditVerdict.model_validate({k: v for k, v in told.items() if k in AuditVerdict.model_fields}) == staged.verdict
-    assert publishing.untold(store, commit) == staged.verdict
-    publishing.tidy(store, commit)
+    assert publishing.unnotified_publish(store, commit) == staged.verdict
+    publishing.delete_published_branch(store, commit)
     assert staged.branch not in store.branches()
-    assert publishing.untold(store, commit) is None
+    assert publishing.unnotified_publish(store, commit) is None
     assert publishes(store) == ["a.csv"]
 
 
@@ -143,9 +145,9 @@ def test_every_step_done_twice_is_done_once(store: LocalStore, tmp_path: Path) -
     first = audited(store, tmp_path / "a", JANUARY)
     again = audited(store, tmp_path / "b", JANUARY)
     assert (again.branch, again.commit) == (first.branch, first.commit)
-    assert first.publish() == again.publish() == published(store, first.source.sha256, "visits")
+    assert first.publish() == again.publish() == published_commit(store, first.source.sha256, "visits")
     assert publishes(store) == ["a.csv"]
-    assert published(store, first.source.sha256, "another") is None
+    assert published_commit(store, first.source.sha256, "another") is None
 
 
 def test_two_sources_that_share_keys_publish_each_key_once(store: LocalStore, tmp_path: Path) -> None:
@@ -195,7 +197,7 @@ def test_rows_delivered_before_are_dropped_where_the_first_is_kept(store: LocalS
     more.publish()
     nothing_new = audited(store, tmp_path / "c", JANUARY, "c.csv", KEEP)
     commit = nothing_new.publish()
-    assert published(store, nothing_new.source.sha256, "visits") == commit
+    assert published_commit(store, nothing_new.source.sha256, "visits") == commit
     assert (commit.metadata["accepted"], commit.metadata["redelivered"], commit.metadata["watermark"]) == ("0", "2", "")
     assert rows_at(store) == [*JANUARY, (3, 1, 7)]
     assert watermark(store, KEEP) == datetime(2013, 1, 7, tzinfo=UTC)
@@ -209,7 +211,7 @@ def test_a_partition_is_replaced_whole_and_no_other(store: LocalStore, tmp_path:
     third = audited(store, tmp_path / "c", [(3, 1, 1), (7, 1, 2)], "c.csv", by_id)
     third.publish()
     assert rows_at(store) == [(3, 2, 1), (7, 1, 2)], "3 is known from February, 7 only from what is replaced"
-    assert len(publishing.data_paths(store, MAIN, "visits", {"2013-01"})) == 1
+    assert len(published.data_paths(store, MAIN, "visits", {"2013-01"})) == 1
 
 
 def test_a_retracted_source_can_come_back(store: LocalStore, tmp_path: Path) -> None:
@@ -219,7 +221,7 @@ def test_a_retracted_source_can_come_back(store: LocalStore, tmp_path: Path) -> 
     late.publish()
     assert watermark(store, SPEC) == datetime(2013, 6, 1, tzinfo=UTC)
     retract(store, commit)
-    assert published(store, staged.source.sha256, "visits") is None
+    assert published_commit(store, staged.source.sha256, "visits") is None
     assert rows_at(store) == [(8, 6, 1)]
     with pytest.raises(Refused, match="was retracted"):
         staged.publish()
@@ -227,7 +229,7 @@ def test_a_retracted_source_can_come_back(store: LocalStore, tmp_path: Path) -> 
     assert again.branch != staged.branch
     again.publish()
     assert rows_at(store) == [*JANUARY, (8, 6, 1)]
-    assert published(store, staged.source.sha256, "visits")
+    assert published_commit(store, staged.source.sha256, "visits")
 
 
 def test_the_watermark_is_the_newest_time_that_stands(store: LocalStore, tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ import pytest
 from schemas.contract import Contract, column
 from schemas.errors import ServiceUnavailable, UsageError
 from schemas.settings import Settings
-from tasks import querying
-from tasks.fetching import fetched
-from tasks.ingestion import fingerprint, locate, parse
-from tasks.querying import queried
+from tasks.ingestion import sql
+from tasks.ingestion.files import locate
+from tasks.ingestion.remote import fetched
+from tasks.ingestion.sql import queried
+from tasks.parsing.parse import fingerprint, parse_source
 
 ASK = "-- Sales of all shops\n-- connection: SHOP_URL\nselect id, day, price, note, seen from sales order by id"
 
@@ -32,7 +33,7 @@ class Sale(Contract):
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> sqlite3.Connection:
     path = tmp_path / "shop.db"
     monkeypatch.setenv("SHOP_URL", f"sqlite:///{path}")
-    monkeypatch.setattr(querying, "BATCH", 3)
+    monkeypatch.setattr(sql, "BATCH", 3)
     made = sqlite3.connect(path)
     made.execute("create table sales (id integer, day date, price, note text, seen timestamp)")
     made.executemany(
@@ -55,7 +56,7 @@ def ask(folder: Path, query: str = ASK, name: str = "sales.sql") -> Path:
 
 
 def test_the_rows_of_a_query_are_read_as_they_are(shop: sqlite3.Connection, tmp_path: Path) -> None:
-    parsed = parse(fingerprint(queried(ask(tmp_path), tmp_path)), Sale, tmp_path / "parsed")
+    parsed = parse_source(fingerprint(queried(ask(tmp_path), tmp_path)), Sale, tmp_path / "parsed")
     frame = pl.concat(pl.read_parquet(part) for part in parsed.parts)
     assert frame["id"].to_list() == [1, 2, 3, 4]
     assert frame["day"].to_list()[:2] == [date(2024, 1, 2), date(2024, 1, 3)]

@@ -13,10 +13,10 @@ from schemas.contract import Contract, column
 from schemas.results import Delivery
 from schemas.usecase import Input
 from schemas.verdicts import AuditVerdict, Example, Reason
-from tasks import pages
-from tasks.contracts import audit
-from tasks.parsing.conversion import ROW
-from tasks.wording import in_words
+from tasks.contracts.audit import audit_parts
+from tasks.contracts.check_descriptions import describe_check
+from tasks.parsing.type_conversion import ROW
+from tasks.reporting import artifacts
 from tests.unit.trades import parsed
 
 
@@ -41,7 +41,7 @@ TWELVE = tuple(reason(100 - n, Example(row=n + 1, value=f"value-{n}"), column=f"
 
 
 def test_a_page_shows_the_ten_most_frequent_reasons_with_rows_and_values() -> None:
-    page = pages.audit_page(
+    page = artifacts.audit_page(
         Delivery(source="a.csv", sha256="5", input="t", status="rejected", why=".", audit=verdict(*TWELVE))
     )
     assert "| 100 | 50.0% | column-0 | must be finite | row 1: value-0 |" in page
@@ -64,7 +64,7 @@ def test_what_a_file_holds_is_shown_as_it_is_and_does_nothing(capsys: pytest.Cap
     found = reason(1, Example(row=3, value=nasty))
     print_reasons([found], 1)
     assert "row 3: \N{REPLACEMENT CHARACTER}[31m|<b>[link](http://x)[/]\\n`" in capsys.readouterr().out
-    cell = pages.table(("",), [(pages.reasons([found], 1)[0][4],)]).splitlines()[-1]
+    cell = artifacts.markdown_table(("",), [(artifacts.rejection_rows([found], 1)[0][4],)]).splitlines()[-1]
     assert cell == "| row 3: \x1b\\[31m\\|\\<b>\\[link](http://x)\\[/]\\\\n\\` |"
 
 
@@ -73,10 +73,12 @@ def test_examples_show_other_values_first_and_rows_in_order(tmp_path: Path) -> N
         level: float = column(ge=0)
 
     frame = pl.DataFrame({"level": [-1.0, -1.0, 5.0, -1.0, -2.0, -1.0]})
-    done = audit(parsed(tmp_path / "parsed", frame, part_rows=6), Input(name="levels", contract=Level), tmp_path / "audited")
+    done = audit_parts(
+        parsed(tmp_path / "parsed", frame, part_rows=6), Input(name="levels", contract=Level), tmp_path / "audited"
+    )
     (found,) = done.verdict.reasons
     assert [(e.row, e.value) for e in found.examples] == [(1, "-1.0"), (5, "-2.0"), (2, "-1.0"), (4, "-1.0"), (6, "-1.0")]
-    assert pages.reasons([found], 6)[0][4].splitlines() == ["row 1: -1.0", "row 2: -1.0", "row 5: -2.0"]
+    assert artifacts.rejection_rows([found], 6)[0][4].splitlines() == ["row 1: -1.0", "row 2: -1.0", "row 5: -2.0"]
     assert pl.read_parquet(done.rejected[0].path)[ROW].to_list() == [1, 2, 4, 5, 6]
 
 
@@ -91,7 +93,7 @@ def test_examples_show_other_values_first_and_rows_in_order(tmp_path: Path) -> N
     ],
 )
 def test_a_check_is_told_in_words(check: pa.Check, words: str) -> None:
-    assert in_words(str(check.error or check.name)) == words
+    assert describe_check(str(check.error or check.name)) == words
 
 
 @pytest.mark.parametrize(
@@ -109,4 +111,4 @@ def test_a_check_is_told_in_words(check: pa.Check, words: str) -> None:
     ],
 )
 def test_a_type_is_told_in_words(dtype: pl.DataType, words: str) -> None:
-    assert in_words(f"dtype('{dtype}')") == words
+    assert describe_check(f"dtype('{dtype}')") == words

@@ -20,7 +20,8 @@ import pytest
 from schemas.errors import IntegrityError, NotFound, PenstockError, ServiceUnavailable, UsageError
 from schemas.refs import ModelRef
 from schemas.verdicts import Check
-from tasks.registry import artifacts, open_registry, promotion_rules
+from tasks.registry import artifacts, promotion_rules
+from tasks.registry.factory import open_registry
 from tasks.registry.location import locate
 from tasks.registry.mlflow import environment
 from tasks.registry.mlflow.errors import translated

@@ -15,10 +15,11 @@ from schemas.results import Monitoring
 from schemas.usecase import UseCase
 from schemas.usecases.flights import FLIGHTS
 from schemas.verdicts import ColumnDrift, Comparison, Decision, DriftVerdict, Estimate, Evaluation
-from tasks import records, report
-from tasks.report import charts, page
-from tasks.report.story import Card, Delivery, Story, Trained
-from tasks.versions import VersionStore, open_store
+from tasks.monitoring import monitoring_log
+from tasks.reporting.html import charts, page, sections
+from tasks.reporting.html.data import Card, Delivery, Story, Trained, gather_report
+from tasks.versions.factory import open_store
+from tasks.versions.protocol import VersionStore
 
 START = datetime(2013, 3, 1, tzinfo=UTC)
 MODEL = ModelRef(registry="r", name="flights", version=2, sha256="m" * 64, run_id="run")
@@ -66,7 +67,7 @@ def story(case: UseCase = FLIGHTS) -> Story:
 
 
 def test_the_page_tells_the_story_and_asks_the_network_for_nothing() -> None:
-    made = report.render(story(), START).replace(page._plotly(), "", 1)
+    made = page.render_report(story(), START).replace(page._plotly(), "", 1)
     assert page._plotly() not in made
     for told in ("v3 refused", "the loss &amp; more", "dest &lt;moved&gt;", "10 of 100 rows", "0.4000 to 0.6000", "9 rows"):
         assert told in made
@@ -77,8 +78,8 @@ def test_the_page_tells_the_story_and_asks_the_network_for_nothing() -> None:
 def test_the_page_compares_the_challenger_in_shadow() -> None:
     pair = Comparison(champion=2, challenger=3, rows=70, same_category=0.9, mean_difference=0.0125)
     told = replace(story(), windows=(seen(0).model_copy(update={"shadow": (pair,)}),))
-    assert f"{pair.told}." in report.render(told, START)
-    assert "in shadow of" not in report.render(story(), START)
+    assert f"{pair.told}." in page.render_report(told, START)
+    assert "in shadow of" not in page.render_report(story(), START)
 
 
 def test_the_chart_shows_estimate_interval_limit_and_what_the_gate_did() -> None:
@@ -103,12 +104,12 @@ def test_the_matrix_has_a_row_a_feature_and_a_gap_where_nothing_was_judged() -> 
 def test_no_text_ends_the_script_or_becomes_html(text: str) -> None:
     assert "<" not in page._embedded({"x": {"why": text}})
     odd = replace(story(), trained=(Trained(version=9, outcome="refused", why=text, at=START, rows=1),))
-    assert f"<{'b'}>" not in report.page.words.timeline(odd).replace("<tbody>", "")
+    assert f"<{'b'}>" not in sections.timeline(odd).replace("<tbody>", "")
 
 
 def test_a_use_case_that_has_just_begun_has_a_page() -> None:
     empty = Story(case=FLIGHTS, deliveries=(), windows=(), records=(), trained=(), card=None)
-    made = report.render(empty, START)
+    made = page.render_report(empty, START)
     assert "There is no champion yet" in made
     assert "const figures = {}" in made
 
@@ -122,33 +123,37 @@ def log(tmp_path: Path) -> VersionStore:
 
 def test_what_was_seen_goes_on_record_once(log: VersionStore) -> None:
     for _ in range(2):
-        records.remember(FLIGHTS, log, seen(0, realized=None))
+        monitoring_log.append_monitoring(FLIGHTS, log, seen(0, realized=None))
         head = log.head()
-    records.remember(FLIGHTS, log, seen(0, realized=None).model_copy(update={"why": "later", "current": False}))
+    monitoring_log.append_monitoring(
+        FLIGHTS, log, seen(0, realized=None).model_copy(update={"why": "later", "current": False})
+    )
     assert log.head() == head  # the same evidence
-    records.remember(FLIGHTS, log, seen(0))
-    records.remember(FLIGHTS, log, seen(1))
-    assert [(m.arrival, m.realized is not None) for m in records.recalled(log)] == [
+    monitoring_log.append_monitoring(FLIGHTS, log, seen(0))
+    monitoring_log.append_monitoring(FLIGHTS, log, seen(1))
+    assert [(m.arrival, m.realized is not None) for m in monitoring_log.read_monitoring_log(log)] == [
         ("a0", False),
         ("a0", True),
         ("a1", True),
     ]
-    assert [(m.arrival, m.realized is not None) for m in records.newest(records.recalled(log))] == [
+    assert [
+        (m.arrival, m.realized is not None) for m in monitoring_log.newest_by_window(monitoring_log.read_monitoring_log(log))
+    ] == [
         ("a0", True),
         ("a1", True),
     ]
 
 
 def test_sums_that_differ_in_their_last_bits_are_the_same_evidence(log: VersionStore) -> None:
-    records.remember(FLIGHTS, log, seen(0, realized=0.5123456789012345))
+    monitoring_log.append_monitoring(FLIGHTS, log, seen(0, realized=0.5123456789012345))
     head = log.head()
-    records.remember(FLIGHTS, log, seen(0, realized=0.5123456789012346))
+    monitoring_log.append_monitoring(FLIGHTS, log, seen(0, realized=0.5123456789012346))
     assert log.head() == head
 
 
 def test_without_data_there_is_nothing_to_report(tmp_path: Path) -> None:
-    from tasks.registry import open_registry
+    from tasks.registry.factory import open_registry
 
     nothing = open_store((tmp_path / "none").as_uri())
     with pytest.raises(NotFound, match="penstock ingest flights"):
-        report.gather(FLIGHTS, nothing, nothing, open_registry(f"sqlite:///{tmp_path}/mlflow.db"))
+        gather_report(FLIGHTS, nothing, nothing, open_registry(f"sqlite:///{tmp_path}/mlflow.db"))

@@ -24,7 +24,7 @@ from deployments.scaffold.targets import find_outcome
 from deployments.scaffold.texts import DTYPES, type_column
 from deployments.scaffold.times import find_clock
 from schemas.errors import UsageError
-from tasks.parsing.conversion import from_text
+from tasks.parsing.type_conversion import from_text
 from tests.unit.scaffold_domains import members, plain, stations, tickets
 
 TEXTS = st.sampled_from(

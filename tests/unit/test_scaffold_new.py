@@ -19,7 +19,7 @@ from deployments.scaffold.reading import read
 from deployments.scaffold.render import module
 from deployments.scaffold.render_test import source
 from schemas.errors import UsageError
-from tasks.ingestion import Limits
+from tasks.parsing.parse import Limits
 from tests.unit import scaffold_domains as domains
 
 LIMITS = Limits(2048, 60)

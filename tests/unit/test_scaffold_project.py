@@ -18,7 +18,7 @@ from deployments.scaffold.project import PACKAGES, Project, create, find_project
 from schemas.errors import UsageError
 from schemas.settings import Settings
 from schemas.usecase import resolve
-from tasks.ingestion import Limits
+from tasks.parsing.parse import Limits
 from tests.unit import scaffold_domains as domains
 
 ROOT = Path(__file__).parents[2]

@@ -11,10 +11,11 @@ import pytest
 
 from schemas.errors import IntegrityError, UsageError
 from schemas.refs import DataRef, ModelRef
-from tasks.scoring import booster, business, golden_rows, predict, receipts
-from tasks.splitting import split_by_time
-from tasks.training import fit
-from tasks.trial import trial
+from tasks.features.splitting import split_by_time
+from tasks.inference.prediction_rows import business_predictions, prediction_rows
+from tasks.models.booster import golden_rows, load_booster, predict_scores
+from tasks.models.smoke_test import run_smoke_test
+from tasks.training.fit import fit_booster
 from tests.modelling_kit import COLOURS, case, frame, shuffled
 
 KINDS = ("binary", "multiclass", "regression")
@@ -26,16 +27,16 @@ NOW = datetime(2024, 3, 1, tzinfo=UTC)
 @cache
 def model(kind="binary"):
     parts = split_by_time(case(kind), frame(case(kind)))
-    return fit(case(kind), parts.train, parts.stopping).model
+    return fit_booster(case(kind), parts.train, parts.stopping).model
 
 
 def scored(kind, rows):
-    return predict(case(kind), booster(model(kind)), rows)
+    return predict_scores(case(kind), load_booster(model(kind)), rows)
 
 
 def receipt(rows, kind="binary", **change):
     told = {"model": MODEL, "data": DATA, "contract_version": "v1", "flow_run": "f", "scored_at": NOW, **change}
-    return receipts(case(kind), rows, scored(kind, rows), **told)
+    return prediction_rows(case(kind), rows, scored(kind, rows), **told)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -65,21 +66,21 @@ def test_a_model_of_other_features_is_refused():
     rows = frame(case())
     fewer = dataclasses.replace(case(), features={n: e for n, e in case().features.items() if n != "size"})
     with pytest.raises(UsageError, match="differ in size"):
-        predict(fewer, booster(model()), rows)
+        predict_scores(fewer, load_booster(model()), rows)
     turned = dataclasses.replace(case(), features=dict(reversed(case().features.items())))
     with pytest.raises(UsageError, match="their order"):
-        predict(turned, booster(model()), rows)
+        predict_scores(turned, load_booster(model()), rows)
 
 
 def test_business_words():
-    assert business(case(), np.array([0.2, 0.5, 0.9])).to_dict(as_series=False) == {
+    assert business_predictions(case(), np.array([0.2, 0.5, 0.9])).to_dict(as_series=False) == {
         "category": ["on time", "late", "late"],
         "probability": [0.2, 0.5, 0.9],
     }
-    many = business(case("multiclass"), np.array([[0.2, 0.5, 0.3], [0.1, 0.1, 0.8]]))
+    many = business_predictions(case("multiclass"), np.array([[0.2, 0.5, 0.3], [0.1, 0.1, 0.8]]))
     assert many["category"].to_list() == ["on time", "late"]
     assert many.columns == ["category", "probability_early", "probability_on time", "probability_late"]
-    assert business(case("regression"), np.array([1.5]))["prediction"].to_list() == [1.5]
+    assert business_predictions(case("regression"), np.array([1.5]))["prediction"].to_list() == [1.5]
 
 
 def test_a_receipt_says_what_a_prediction_was_made_from():
@@ -111,15 +112,15 @@ def test_prediction_ids_follow_from_model_commit_and_key():
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_sound_model_passes_its_trial(kind):
     rows = frame(case(kind))
-    golden = golden_rows(case(kind), booster(model(kind)), rows)
+    golden = golden_rows(case(kind), load_booster(model(kind)), rows)
     table = pl.read_parquet(io.BytesIO(golden))
     assert 20 < table.height <= 33
     assert table.row(-1)[:4] == (None,) * 4  # what is missing has its own branch in every tree
-    trial(model(kind), golden, case(kind))
+    run_smoke_test(model(kind), golden, case(kind))
 
 
 def spoilt(how):
-    bytes_, golden = model(), golden_rows(case(), booster(model()), frame(case()))
+    bytes_, golden = model(), golden_rows(case(), load_booster(model()), frame(case()))
     if how == "another model":
         return model("regression"), golden
     if how == "truncated":
@@ -143,15 +144,15 @@ def spoilt(how):
 def test_a_damaged_model_or_table_fails_its_trial_and_nothing_else(how, said):
     bytes_, golden = spoilt(how)
     with pytest.raises(IntegrityError, match=said) as refusal:
-        trial(bytes_, golden, case())
+        run_smoke_test(bytes_, golden, case())
     assert "\n" not in str(refusal.value)
 
 
 def test_a_trial_that_takes_too_long_is_ended():
     with pytest.raises(IntegrityError, match="did not end in 0 s"):
-        trial(*spoilt("not"), case(), seconds=0.01)
+        run_smoke_test(*spoilt("not"), case(), seconds=0.01)
 
 
 def test_bytes_that_are_no_model_are_refused():
     with pytest.raises(IntegrityError, match="cannot load the model"):
-        booster(b"{}")
+        load_booster(b"{}")

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.usecases.flights import FLIGHTS
-from tasks.online.designing import Designer
-from tasks.online.expressions import Declined, Expressions, NotInVocabulary
-from tasks.online.reading import Reader
-from tasks.online.vocabulary import bits, physical, restored
+from tasks.inference.online.expression_compiler import Declined, Expressions, NotInVocabulary
+from tasks.inference.online.expression_operators import bits, physical, restored
+from tasks.inference.online.feature_compiler import Designer
+from tasks.inference.online.request_decoding import Reader
 
 UTC, NEW_YORK = pl.Datetime("us", "UTC"), pl.Datetime("us", "America/New_York")
 SCHEMA: dict[str, pl.DataType] = {

@@ -27,9 +27,10 @@ from schemas.settings import Settings
 from schemas.usecase import Target
 from schemas.usecases.flights import FLIGHTS, Flights
 from schemas.verdicts import Comparison, Decision
-from tasks import journal, pages, receipts, scoring
-from tasks.online.lookups import table
-from tasks.online.scorer import prepare
+from tasks.inference import prediction_log, prediction_rows, write_ahead_log
+from tasks.inference.online.lookup_tables import build_table
+from tasks.inference.online.scorer import prepare
+from tasks.reporting import artifacts
 
 THREE = replace(FLIGHTS, target=Target(kind="multiclass", name="fate", value=pl.lit("a"), classes=("a", "b", "c")))
 NUMBER = replace(FLIGHTS, target=Target(kind="regression", name="delay", value=pl.lit(1.0), unit="minutes"))
@@ -43,16 +44,16 @@ NUMBER = replace(FLIGHTS, target=Target(kind="regression", name="delay", value=p
 def test_the_decisions_are_those_of_batch_scoring(scores: list[float], threshold: float) -> None:
     case = replace(FLIGHTS, target=replace(FLIGHTS.target, threshold=threshold))
     for score in (*scores, float(np.float32(threshold)), float(np.nextafter(np.float32(threshold), np.float32(0)))):
-        batch = scoring.business(case, np.array([score], dtype=np.float32)).row(0, named=True)
+        batch = prediction_rows.business_predictions(case, np.array([score], dtype=np.float32)).row(0, named=True)
         online = answers.sayer(case)([score], 1, "x")
         assert (online.category, online.probability) == (batch["category"], batch["probability"])
-    batch = scoring.business(THREE, np.array([scores], dtype=np.float32)).row(0, named=True)
+    batch = prediction_rows.business_predictions(THREE, np.array([scores], dtype=np.float32)).row(0, named=True)
     online = answers.sayer(THREE)(scores, 1, "x")
     assert online.category == batch["category"]
     assert {f"probability_{name}": share for name, share in online.probabilities.items()} == {
         name: value for name, value in batch.items() if name != "category"
     }
-    number = scoring.business(NUMBER, np.array(scores[:1], dtype=np.float32))["prediction"][0]
+    number = prediction_rows.business_predictions(NUMBER, np.array(scores[:1], dtype=np.float32))["prediction"][0]
     assert answers.sayer(NUMBER)(scores[:1], 1, "x").prediction == number
 
 
@@ -92,45 +93,45 @@ def test_prediction_ids_are_unique_and_tell_their_day() -> None:
     ids = [answers.new_id() for _ in range(1000)]
     assert len(set(ids)) == 1000
     assert ids == sorted(ids)
-    assert all(len(name) == 32 and receipts.day_of(name) for name in ids)
+    assert all(len(name) == 32 and prediction_log.day_of(name) for name in ids)
 
 
 # The journal
 
 
 def test_a_journal_gives_back_whole_frames_and_leaves_torn_ones(tmp_path: Path) -> None:
-    written = journal.Journal(tmp_path, "one")
+    written = write_ahead_log.WriteAheadLog(tmp_path, "one")
     frames = [b"first", b"", b"third" * 1000]
     for each in frames:
         written.append(each)
     written.rotate()
     [path] = written.closed()
     whole = path.read_bytes()
-    assert journal.read(path) == frames
+    assert write_ahead_log.read(path) == frames
     for cut in range(len(whole)):
         path.write_bytes(whole[:cut])
-        assert frames[: len(journal.read(path))] == journal.read(path)
+        assert frames[: len(write_ahead_log.read(path))] == write_ahead_log.read(path)
     path.write_bytes(whole[:-3] + b"xyz")
-    assert journal.read(path) == frames[:2]
+    assert write_ahead_log.read(path) == frames[:2]
     written.close()
 
 
 def test_only_abandoned_journals_are_taken_over(tmp_path: Path) -> None:
-    alive, dead = journal.Journal(tmp_path, "alive"), journal.Journal(tmp_path, "dead")
+    alive, dead = write_ahead_log.WriteAheadLog(tmp_path, "alive"), write_ahead_log.WriteAheadLog(tmp_path, "dead")
     for each in (alive, dead):
         each.append(b"x")
     dead.close()
-    assert [folder.name for folder in journal.abandoned(tmp_path)] == ["dead"]
-    for path in journal.segments(tmp_path / "dead"):
+    assert [folder.name for folder in write_ahead_log.abandoned_logs(tmp_path)] == ["dead"]
+    for path in write_ahead_log.list_segments(tmp_path / "dead"):
         path.unlink()
-    assert [folder.name for folder in journal.abandoned(tmp_path)] == ["dead"]
+    assert [folder.name for folder in write_ahead_log.abandoned_logs(tmp_path)] == ["dead"]
     assert not (tmp_path / "dead").exists()
     assert alive.closed() == []
     alive.close()
 
 
 def test_a_write_that_fails_leaves_the_journal_readable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written = journal.Journal(tmp_path, "one")
+    written = write_ahead_log.WriteAheadLog(tmp_path, "one")
     written.append(b"before")
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", _full)
@@ -138,7 +139,7 @@ def test_a_write_that_fails_leaves_the_journal_readable(tmp_path: Path, monkeypa
             written.append(b"lost")
     written.append(b"after")
     written.close()
-    assert journal.read(journal.segments(tmp_path / "one")[0]) == [b"before", b"after"]
+    assert write_ahead_log.read(write_ahead_log.list_segments(tmp_path / "one")[0]) == [b"before", b"after"]
 
 
 def _full(handle: int) -> None:
@@ -160,7 +161,7 @@ def weather() -> pl.DataFrame:
 def test_what_is_kept_comes_back_and_replaces_what_was_there(tmp_path: Path) -> None:
     cache = Cache(tmp_path / "model")
     assert cache.load(FLIGHTS) is None
-    tables = {"weather": table(FLIGHTS, "weather", weather(), "commit")}
+    tables = {"weather": build_table(FLIGHTS, "weather", weather(), "commit")}
     sample = pl.DataFrame({"a": [1]})
     for content in (b"first", b"second"):
         cache.keep(package(content), tables, sample)
@@ -178,7 +179,7 @@ def test_what_is_kept_comes_back_and_replaces_what_was_there(tmp_path: Path) -> 
 )
 def test_a_kept_file_that_changed_is_refused(tmp_path: Path, damaged: str) -> None:
     cache = Cache(tmp_path)
-    cache.keep(package(), {"weather": table(FLIGHTS, "weather", weather(), "c")}, pl.DataFrame({"a": [1]}))
+    cache.keep(package(), {"weather": build_table(FLIGHTS, "weather", weather(), "c")}, pl.DataFrame({"a": [1]}))
     [path] = tmp_path.glob(f"*{damaged}")
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     with pytest.raises(IntegrityError):
@@ -229,8 +230,8 @@ def test_private_columns_stay_out_of_receipts(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(Flights, "private", lambda: frozenset({"tailnum", "carrier", "dest"}))
     monkeypatch.setattr(Flights, "hashed", lambda: frozenset({"dest"}))
     values = [2013, 7, 1, 1745, 2030, "UA", 15, "N123", "EWR", "ORD", 719, 17, 45, 1372712400000000]
-    told = dict.fromkeys(receipts._TOLD, "x") | {"model_version": 1}
-    made = receipts.frame(prepared, [(answers.new_id(), 0, "champion", values, [0.25])], {0: told})
+    told = dict.fromkeys(prediction_log._TOLD, "x") | {"model_version": 1}
+    made = prediction_log.receipts_frame(prepared, [(answers.new_id(), 0, "champion", values, [0.25])], {0: told})
     assert "carrier" not in made.columns
     assert set(made["inputs"][0]) == set(prepared.columns) - {"tailnum", "carrier"}
     assert made["inputs"][0]["dest"] == hashlib.blake2b(b"ORD", digest_size=8).hexdigest()
@@ -243,20 +244,22 @@ def test_receipts_that_come_while_others_are_written_wait_for_the_next_time(
 ) -> None:
     prepared = prepare(FLIGHTS)
     values = [2013, 7, 1, 1745, 2030, "UA", 15, "N123", "EWR", "ORD", 719, 17, 45, 1372712400000000]
-    told = dict.fromkeys(receipts._TOLD, "x") | {"model_version": 1}
+    told = dict.fromkeys(prediction_log._TOLD, "x") | {"model_version": 1}
     deployed = Deployed(package(), None, {}, told, datetime.now(UTC))  # type: ignore[arg-type]
     recorder = Recorder(prepared, tmp_path, lambda: pytest.fail("nothing is published"), Serving(), Metrics())
     answered = [Record(answers.new_id(), deployed, "champion", values, [0.25]) for _ in range(40)]
-    write = journal.Journal.append
-    monkeypatch.setattr(journal.Journal, "append", lambda *it: (answered and recorder.add(answered.pop()), write(*it))[1])
+    write = write_ahead_log.WriteAheadLog.append
+    monkeypatch.setattr(
+        write_ahead_log.WriteAheadLog, "append", lambda *it: (answered and recorder.add(answered.pop()), write(*it))[1]
+    )
     for _ in range(10):
         recorder.add(answered.pop())
     recorder.flush()
-    [segment] = journal.segments(recorder._journal.folder)
-    assert receipts.unpacked(segment).height == 10
+    [segment] = write_ahead_log.list_segments(recorder._journal.folder)
+    assert prediction_log.receipts_from_file(segment).height == 10
     recorder.flush()
-    assert receipts.unpacked(segment).height == 11
-    assert len(journal.read(segment)) == 2
+    assert prediction_log.receipts_from_file(segment).height == 11
+    assert len(write_ahead_log.read(segment)) == 2
     recorder._journal.close()
 
 
@@ -272,4 +275,4 @@ def test_a_comparison_is_told_in_a_sentence_and_shown_by_the_monitor() -> None:
     known = pair.model_copy(update=told)
     assert known.told.endswith("; log_loss 0.4800 against 0.5000 on 900 labelled rows")
     seen = Monitoring(use_case="flights", why="", decision=Decision(retrain=False, why=""), shadow=(known,))
-    assert f"Shadow: {known.told}." in pages.monitoring_page(seen)
+    assert f"Shadow: {known.told}." in artifacts.monitoring_page(seen)

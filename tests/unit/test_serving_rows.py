@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from schemas.contract import Contract, column, rule
 from schemas.usecase import Input
-from tasks import contracts, ingestion
-from tasks.online import describing
-from tasks.online.judging import Judge
-from tasks.online.reading import Reader
-from tasks.online.vocabulary import bits, physical
+from tasks.contracts import audit
+from tasks.inference.online import json_schema
+from tasks.inference.online.expression_operators import bits, physical
+from tasks.inference.online.request_decoding import Reader
+from tasks.inference.online.request_validation import Judge
+from tasks.parsing import parse
 
 MOST = 50
 
@@ -97,8 +98,8 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], dict[i
     folder = tmp_path_factory.mktemp("rows")
     texts = lines(1200)
     Path(folder, "rows.jsonl").write_text("\n".join([line(9999, {"late": "null"}), *texts]))
-    parsed = ingestion.parse(ingestion.fingerprint(folder / "rows.jsonl"), Everything, folder / "parsed")
-    made = contracts.audit(parsed, Input(name="rows", contract=Everything), folder / "audited")
+    parsed = parse.parse_source(parse.fingerprint(folder / "rows.jsonl"), Everything, folder / "parsed")
+    made = audit.audit_parts(parsed, Input(name="rows", contract=Everything), folder / "audited")
     accepted = pl.concat(pl.read_parquet(part.path) for part in made.accepted)
     columns = {name: physical(accepted[name]) for name in accepted.columns}
     return texts, {columns["number"][at]: {n: c[at] for n, c in columns.items()} for at in range(accepted.height)}
@@ -215,12 +216,12 @@ def test_a_rule_that_cannot_be_evaluated_refuses_its_row_alone() -> None:
 
 
 def test_the_schema_knows_no_outcome_and_every_limit() -> None:
-    found = describing.properties(Everything)
+    found = json_schema.json_properties(Everything)
     assert "late" not in found
     assert found["share"] == {"type": ["number", "null"], "minimum": -1, "maximum": 1}
     assert found["kind"] == {"type": "string", "enum": ["a", "b", "ü"]}
     assert found["note"] == {"type": ["string", "null"], "maxLength": 4}
-    assert describing.required(Everything) == ["number", "free", "code", "kind", "at"]
+    assert json_schema.required_fields(Everything) == ["number", "free", "code", "kind", "at"]
 
 
 @settings(max_examples=500, deadline=None)

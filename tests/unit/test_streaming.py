@@ -10,10 +10,10 @@ import pytest
 from schemas.errors import UsageError
 from schemas.usecase import MonitorPolicy
 from schemas.usecases.flights import FLIGHTS
-from tasks import streaming
-from tasks.drift import drift
-from tasks.references import Categories, Numbers, read, reference, summaries
-from tasks.streaming import SHARE, streamed
+from tasks.features.profiles import Categories, Numbers, read_profiles, reference_profile, summarize_columns
+from tasks.monitoring import streaming_profiles
+from tasks.monitoring.drift import measure_drift
+from tasks.monitoring.streaming_profiles import SHARE, streamed
 
 
 def rows(moved: float, n: int, seed: int) -> pl.DataFrame:
@@ -35,7 +35,7 @@ def rows(moved: float, n: int, seed: int) -> pl.DataFrame:
 N = 60_000
 BEFORE, AFTER = rows(0.0, N, 1), rows(0.3, N, 2)
 CASE = replace(FLIGHTS, features={name: pl.col(name) for name in BEFORE.columns}, monitor=MonitorPolicy())
-STORED = reference(CASE, BEFORE)
+STORED = reference_profile(CASE, BEFORE)
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +46,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_counts_are_exact_and_the_rank_error_holds(file: Path) -> None:
-    found, error = streamed(pl.scan_parquet(file), read(STORED), AFTER.columns, batch=5000)
-    exact = summaries(AFTER, AFTER.columns)
+    found, error = streamed(pl.scan_parquet(file), read_profiles(STORED), AFTER.columns, batch=5000)
+    exact = summarize_columns(AFTER, AFTER.columns)
     for name, truth in exact.items():
         mine = found[name]
         assert (mine.rows, mine.nulls) == (truth.rows, truth.nulls)
@@ -66,9 +66,9 @@ def test_counts_are_exact_and_the_rank_error_holds(file: Path) -> None:
 
 
 def test_the_verdict_is_that_of_all_rows(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    exact = drift(CASE, STORED, AFTER)
-    monkeypatch.setattr(streaming, "EXACT_ROWS", 1000)
-    found = drift(CASE, STORED, pl.scan_parquet(file))
+    exact = measure_drift(CASE, STORED, AFTER)
+    monkeypatch.setattr(streaming_profiles, "EXACT_ROWS", 1000)
+    found = measure_drift(CASE, STORED, pl.scan_parquet(file))
     assert (found.status, found.rows, exact.rank_error) == ("drift", N, 0.0)
     assert 0 < found.rank_error < 10 / SHARE
     scores = {c.column: c.score for c in found.columns}
@@ -79,7 +79,7 @@ def test_values_beyond_the_reference_and_columns_it_never_saw_are_counted() -> N
     far = pl.DataFrame(
         {"normal": np.concatenate([np.full(500, -1e6), np.linspace(50, 60, 9500)]), "new": np.arange(10_000.0)}
     )
-    found, _ = streamed(far.lazy(), read(STORED), far.columns, batch=999)
+    found, _ = streamed(far.lazy(), read_profiles(STORED), far.columns, batch=999)
     normal, new = found["normal"], found["new"]
     assert isinstance(normal, Numbers)
     assert (normal.low, normal.upper[-1], normal.values) == (-1e6, 60.0, 10_000)
@@ -91,7 +91,7 @@ def test_values_beyond_the_reference_and_columns_it_never_saw_are_counted() -> N
     "column", [pl.Series("normal", [None, None], pl.Float64), pl.Series("normal", [float("nan"), float("inf")])]
 )
 def test_a_column_without_a_number_has_none(column: pl.Series) -> None:
-    found, error = streamed(pl.LazyFrame([column]), read(STORED), ["normal"])
+    found, error = streamed(pl.LazyFrame([column]), read_profiles(STORED), ["normal"])
     assert (found["normal"].rows, found["normal"].values, error) == (2, 0, 0.0)
 
 

@@ -12,9 +12,10 @@ import pytest
 
 from schemas.errors import NotEnoughEvidence, UsageError
 from schemas.usecase import Training
-from tasks.features import BLOCK, TARGET, canonical
-from tasks.splitting import split_by_time
-from tasks.training import fit, refit
+from tasks.features.engineering import BLOCK, TARGET
+from tasks.features.row_order import in_canonical_order
+from tasks.features.splitting import split_by_time
+from tasks.training.fit import fit_booster, refit_booster
 from tests.modelling_kit import DAYS, START, case, frame, shuffled, timeless
 
 KINDS = ("binary", "multiclass", "regression")
@@ -39,7 +40,7 @@ def test_a_split_cuts_whole_blocks_of_labelled_rows_by_time():
     assert sum(part.height for part in parts) == frame(case())[TARGET].is_not_null().sum()
     bounds = [(part["at"].min(), part["at"].max()) for part in parts]
     assert bounds[0][1] < day(DAYS - 16) <= bounds[1][0] <= bounds[1][1] < day(DAYS - 8) <= bounds[2][0]
-    assert all(part.equals(canonical(case(), part)) for part in parts)
+    assert all(part.equals(in_canonical_order(case(), part)) for part in parts)
 
 
 def test_a_holdout_begins_after_what_a_champion_saw():
@@ -76,8 +77,8 @@ def test_order_threads_and_processes_do_not_change_a_byte():
     told = []
     for kind in KINDS:
         parts = split_by_time(case(kind), frame(case(kind)))
-        one = fit(case(kind), parts.train, parts.stopping, threads=1)
-        four = fit(case(kind), shuffled(parts.train, 1), shuffled(parts.stopping, 2), threads=4)
+        one = fit_booster(case(kind), parts.train, parts.stopping, threads=1)
+        four = fit_booster(case(kind), shuffled(parts.train, 1), shuffled(parts.stopping, 2), threads=4)
         assert one.model == four.model
         told.append(hashlib.sha256(one.model).hexdigest())
     run = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=200, check=True)
@@ -87,27 +88,31 @@ def test_order_threads_and_processes_do_not_change_a_byte():
 @pytest.mark.parametrize("kind", KINDS)
 def test_early_stopping_ships_what_a_fit_of_so_many_rounds_would(kind):
     parts = split_by_time(case(kind), frame(case(kind)))
-    fitted = fit(case(kind), parts.train, parts.stopping)
+    fitted = fit_booster(case(kind), parts.train, parts.stopping)
     assert 1 < fitted.best_rounds < 60
-    assert refit(case(kind), parts.train, fitted.best_rounds).model == fitted.model
+    assert refit_booster(case(kind), parts.train, fitted.best_rounds).model == fitted.model
     assert sum(fitted.importances.values()) == pytest.approx(1)
     assert list(fitted.importances) == list(case().features)
     assert max(fitted.importances, key=fitted.importances.get) == "size"
 
 
 def test_a_cut_model_still_knows_its_categories_by_name():
-    from tasks.scoring import booster, predict
+    from tasks.models.booster import load_booster, predict_scores
 
     parts = split_by_time(case(), frame(case()))
-    model = booster(fit(case(), parts.train, parts.stopping).model)
+    model = load_booster(fit_booster(case(), parts.train, parts.stopping).model)
     turned = parts.holdout.with_columns(pl.col("colour_of").cast(pl.Enum(["red", "green", "blue"])))
-    assert np.array_equal(predict(case(), model, turned), predict(case(), model, parts.holdout))
+    assert np.array_equal(predict_scores(case(), model, turned), predict_scores(case(), model, parts.holdout))
 
 
 def test_a_refit_takes_all_labelled_rows():
     rows = frame(case())
     labelled = rows.filter(pl.col(TARGET).is_not_null())
-    assert refit(case(), rows, 5).model == refit(case(), labelled, 5).model != refit(case(), labelled[:-200], 5).model
+    assert (
+        refit_booster(case(), rows, 5).model
+        == refit_booster(case(), labelled, 5).model
+        != refit_booster(case(), labelled[:-200], 5).model
+    )
 
 
 @pytest.mark.parametrize(
@@ -124,10 +129,10 @@ def test_a_parameter_out_of_range_is_one_line(params, said):
     made = replace(case(), training=Training(params=params, rounds=3))
     parts = split_by_time(made, frame(made))
     if said is None:
-        assert fit(made, parts.train, parts.stopping).best_rounds == 3
+        assert fit_booster(made, parts.train, parts.stopping).best_rounds == 3
         return
     with pytest.raises(UsageError, match=said) as refusal:
-        fit(made, parts.train, parts.stopping)
+        fit_booster(made, parts.train, parts.stopping)
     assert "\n" not in str(refusal.value)
 
 
@@ -139,4 +144,4 @@ def test_too_little_to_learn_from_is_said():
         (parts.train.filter(TARGET), parts.stopping, "one class only"),
     ]:
         with pytest.raises(NotEnoughEvidence, match=said):
-            fit(case(), train, stopping)
+            fit_booster(case(), train, stopping)

@@ -9,8 +9,8 @@ import polars as pl
 
 from schemas.contract import Contract, column, rule
 from schemas.usecase import Input
-from tasks.ingestion import Parsed
-from tasks.parsing.conversion import ROW, UNTYPED, UNTYPED_DTYPE
+from tasks.parsing.parse import Parsed
+from tasks.parsing.type_conversion import ROW, UNTYPED, UNTYPED_DTYPE
 
 
 class Trade(Contract):

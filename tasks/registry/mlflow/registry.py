@@ -15,15 +15,15 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from schemas.errors import NotFound, ServiceUnavailable, StaleCheck, UsageError
-from schemas.history import Move, MoveKind, Side
+from schemas.history import ChampionState, Move, MoveKind
 from schemas.refs import ModelRef
 from schemas.verdicts import GateVerdict
-from tasks.killpoints import reach
+from tasks.fault_injection import fault_point
 from tasks.registry import artifacts, promotion_rules
 from tasks.registry.locks import Lock, around
 from tasks.registry.mlflow.model_metadata import mlmodel
 from tasks.registry.mlflow.reader import Reader, shown
-from tasks.registry.protocol import CHALLENGER, CHAMPION, UNKNOWN, By, Candidate
+from tasks.registry.protocol import CHALLENGER, CHAMPION, UNKNOWN, Actor, Candidate
 from tasks.registry.tags import (
     ANCHOR,
     ARCHIVED,
@@ -78,7 +78,7 @@ class MlflowRegistry(Reader):
             entry = self._store.recorded(candidate.name, digest) or self._register(candidate, files, digest)
             if entry.tags.get(STATE) == CHALLENGER:
                 self._store.set_alias(candidate.name, CHALLENGER, int(entry.version))
-                reach("registry.after_alias")
+                fault_point("registry.after_alias")
         return self._ref(entry)
 
     def _register(self, candidate: Candidate, files: Mapping[str, bytes], digest: str) -> Any:
@@ -91,7 +91,7 @@ class MlflowRegistry(Reader):
             record = artifacts.sha256(hashes)
             self._store.write(model.artifact_location, {**files, artifacts.RECORD: hashes})
             self._store.finish(candidate, run, model, {**candidate.tags, RECORD: record})
-        reach("registry.after_log")
+        fault_point("registry.after_log")
         tags = {
             **candidate.tags,
             **{f"penstock.{key}": str(candidate.manifest[key]) for key in LINEAGE if candidate.manifest.get(key)},
@@ -101,7 +101,7 @@ class MlflowRegistry(Reader):
             STATE: CHALLENGER,
         }
         entry = self._store.register(candidate, run, model, tags)
-        reach("registry.after_register")
+        fault_point("registry.after_register")
         return entry
 
     def begin_study(self, name: str, study: str, params: Mapping[str, Any]) -> tuple[str, Any]:
@@ -126,7 +126,7 @@ class MlflowRegistry(Reader):
         *,
         expected: ModelRef | None,
         override: str | None = None,
-        by: By = UNKNOWN,
+        by: Actor = UNKNOWN,
     ) -> bool:
         """Make a version champion if the verdict says so and the champion still is `expected`; the protocol says more."""
         with self.exclusive(ref.name):
@@ -145,20 +145,20 @@ class MlflowRegistry(Reader):
                 self._store.tag(ref.name, ref.version, {STATE: state})
                 self._drop_challenger(ref)
                 return False
-            self._announce(ref, Side.of(champion) or by.before, _kind(override, by), by.who, why, evidence)
+            self._announce(ref, ChampionState.of(champion) or by.before, _kind(override, by), by.who, why, evidence)
             self._store.set_alias(ref.name, CHAMPION, ref.version)
-            reach("registry.after_promote")
+            fault_point("registry.after_promote")
             self.settle(ref.name)
             return True
 
     def _announce(
-        self, ref: ModelRef, before: Side | None, kind: MoveKind, who: str, why: str, evidence: str | None
+        self, ref: ModelRef, before: ChampionState | None, kind: MoveKind, who: str, why: str, evidence: str | None
     ) -> None:
         """Mark a version with the move that is about to be made: what a killed process leaves for the history."""
-        now, after = datetime.now(UTC), Side.of(ref)
+        now, after = datetime.now(UTC), ChampionState.of(ref)
         move = Move(kind=kind, when=now, who=who, why=why, before=before, after=after, evidence=evidence)
         self._store.tag(ref.name, ref.version, {MOVE: move.model_dump_json(by_alias=True)})
-        reach("registry.before_promote")
+        fault_point("registry.before_promote")
 
     def untold(self, name: str) -> list[ModelRef]:
         """Versions that became champion, and still are, or were refused, and nobody was told of it."""
@@ -176,7 +176,7 @@ class MlflowRegistry(Reader):
             self._drop_challenger(ref)
 
     def _decision(
-        self, ref: ModelRef, verdict: GateVerdict | None, champion: ModelRef | None, override: str | None, by: By
+        self, ref: ModelRef, verdict: GateVerdict | None, champion: ModelRef | None, override: str | None, by: Actor
     ) -> tuple[str, str]:
         self.model_bytes(ref)
         if override:
@@ -271,5 +271,5 @@ def _identity(ref: ModelRef | None) -> tuple[str, int, str] | None:
     return None if ref is None else (ref.name, ref.version, ref.sha256)
 
 
-def _kind(override: str | None, by: By) -> MoveKind:
+def _kind(override: str | None, by: Actor) -> MoveKind:
     return "promoted" if not override else "rollback" if by.back else "override"

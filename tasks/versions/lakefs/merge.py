@@ -14,7 +14,7 @@ import stamina
 
 from schemas.errors import NotFound, NothingToCommit, StaleCheck
 from schemas.refs import Commit, CommitId, Guard
-from tasks.killpoints import reach
+from tasks.fault_injection import fault_point
 from tasks.versions.lakefs import hooks, signatures
 from tasks.versions.lakefs.client import HookRefusal, Lake, body
 from tasks.versions.lakefs.commits import History
@@ -75,9 +75,9 @@ class Merger:
                 made = self._lake.once(operation, self._place.repository, ref, self._place.ref(into), merge=wanted)
             return self._history.get(made.reference)
 
-        reach("store.before_merge")
+        fault_point("store.before_merge")
         made = self._lake.change(act, lambda: self._history.since(head, into, message, metadata, commit))
-        reach("store.after_merge")
+        fault_point("store.after_merge")
         return made
 
     def revert(self, branch: str, commit: CommitId, message: str, metadata: Mapping[str, str]) -> Commit:
@@ -113,9 +113,9 @@ class Merger:
                 raise NotFound(f"the revert of {undone.id} left no commit on {branch!r}: look at its log")
             return made
 
-        reach("store.before_revert")
+        fault_point("store.before_revert")
         made = self._lake.change(act, done)
-        reach("store.after_revert")
+        fault_point("store.after_revert")
         return made
 
     def _undone_already(self, undone: Commit, head: CommitId) -> bool:

@@ -18,7 +18,7 @@ import polars as pl
 from schemas.errors import Conflict, IntegrityError, NotFound, ProtectedBranch, UsageError
 from schemas.refs import Change, Commit, CommitId, Guard, StoredObject
 from schemas.settings import Settings, in_force
-from tasks.killpoints import reach
+from tasks.fault_injection import fault_point
 from tasks.versions.lakefs import names as lakefs_names
 from tasks.versions.lakefs import read as lakefs_read
 from tasks.versions.lakefs import upload as lakefs_upload
@@ -115,7 +115,7 @@ class LakeFSStore:
             lambda: lakefs_upload.send(self.lake, self.place.repository, name, key, source, sent), lambda: None
         )
         lakefs_upload.check_size(path, size, arrived)
-        reach("store.after_upload")
+        fault_point("store.after_upload")
         return StoredObject(path=path, sha256=digest, size=size, metadata={**(metadata or {}), "path": path})
 
     def remove(self, branch: str, path: str) -> None:
@@ -136,9 +136,9 @@ class LakeFSStore:
             made = self.lake.once(self.lake.sdk.commits_api.commit, self.place.repository, name, creation)
             return self.get(made.id)
 
-        reach("store.before_commit")
+        fault_point("store.before_commit")
         made = self.lake.change(act, lambda: self.history.since(head, branch, message, metadata))
-        reach("store.after_commit")
+        fault_point("store.after_commit")
         return made
 
     def merge(

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from schemas.errors import IntegrityError, StoreError, UsageError
-from tasks.scratch import FULL
+from tasks.temp_files import FULL
 
 _CHUNK = 1 << 20
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,16}")

@@ -14,7 +14,7 @@ import polars as pl
 
 from schemas.errors import Conflict, NotFound, NothingToCommit, ProtectedBranch, StaleCheck
 from schemas.refs import Change, Commit, CommitId, Guard, StoredObject
-from tasks.killpoints import reach
+from tasks.fault_injection import fault_point
 from tasks.versions.local.commits import EMPTY, History, Node, parsed_pointer, pointer_bytes
 from tasks.versions.local.files import reporting
 from tasks.versions.local.git import HEADS, TAGS, GitFolder
@@ -123,7 +123,7 @@ class LocalStore:
             self._history.add_pointers([pointer])
             with self._locked():
                 self._staging.put(branch, self._branch_head(branch), path, pointer)
-        reach("store.after_upload")
+        fault_point("store.after_upload")
         return stored
 
     def remove(self, branch: str, path: str) -> None:
@@ -146,10 +146,10 @@ class LocalStore:
         with reporting(f"commit to {branch!r}"), self._locked():
             head = self._branch_head(branch)
             made = self._history.write(self._staged_tree(branch, head), (head,), message, metadata)
-            reach("store.before_commit")
+            fault_point("store.before_commit")
             if not self._git.move(HEADS + branch, head, made.commit.id):
                 raise Conflict(f"cannot commit to {branch!r}: another tool has moved it; upload and commit again")
-            reach("store.after_commit")
+            fault_point("store.after_commit")
             self._staging.clear(branch)
         return made.commit
 
@@ -216,10 +216,10 @@ class LocalStore:
         made = build(self._branch_head(branch))
         with self._locked():
             self._refuse_dirty(branch)
-            reach(f"store.before_{point}")
+            fault_point(f"store.before_{point}")
             while not self._git.move(HEADS + branch, made.commit.parents[0], made.commit.id):
                 made = build(self._branch_head(branch))
-            reach(f"store.after_{point}")
+            fault_point(f"store.after_{point}")
         return made.commit
 
     def _refuse_dirty(self, branch: str) -> None:

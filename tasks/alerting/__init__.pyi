@@ -1,0 +1,12 @@
+from .channels import is_supported_url as is_supported_url
+from .outbox import ALERTS_KIND as ALERTS_KIND
+from .outbox import alert_sinks as alert_sinks
+from .outbox import open_alerts as open_alerts
+from .outbox import read_outbox as read_outbox
+from .outbox import send_pending as send_pending
+from .outbox import sync_alerts as sync_alerts
+from .rules import alerts_of_delivery as alerts_of_delivery
+from .rules import alerts_of_verdict as alerts_of_verdict
+from .unaudited_merges import UNAUDITED as UNAUDITED
+from .unaudited_merges import standing_unaudited_alerts as standing_unaudited_alerts
+from .unaudited_merges import unaudited_merge_alert as unaudited_merge_alert

@@ -1,0 +1,44 @@
+"""From a commit to designed rows: what training, scoring and monitoring read from a store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import polars as pl
+
+from schemas.refs import DataRef
+from schemas.usecase import UseCase
+from tasks import features
+from tasks.datasets import published
+from tasks.versions import open_store
+
+
+def load_designed_rows(case: UseCase, data: DataRef, paths: Sequence[str] | None = None) -> pl.LazyFrame:
+    """Designed rows at a commit, all of them or those of some objects, in the order of their paths."""
+    store = open_store(data.store)
+    inputs = published.inputs_at(store, data.commit, case)
+    spec = case.input(case.rows)
+    rows = inputs[case.rows] if paths is None else store.scan(data.commit, paths, spec.contract.dtypes())
+    return features.design(case, rows, inputs)
+
+
+def load_labels(case: UseCase, data: DataRef) -> pl.LazyFrame:
+    """Every label row at a commit."""
+    return published.inputs_at(open_store(data.store), data.commit, case)[case.labels or case.rows]
+
+
+def load_training_rows(case: UseCase, data: DataRef, as_of: datetime | None = None) -> pl.DataFrame:
+    """Designed rows that have an outcome at the as-of moment, in canonical order, with `_target`.
+
+    They are in that order before features are made of them, so that no feature depends on the order of delivery.
+    """
+    inputs = published.inputs_at(open_store(data.store), data.commit, case)
+    if not features.is_sorted(inputs[case.rows].select(features.sort_order(case)).collect(), features.sort_order(case)):
+        inputs[case.rows] = inputs[case.rows].sort(features.sort_order(case))
+    designed = features.design(case, inputs[case.rows], inputs)
+    if case.labels:
+        told = features.with_labels(case, designed, inputs[case.labels], as_of)
+    else:
+        told = features.with_own_outcome(case, designed, inputs[case.rows])
+    return features.with_outcome(features.in_canonical_order(case, told))

@@ -1,0 +1,213 @@
+"""The decision whether a challenger replaces the champion. It fails closed: what is missing or not a number refuses.
+
+Both models are compared block by block on the same rows. Rows of one block depend on each other (the flights of one
+day share its weather), so the blocks are the sample: a decision on seven days rests on seven gains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+
+from schemas.refs import CommitId
+from schemas.usecase import UseCase
+from schemas.verdicts import Check, GateVerdict
+from tasks.evaluation.intervals import block_interval
+from tasks.evaluation.metrics import (
+    HIGHER_IS_BETTER,
+    block_metric,
+    calibration_error,
+    event_window,
+    metric_expressions,
+    slice_metrics,
+    with_scores,
+)
+from tasks.features import BLOCK, TARGET
+from tasks.timestamps import cast_like
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What the checks read: per model the scored rows and the metric, and the gain over the reference per block."""
+
+    use_case: UseCase
+    rows: Mapping[str, pl.DataFrame]
+    value: Mapping[str, float]
+    reference: str
+    weights: np.ndarray
+    gains: np.ndarray
+    interval: tuple[float, float]
+
+    @property
+    def gain(self) -> float:
+        return float(np.average(self.gains, weights=self.weights))
+
+
+def gate_challenger(
+    use_case: UseCase,
+    holdout: pl.DataFrame,
+    challenger_scores: np.ndarray | None,
+    champion_scores: np.ndarray | None,
+    baseline_scores: np.ndarray | None,
+    *,
+    data_commit: CommitId,
+    seed: int,
+    seen_until: datetime | None = None,
+) -> GateVerdict:
+    """Compare challenger and champion on `holdout`, rows with `_target` and `_block` as `split_by_time` gives them.
+
+    Scores have shape (n,) or (n, classes). Without a champion the baseline takes its place. `seen_until` is the newest
+    event time that either model was fitted on; a row that is not newer refuses. `seed` draws the bootstrap. All checks
+    stand in the verdict, in the order in which they were made; the first that failed gives the reason.
+    """
+    scores = {"challenger": challenger_scores, "baseline": baseline_scores}
+    if champion_scores is not None:
+        scores["champion"] = champion_scores
+    whole = _complete(use_case, holdout, scores)
+    if not whole.passed:
+        return _verdict(use_case, holdout, data_commit, [whole], None)
+    checks = [whole, *_enough(use_case, holdout, seen_until)]
+    evidence = _evidence(use_case, holdout, {who: np.asarray(s) for who, s in scores.items()}, seed)
+    if evidence is None:
+        checks.append(Check(name="blocks", passed=False, detail="fewer than two blocks in which the metric is defined"))
+    else:
+        checks += [_baseline(evidence), _rule(evidence), _slices(evidence), *_calibration(evidence)]
+    return _verdict(use_case, holdout, data_commit, checks, evidence)
+
+
+def _complete(use_case: UseCase, holdout: pl.DataFrame, scores: Mapping[str, np.ndarray | None]) -> Check:
+    flaws = [flaw for who, values in scores.items() if (flaw := _score_flaw(use_case, holdout, values, who))]
+    if missing := [name for name in (TARGET, BLOCK) if name not in holdout.columns]:
+        flaws.insert(0, f"the holdout has no column {missing[0]}")
+    elif unknown := holdout[TARGET].null_count() + holdout[BLOCK].null_count():
+        flaws.insert(0, f"{unknown:,} holdout rows have no outcome or no block")
+    if use_case.gate.metric not in metric_expressions(use_case):
+        flaws.insert(0, f"the metric {use_case.gate.metric} does not fit a {use_case.target.kind} target")
+    if holdout.is_empty():
+        flaws.insert(0, "not enough evidence: the holdout is empty")
+    detail = flaws[0] if flaws else "every row has an outcome and a finite score of each model"
+    return Check(name="complete", passed=not flaws, detail=detail)
+
+
+def _score_flaw(use_case: UseCase, holdout: pl.DataFrame, scores: np.ndarray | None, who: str) -> str | None:
+    kind, classes = use_case.target.kind, len(use_case.target.classes)
+    if scores is None:
+        return f"the scores of the {who} are missing"
+    values = np.asarray(scores)
+    wanted = (holdout.height, classes) if kind == "multiclass" else (holdout.height,)
+    if values.shape != wanted or not np.issubdtype(values.dtype, np.number):
+        return f"the scores of the {who} have shape {values.shape}, the holdout asks for {wanted} numbers"
+    if bad := int((~np.isfinite(values)).sum()):
+        return f"{bad:,} scores of the {who} are not finite"
+    if kind != "regression" and (values.min(initial=0) < 0 or values.max(initial=0) > 1):
+        return f"scores of the {who} are no probabilities"
+    if kind == "multiclass" and np.abs(values.sum(axis=1) - 1).max(initial=0) > 1e-3:
+        return f"probabilities of the {who} do not sum to 1"
+    return None
+
+
+def _enough(use_case: UseCase, holdout: pl.DataFrame, seen_until: datetime | None) -> list[Check]:
+    policy, blocks = use_case.gate, holdout[BLOCK].n_unique()
+    checks = [
+        _count("rows", holdout.height, policy.min_rows),
+        _count("blocks", blocks, max(policy.min_blocks, 2)),
+    ]
+    if seen_until is not None and use_case.time is not None:
+        seen = int((holdout[use_case.time] <= cast_like(holdout.schema[use_case.time], seen_until)).sum())
+        detail = (
+            f"{seen:,} of {holdout.height:,} rows are not newer than {seen_until:%Y-%m-%d %H:%M}, the newest row fitted on"
+        )
+        checks.insert(0, Check(name="unseen", passed=seen == 0, detail=detail))
+    return checks
+
+
+def _count(name: str, found: int, wanted: int) -> Check:
+    detail = f"{found:,} {name}, at least {wanted:,} wanted"
+    return Check(name=name, passed=found >= wanted, detail=detail if found >= wanted else f"not enough evidence: {detail}")
+
+
+def _evidence(use_case: UseCase, holdout: pl.DataFrame, scores: Mapping[str, np.ndarray], seed: int) -> _Evidence | None:
+    policy = use_case.gate
+    rows = {who: with_scores(use_case, holdout, values) for who, values in scores.items()}
+    blocks = {who: block_metric(use_case, scored, policy.metric) for who, scored in rows.items()}
+    usable = np.isfinite(blocks["challenger"]["value"].to_numpy())
+    if usable.sum() < 2:
+        return None
+    weights = blocks["challenger"]["rows"].to_numpy()[usable].astype(np.float64)
+    values = {who: table["value"].to_numpy()[usable] for who, table in blocks.items()}
+    reference = "champion" if "champion" in scores else "baseline"
+    gains = _sign(policy.metric) * (values["challenger"] - values[reference])
+    means = {who: float(np.average(each, weights=weights)) for who, each in values.items()}
+    return _Evidence(use_case, rows, means, reference, weights, gains, block_interval(weights, gains, policy.alpha, seed))
+
+
+def _sign(metric: str) -> float:
+    return 1.0 if metric in HIGHER_IS_BETTER else -1.0
+
+
+def _baseline(evidence: _Evidence) -> Check:
+    metric = evidence.use_case.gate.metric
+    ours, simple = evidence.value["challenger"], evidence.value["baseline"]
+    detail = f"{metric} {ours:.4f} against the baseline's {simple:.4f}"
+    return Check(name="baseline", passed=_sign(metric) * (ours - simple) > 0, detail=detail)
+
+
+def _rule(evidence: _Evidence) -> Check:
+    policy = evidence.use_case.gate
+    bar = 0.0 if policy.rule == "superiority" else -policy.margin
+    passed = evidence.interval[0] > bar
+    ours, theirs = evidence.value["challenger"], evidence.value[evidence.reference]
+    sure = "surely" if passed else "not surely"
+    detail = (
+        f"{policy.metric} {ours:.4f} against the {evidence.reference}'s {theirs:.4f}: the gain of {evidence.gain:+.4f} is "
+        f"{sure} above {bar:+.4f} ({1 - policy.alpha:.0%} interval from {evidence.interval[0]:+.4f})"
+    )
+    return Check(name=policy.rule, passed=passed, detail=detail)
+
+
+def _slices(evidence: _Evidence) -> Check:
+    policy = evidence.use_case.gate
+    ours, theirs = [slice_metrics(evidence.use_case, evidence.rows[who]) for who in ("challenger", evidence.reference)]
+    gains = {
+        name: _sign(policy.metric) * (own - other)
+        for name in ours
+        if (own := ours[name][policy.metric]) is not None and (other := theirs[name][policy.metric]) is not None
+    }
+    if not gains:
+        return Check(name="slices", passed=True, detail=f"no slice has {policy.min_slice_rows:,} rows")
+    worst = min(gains, key=lambda name: gains[name])
+    detail = f"{policy.metric} gains least in {worst}, {gains[worst]:+.4f}; a slice may lose {policy.slice_margin:.4f}"
+    return Check(name="slices", passed=gains[worst] >= -policy.slice_margin, detail=detail)
+
+
+def _calibration(evidence: _Evidence) -> list[Check]:
+    policy = evidence.use_case.gate
+    ours, theirs = [calibration_error(evidence.use_case, evidence.rows[who]) for who in ("challenger", evidence.reference)]
+    if ours is None or theirs is None:
+        return []
+    most = max(policy.max_calibration_error, theirs + policy.calibration_slack)
+    detail = f"calibration error {ours:.4f}, the {evidence.reference}'s {theirs:.4f}; at most {most:.4f} allowed"
+    return [Check(name="calibration", passed=ours <= most, detail=detail)]
+
+
+def _verdict(
+    use_case: UseCase, holdout: pl.DataFrame, commit: CommitId, checks: list[Check], evidence: _Evidence | None
+) -> GateVerdict:
+    failed = next((check for check in checks if not check.passed), None)
+    told = next((check for check in checks if check.name == use_case.gate.rule), checks[0])
+    return GateVerdict(
+        promoted=failed is None and evidence is not None,
+        why=f"refused: {failed.detail}" if failed else f"promoted: {told.detail}",
+        metric=use_case.gate.metric,
+        **(dict(evidence.value) if evidence else {}),
+        interval=evidence.interval if evidence else None,
+        window=event_window(use_case, holdout) if use_case.time in holdout.columns else None,
+        rows=holdout.height,
+        blocks=holdout[BLOCK].n_unique() if BLOCK in holdout.columns else 0,
+        data_commit=commit,
+        checks=tuple(checks),
+    )

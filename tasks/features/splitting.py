@@ -1,0 +1,72 @@
+"""Cutting labelled rows by time into [ train | stopping | holdout ]: the same for a frame and for a commit's files."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import polars as pl
+
+from schemas.usecase import UseCase
+from tasks.features.engineering import BLOCK, with_outcome
+from tasks.features.keys import key_hash
+from tasks.features.row_order import in_canonical_order
+from tasks.timestamps import cast_like
+
+
+class Parts3(NamedTuple):
+    """Labelled rows, oldest first: to fit on, to stop early by, and to hold out for the gate."""
+
+    train: pl.DataFrame
+    stopping: pl.DataFrame
+    holdout: pl.DataFrame
+
+
+class Cuts(NamedTuple):
+    """Which rows are held out, and which of the others early stopping reads: conditions on designed rows."""
+
+    stopping: pl.Expr
+    holdout: pl.Expr
+
+
+def split_by_time(use_case: UseCase, frame: pl.DataFrame, *, after: datetime | None = None) -> Parts3:
+    """Cut the rows that have an outcome into [ train | stopping | holdout ], each in canonical order.
+
+    Every row of the holdout is newer than every other row, and, where `after` is given (the newest event time a champion
+    was fitted on), newer than that. Where blocks follow each other in time, a part begins with a whole block. Without
+    event times a hash of the key decides and `after` has no meaning. Parts may be empty.
+    """
+    known = in_canonical_order(use_case, with_outcome(frame))
+    stopping, holdout = known.select(**split_conditions(use_case, known.lazy(), after)._asdict())
+    if use_case.time is None:
+        return Parts3(known.filter(~holdout & ~stopping), known.filter(stopping), known.filter(holdout))
+    middle, end = known.height - int(holdout.sum()), int(stopping.sum())  # in order of time: each part is one slice
+    return Parts3(known[: middle - end], known[middle - end : middle], known[middle:])
+
+
+def split_conditions(use_case: UseCase, known: pl.LazyFrame, after: datetime | None = None) -> Cuts:
+    """The cuts for rows that have an outcome, as `split_by_time` makes them. Reads event times and blocks only."""
+    if use_case.time is None:
+        return _by_key(use_case)
+    holdout = _newest(use_case.time, known, use_case.split.holdout_days)
+    if after is not None:
+        holdout &= pl.col(use_case.time) > cast_like(known.collect_schema()[use_case.time], after)
+    stopping = _newest(use_case.time, known.filter(~holdout), use_case.split.stopping_days)
+    return Cuts(stopping & ~holdout, holdout)
+
+
+def _newest(time: str, rows: pl.LazyFrame, days: int) -> pl.Expr:
+    """Which rows lie in the newest days: from the first block that begins in them, where blocks follow each other."""
+    spans = rows.group_by(BLOCK).agg(first=pl.col(time).min(), last=pl.col(time).max()).collect().sort("first")
+    if spans.is_empty():
+        return pl.lit(False)
+    cutoff = spans["last"].max() - timedelta(days=days)  # type: ignore[operator]
+    starts = spans.filter(pl.col("first") > cutoff)["first"]
+    whole = not starts.is_empty() and not (spans["first"] <= spans["last"].shift(1)).any()
+    return pl.col(time) >= starts[0] if whole else pl.col(time) > cutoff
+
+
+def _by_key(use_case: UseCase) -> Cuts:
+    share, split = key_hash(use_case) / 2.0**64, use_case.split
+    held = share < split.holdout_share
+    return Cuts(~held & (share < split.holdout_share + split.stopping_share), held)

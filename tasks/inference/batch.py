@@ -1,0 +1,272 @@
+"""Batch scoring: the rows that a commit brought, or those of a file, scored by the champion and published with receipts.
+
+Rows of any number pass in pieces: while one is scored, the receipts of the one before are written. A cause (model, rows)
+is published once; killed at any point, the same call goes on with the pieces that are missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from schemas.errors import NotEnoughEvidence, NotFound
+from schemas.refs import Commit, DataRef, ModelRef, Source
+from schemas.results import RowsToScore, Scores
+from schemas.usecase import UseCase, resolve
+from schemas.verdicts import AuditVerdict
+from tasks import datasets, evaluation, features, models, parsing
+from tasks.inference import prediction_rows, prediction_store
+from tasks.inference.prediction_store import SCORE_FILE_KIND, SCORE_KIND
+from tasks.registry import open_registry
+from tasks.timestamps import cast_like
+from tasks.versions import MAIN, VersionStore, open_store
+
+
+@dataclass(frozen=True)
+class Job:
+    """One scoring: what predicts what, seen as of which data, and where it is published."""
+
+    case: UseCase
+    model: ModelRef
+    data: DataRef
+    log: VersionStore
+    cause: str
+    flow_run: str = ""
+    since: datetime | None = None
+    with_inputs: bool = field(default=False, kw_only=True)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What every result says of it."""
+        return {"use_case": self.case.name, "cause": self.cause, "model": self.model, "data": self.data}
+
+
+def score_commit(use_case: str, data: DataRef, rows: RowsToScore, registry_url: str, log_url: str, flow_run: str) -> Scores:
+    """Score the rows that one publish brought, seen as of `data`, and publish the predictions.
+
+    One cause (model, rows) is published once; a second call answers "already done". Raises NotEnoughEvidence where there
+    is no champion, NotFound where no rows were published.
+    """
+    case, model, log = _begin(use_case, registry_url, log_url)
+    store = open_store(data.store)
+    arrival = rows.arrival or datasets.newest_publish(store, case.rows, data.commit)
+    if arrival is None:
+        raise NotFound(f"no {case.rows} were published in {data.store}; ingest some first")
+    rows = rows.model_copy(update={"arrival": arrival})
+    cause = scoring_cause(model, rows)
+    job = Job(case, model, data, log, cause, flow_run, rows.since)
+    if done := already_scored(log, rows, cause):
+        return Scores(**job.told, status="already done", why="these rows were scored before", **_where(log, done))
+    dtypes = case.input(case.rows).contract.dtypes()
+    brought = pieces(
+        lambda path: store.scan(data.commit, [path], dtypes), datasets.paths_added_by(store, arrival, case.rows)
+    )
+    with TemporaryDirectory(prefix="penstock-") as scratch:
+        commit = run(job, brought, Path(scratch), {"kind": SCORE_KIND, "arrival": arrival})
+    if commit is None:
+        return Scores(**job.told, status="skipped", why=f"commit {arrival[:12]} brought no {case.rows} to score")
+    return _published(job, commit)
+
+
+def scoring_cause(model: ModelRef, rows: RowsToScore) -> str:
+    """What the predictions of these rows by this model are known by."""
+    return hashlib.sha256(f"{model.sha256} {rows.arrival} {rows.since or ''}".encode()).hexdigest()
+
+
+def score_file(
+    use_case: str,
+    data: DataRef,
+    source: Source,
+    registry_url: str,
+    log_url: str,
+    flow_run: str,
+    limits: parsing.Limits,
+) -> Scores:
+    """Score the rows of a file that lies in no store, audited by the rows' contract, and publish the predictions.
+
+    Outcomes may be missing. A file is refused as a whole as an ingested one would be; else its rejected rows lie beside the
+    predictions of the others. One cause (model, file) is published once. Raises NotEnoughEvidence where there is no
+    champion, Refused for a file that cannot be read.
+    """
+    case, model, log = _begin(use_case, registry_url, log_url)
+    cause = hashlib.sha256(f"{model.sha256} file {source.sha256}".encode()).hexdigest()
+    job = Job(case, model, data, log, cause, flow_run, with_inputs=True)
+    if done := already_scored(log, RowsToScore(), cause):
+        told = {**_where(log, done), "audit": AuditVerdict.model_validate_json(done.metadata["audit"])}
+        return Scores(**job.told, status="already done", why=f"{source.name} was scored before", **told)
+    with TemporaryDirectory(prefix="penstock-") as scratch:
+        return _score_audited(job, source, limits, Path(scratch))
+
+
+def _score_audited(job: Job, source: Source, limits: parsing.Limits, scratch: Path) -> Scores:
+    from tasks import contracts
+
+    spec = job.case.input(job.case.rows)
+    spec = replace(spec, contract=contracts.without_outcomes(spec.contract))
+    parsed = parsing.parse_source(source, spec.contract, scratch / "parsed", limits)
+    audited = contracts.audit_parts(parsed, spec, scratch / "audited")
+    verdict = audited.verdict
+    if not verdict.publishable:
+        return Scores(**job.told, status="rejected" if verdict.rows else "skipped", why=verdict.why, audit=verdict)
+    private = spec.contract.private()
+    aside = [_shown(pl.read_parquet(part.path), private) for part in audited.rejected]
+    metadata = {
+        "kind": SCORE_FILE_KIND,
+        "source_name": source.name,
+        "source_sha256": source.sha256,
+        "audit": verdict.model_dump_json(),
+    }
+    accepted = pieces(lambda path: pl.scan_parquet(path), [str(part.path) for part in audited.accepted])
+    commit = run(job, accepted, scratch, metadata, aside)
+    if commit is None:
+        return Scores(**job.told, status="skipped", why=verdict.why, audit=verdict)
+    return _published(job, commit).model_copy(update={"audit": verdict})
+
+
+def _shown(rejected: pl.DataFrame, private: frozenset[str]) -> pl.DataFrame:
+    """Rejected rows as the log may hold them: where columns are private, without texts that could quote them."""
+    return rejected.drop("_untyped", "_reasons", *private, strict=False) if private else rejected
+
+
+def _begin(use_case: str, registry_url: str, log_url: str) -> tuple[UseCase, ModelRef, VersionStore]:
+    case = resolve(use_case)
+    model = open_registry(registry_url).champion(case.name)
+    if model is None:
+        raise NotEnoughEvidence(f"{case.name} has no champion to score with; train one first: penstock train {use_case}")
+    log = open_store(log_url)
+    log.create()
+    return case, model, log
+
+
+def pieces(scan: Callable[[str], pl.LazyFrame], files: Iterable[str]) -> Iterator[pl.LazyFrame]:
+    """Rows of Parquet files, in their order, so many at a time: the same pieces every time."""
+    for path in files:
+        rows = scan(path)
+        for first in range(0, rows.select(pl.len()).collect().item(), prediction_store.ROWS):
+            yield rows.slice(first, prediction_store.ROWS)
+
+
+def run(
+    job: Job,
+    rows: Iterable[pl.LazyFrame],
+    scratch: Path,
+    metadata: Mapping[str, str],
+    aside: Sequence[pl.DataFrame] = (),
+) -> Commit | None:
+    """Score pieces of rows and publish the predictions; None where there are none. Raises StaleCheck: look again."""
+    parts = prediction_store.PredictionWriter(job.log, job.cause, job.data.commit, scratch)
+    made = {"format_version": "1", "cause": job.cause, "flow_run": job.flow_run}
+    made |= {"model_version": str(job.model.version), "model_sha256": job.model.sha256}
+    _add_missing(job, rows, parts)
+    for number, rejected in enumerate(aside):
+        made["rejected"] = parts.set_aside(number, rejected)
+    return parts.publish(f"predictions of {job.case.name} v{job.model.version}", {**made, **metadata})
+
+
+def _add_missing(job: Job, rows: Iterable[pl.LazyFrame], parts: prediction_store.PredictionWriter) -> None:
+    predict, receipts = predictor(job), _receipts_of(job)
+    context = datasets.inputs_at(open_store(job.data.store), job.data.commit, job.case)
+    written: Future[None] | None = None
+    with ThreadPoolExecutor(1, thread_name_prefix="receipts") as writer:
+        for number, piece in enumerate(rows):
+            if parts.has(number):
+                continue
+            designed, inputs = _designed(job, piece, context)
+            if designed.is_empty():
+                continue
+            scores = predict(designed)
+            if written is not None:
+                written.result()  # at most two pieces are in memory
+            written = writer.submit(_add, parts, number, partial(receipts, designed, scores), inputs, job.case, designed)
+        if written is not None:
+            written.result()
+
+
+def _add(
+    parts: prediction_store.PredictionWriter,
+    number: int,
+    receipts: Callable[[], pl.DataFrame],
+    inputs: pl.Series | None,
+    case: UseCase,
+    designed: pl.DataFrame,
+) -> None:
+    made = receipts()
+    parts.add(number, made if inputs is None else made.with_columns(inputs), evaluation.event_window(case, designed))
+
+
+def _designed(job: Job, rows: pl.LazyFrame, context: Mapping[str, pl.LazyFrame]) -> tuple[pl.DataFrame, pl.Series | None]:
+    """Designed rows, and what they were made from where no store holds it."""
+    inputs = None
+    if job.with_inputs:
+        held = rows.collect()
+        inputs, rows = held.select(features.receipt_inputs(job.case, held.columns)).to_series(), held.lazy()
+    designed = features.design(job.case, rows, context)
+    if job.since and job.case.time:
+        time = designed.collect_schema()[job.case.time]
+        designed = designed.filter(pl.col(job.case.time) >= cast_like(time, job.since))
+    return designed.collect(), inputs
+
+
+def predictor(job: Job) -> Callable[[pl.DataFrame], np.ndarray]:
+    """The job's model, loaded."""
+    booster = models.load_booster(open_registry(job.model.registry).model_bytes(job.model))
+    return partial(models.predict_scores, job.case, booster)
+
+
+def _receipts_of(job: Job) -> Callable[[pl.DataFrame, np.ndarray], pl.DataFrame]:
+    return partial(
+        prediction_rows.prediction_rows,
+        job.case,
+        model=job.model,
+        data=job.data,
+        contract_version=job.case.input(job.case.rows).contract.version(),
+        flow_run=job.flow_run,
+        scored_at=datetime.now(UTC),
+        origin=job.cause if job.with_inputs else "",  # another file may hold other rows of the same keys
+    )
+
+
+def predict_frame(case: UseCase, model: ModelRef, data: DataRef, frame: pl.DataFrame) -> pl.DataFrame:
+    """Predictions for rows of the contract that lie in no store; other inputs are looked up as of `data`."""
+    store = open_store(data.store)
+    job = Job(case, model, data, store, cause="")
+    rows = features.design(case, frame.lazy(), datasets.inputs_at(store, data.commit, case)).collect()
+    return _receipts_of(job)(rows, predictor(job)(rows))
+
+
+def already_scored(log: VersionStore, rows: RowsToScore, cause: str) -> Commit | None:
+    """The log's commit that holds predictions of this cause; where `once` is set, of these rows by any model."""
+    for entry in log.log(MAIN, first_parent=True):
+        told = entry.metadata
+        if told.get("kind") not in (SCORE_KIND, SCORE_FILE_KIND):
+            continue
+        if told.get("cause") == cause or (rows.once and told.get("arrival") == rows.arrival):
+            return entry
+    return None
+
+
+def _published(job: Job, commit: Commit) -> Scores:
+    where = _where(job.log, commit)
+    return Scores(**job.told, status="published", why=f"{where['rows']:,} rows scored", **where)
+
+
+def _where(log: VersionStore, commit: Commit) -> dict[str, Any]:
+    told = commit.metadata
+    pairs = [pair.rpartition("=") for pair in told.get("categories", "").split(";") if pair]
+    return {
+        "predictions": DataRef(store=log.url, commit=commit.id),
+        "path": told["path"],
+        "rejected": told.get("rejected"),
+        "rows": int(told["rows"]),
+        "categories": {name: int(count) for name, _, count in pairs},
+    }

@@ -1,0 +1,14 @@
+from .expression_operators import as_float32 as as_float32
+from .json_schema import json_properties as json_properties
+from .json_schema import required_fields as required_fields
+from .lookup_tables import Table as Table
+from .lookup_tables import Tables as Tables
+from .lookup_tables import build_table as build_table
+from .request_decoding import Values as Values
+from .request_decoding import predictable as predictable
+from .request_validation import Problem as Problem
+from .scorer import Prepared as Prepared
+from .scorer import Scorer as Scorer
+from .scorer import frame_of as frame_of
+from .scorer import prepare as prepare
+from .scorer import rows_of as rows_of

@@ -1,0 +1,79 @@
+"""Tables that rows are completed from, held in memory by key: what `design` joins, found for one row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from schemas.errors import IntegrityError
+from schemas.refs import CommitId
+from schemas.usecase import Lookup, UseCase
+from tasks.inference.online.expression_compiler import Expressions
+from tasks.inference.online.expression_operators import Declined, Evaluate, NotInVocabulary, Row, physical
+
+Tables = Mapping[str, "Table"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One looked-up input at a commit: its frame for the frame path, its rows by key for one row at a time.
+
+    `rows` is None where only frames hold the types; then every row takes the frame path.
+    """
+
+    commit: CommitId
+    frame: pl.DataFrame
+    rows: Mapping[tuple[Any, ...], tuple[Any, ...]] | None
+
+
+def build_table(use_case: UseCase, input: str, frame: pl.DataFrame, commit: CommitId) -> Table:
+    """An input's accepted rows as a table; a row's values are the columns of all lookups in it, in declared order.
+
+    Raises IntegrityError where a key occurs twice.
+    """
+    key = use_case.input(input).key
+    columns = looked_up(use_case, input)
+    kept = frame.select(*dict.fromkeys([*key, *columns]))
+    if kept.select(key).is_duplicated().any():
+        raise IntegrityError(f"the input {input!r} of {use_case.name!r} at {commit[:12]} has a key twice: {', '.join(key)}")
+    try:
+        keys = zip(*(physical(frame[name]) for name in key), strict=True)
+        values = zip(*(physical(frame[name]) for name in columns), strict=True)
+        return Table(commit, kept, dict(zip(keys, values, strict=True)))
+    except NotInVocabulary:
+        return Table(commit, kept, None)
+
+
+def looked_up(use_case: UseCase, input: str) -> list[str]:
+    """Columns of an input that lookups read."""
+    found = [source for lookup in use_case.lookups if lookup.input == input for source in lookup.columns.values()]
+    return list(dict.fromkeys(found))
+
+
+class Finder:
+    """One lookup, compiled: appends its columns to a row. Raises NotInVocabulary."""
+
+    def __init__(self, use_case: UseCase, lookup: Lookup, schema: Mapping[str, pl.DataType]) -> None:
+        spec = use_case.input(lookup.input)
+        dtypes = pl.Schema(spec.contract.dtypes())
+        expressions = Expressions(schema)
+        self._input = lookup.input
+        self._key: list[Evaluate] = [expressions.compile(lookup.on[name].cast(dtypes[name])).evaluate for name in spec.key]
+        columns = looked_up(use_case, lookup.input)
+        self._places = [columns.index(source) for source in lookup.columns.values()]
+        self._nothing = [None] * len(self._places)
+        self.added = {name: dtypes[source] for name, source in lookup.columns.items()}
+
+    def find(self, row: Row, tables: Tables) -> list[Any]:
+        """The looked-up values of a row; nulls where its key is not there or has a null, as in a join."""
+        rows = tables[self._input].rows
+        if rows is None:
+            raise Declined
+        key = tuple([part(row) for part in self._key])
+        found = rows.get(key)
+        if found is None or None in key:
+            return self._nothing
+        return [found[at] for at in self._places]

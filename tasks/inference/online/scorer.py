@@ -1,0 +1,159 @@
+"""One verified model of a use case, ready to answer: from a JSON body to scores, by the fast way or the careful one.
+
+Both ways give the same bits. What the compiled evaluator cannot say of a use case (an expression outside its vocabulary)
+or of a row takes the frame path: `tasks.features.design` and `tasks.scoring.predict`, as in batch.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from schemas.errors import IntegrityError
+from schemas.usecase import UseCase
+from tasks import features, models
+from tasks.inference.online.expression_operators import Declined, NotInVocabulary, bits, physical, restored
+from tasks.inference.online.feature_compiler import Designer
+from tasks.inference.online.lookup_tables import Tables
+from tasks.inference.online.request_decoding import Reader, Values, predictable
+from tasks.inference.online.request_validation import Judge, Judged
+from tasks.inference.online.row_predictor import Predictor
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A use case compiled as far as possible; `outside` says why rows or features take the frame path, where they do."""
+
+    use_case: UseCase
+    judge: Judge
+    reader: Reader | None
+    designer: Designer | None
+    outside: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> dict[str, pl.DataType]:
+        """What a caller may send."""
+        return predictable(self.use_case.input(self.use_case.rows).contract)
+
+    def read(self, body: bytes) -> Values | None:
+        """The row of a body by the fast way, or None."""
+        return self.reader.one(body) if self.reader else None
+
+    def judged(self, body: bytes, most: int) -> Judged:
+        """The rows of a body, or its problems."""
+        return self.judge.judge(body, most)
+
+
+def prepare(use_case: UseCase) -> Prepared:
+    """Compile what a use case's rows and features allow. Raises UsageError for a contract that cannot be audited."""
+    contract = use_case.input(use_case.rows).contract
+    outside = []
+    reader, designer = None, None
+    try:
+        reader = Reader(contract)
+    except NotInVocabulary as why:
+        outside.append(f"rows: {why}")
+    try:
+        designer = Designer(use_case)
+    except NotInVocabulary as why:
+        outside.append(f"features: {why}")
+    return Prepared(use_case, Judge(contract), reader, designer, tuple(outside))
+
+
+def frame_of(prepared: Prepared, rows: Sequence[Values]) -> pl.DataFrame:
+    """Rows of physical values as a frame of the contract's columns."""
+    columns = zip(*rows, strict=True) if rows else [() for _ in prepared.columns]
+    made = zip(prepared.columns.items(), columns, strict=True)
+    return pl.DataFrame([restored(name, list(values), dtype) for (name, dtype), values in made])
+
+
+def rows_of(frame: pl.DataFrame) -> list[Values]:
+    """The physical values of a frame, row by row."""
+    return [list(values) for values in zip(*(physical(column) for column in frame), strict=True)]
+
+
+class Scorer:
+    """Scores rows with one model. `scores` belongs to one thread; the other methods may run in any."""
+
+    def __init__(self, prepared: Prepared, model: bytes) -> None:
+        self.prepared = prepared
+        self.booster = models.load_booster(model)
+        self.booster.set_param({"nthread": 1})
+        self.why = "; ".join(prepared.outside)  # why single rows take the frame path, where they do
+        self._predictor = self._fast()
+
+    def _fast(self) -> Predictor | None:
+        if self.prepared.designer is None:
+            return None
+        try:
+            return Predictor(self.booster, self.prepared.designer.dtypes)
+        except NotInVocabulary as why:
+            self.why = str(why)
+            return None
+
+    @property
+    def fast(self) -> bool:
+        """Whether single rows take the fast way."""
+        return self._predictor is not None
+
+    def scores(self, values: Values, tables: Tables) -> list[float]:
+        """Scores of one row: one number, or one for each class."""
+        if self._predictor is not None and self.prepared.designer is not None:
+            try:
+                return self._predictor.scores(self.prepared.designer.features(values, tables))
+            except Declined:
+                pass
+        return self.scores_by_frame([values], tables)[0]
+
+    def scores_by_frame(self, rows: Sequence[Values], tables: Tables) -> list[list[float]]:
+        """Scores of rows through polars, as in batch."""
+        scores = models.predict_scores(self.prepared.use_case, self.booster, self.designed(rows, tables))
+        return [[float(score) for score in row] for row in scores.reshape(len(rows), -1)]
+
+    def designed(self, rows: Sequence[Values], tables: Tables) -> pl.DataFrame:
+        """Designed rows, as in batch."""
+        context = {name: table.frame.lazy() for name, table in tables.items()}
+        return features.design(self.prepared.use_case, frame_of(self.prepared, rows).lazy(), context).collect()
+
+    def contributions(self, rows: Sequence[Values], tables: Tables) -> np.ndarray:
+        """SHAP values of each feature and the bias, last: shape (n, features + 1), or (n, classes, features + 1)."""
+        return models.shap_contributions(self.booster, self.designed(rows, tables))
+
+    def check(self, golden: bytes, sample: pl.DataFrame, tables: Tables) -> None:
+        """Compare the fast way with the frame path on golden rows and on a sample of rows; leave it where they differ.
+
+        Raises IntegrityError where the features of a row depend on the rows beside it: then no single row can be served.
+        """
+        rows = rows_of(sample.select(*self.prepared.columns))
+        designed = self.designed(rows, tables).select(list(self.prepared.use_case.features))
+        for at in {0, len(rows) - 1} if rows else ():
+            if not self.designed(rows[at : at + 1], tables).select(designed.columns).equals(designed[at]):
+                name = self.prepared.use_case.name
+                raise IntegrityError(f"the features of {name!r} depend on the rows beside them: they cannot be served")
+        if self._predictor is None:
+            return
+        frame = pl.read_parquet(io.BytesIO(golden)).select(designed.columns)
+        if differs := self._other_scores(self._predictor, frame) or self._other_features(rows, designed, tables):
+            self._predictor, self.why = None, differs
+
+    def _other_scores(self, predictor: Predictor, frame: pl.DataFrame) -> str:
+        expected = models.predict_scores(self.prepared.use_case, self.booster, frame).reshape(frame.height, -1)
+        for at, row in enumerate(rows_of(frame)):
+            with suppress(Declined):
+                if np.array(predictor.scores(row), dtype=np.float32).tobytes() != expected[at].tobytes():
+                    return f"golden row {at} has another score"
+        return ""
+
+    def _other_features(self, rows: Sequence[Values], designed: pl.DataFrame, tables: Tables) -> str:
+        designer = self.prepared.designer
+        for values, expected in zip(rows, rows_of(designed), strict=True) if designer else ():
+            with suppress(Declined):
+                found = designer.features(values, tables)  # type: ignore[union-attr]
+                if list(map(bits, found)) != list(map(bits, expected)):
+                    return "a row of the sample has other features"
+        return ""

@@ -1,0 +1,111 @@
+"""The way back from a prediction: receipt, model, evaluation, verdict, training commit, source files and their rejects."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from schemas.errors import IntegrityError, NotFound
+from schemas.refs import Commit, CommitId, ModelRef
+from schemas.trace import Trace, TracedSource
+from schemas.usecase import UseCase
+from tasks import datasets
+from tasks.inference import prediction_log
+from tasks.registry import OVERRIDE, STATE, WHY, ModelRegistry
+from tasks.versions import VersionStore
+
+SHOWN = 5
+
+
+def trace_prediction(
+    use_case: UseCase, prediction_id: str, registry: ModelRegistry, store: VersionStore, log: VersionStore, journals: Path
+) -> Trace | None:
+    """Trace a prediction of a use case, online or batch; None where the use case made no such prediction.
+
+    `journals`: where servers of this machine keep what they have not published yet. Raises NotFound where the model is
+    gone, IntegrityError where it is not the one that predicted.
+    """
+    found = prediction_log.find_receipt(log, prediction_id) if log.exists() else None
+    if found is None and (waiting := prediction_log.pending(journals, prediction_id)):
+        found = waiting, f"{journals}, not published yet"
+    if found is None:
+        return None
+    receipt, lies_in = found
+    model = registry.version(use_case.name, int(receipt["model_version"]))
+    if model.sha256 != receipt["model_sha256"]:
+        raise IntegrityError(f"{use_case.name} v{model.version} is not the model that made prediction {prediction_id}")
+    return Trace(
+        use_case=use_case.name,
+        prediction_id=prediction_id,
+        receipt={name: value for name, value in receipt.items() if value is not None},
+        lies_in=lies_in,
+        model=model,
+        **_papers(registry, model, store),
+    )
+
+
+def _papers(registry: ModelRegistry, model: ModelRef, store: VersionStore) -> dict[str, Any]:
+    """What is recorded of a version, from its approval back to the files."""
+    manifest, tags = registry.document(model, "manifest"), registry.tags(model)
+    return {
+        "state": tags.get(STATE, ""),
+        "approved": tags.get(OVERRIDE) or tags.get(WHY, ""),
+        "manifest": manifest,
+        "evaluation": registry.document(model, "evaluation"),
+        "verdict": _verdict(registry, model),
+        "training_commit": manifest["data_commit"],
+        "sources": tuple(sources(store, manifest["data_commit"])),
+    }
+
+
+def _verdict(registry: ModelRegistry, model: ModelRef) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = registry.document(model, "verdict")
+    except NotFound:
+        return None
+    return found
+
+
+def sources(store: VersionStore, commit: CommitId) -> list[TracedSource]:
+    """Sources published and not retracted at a commit, oldest first."""
+    retracted: set[tuple[str, str]] = set()
+    found = []
+    for entry in store.log(commit, first_parent=True):
+        told = entry.metadata
+        name = (told.get("input", ""), told.get("source_sha256", ""))
+        if told.get("kind") == datasets.RETRACT:
+            retracted.add(name)
+        elif told.get("kind") == datasets.INGEST:
+            if name not in retracted:
+                found.append(_source(store, entry))
+            retracted.discard(name)
+    return found[::-1]
+
+
+def _source(store: VersionStore, entry: Commit) -> TracedSource:
+    told = entry.metadata
+    return TracedSource(
+        input=told["input"],
+        name=told["source_name"],
+        sha256=told["source_sha256"],
+        commit=entry.id,
+        rows=int(told["rows"]),
+        accepted=int(told["accepted"]),
+        rejected=int(told["rejected"]),
+        reasons=_reasons(store, entry) if int(told["rejected"]) else {},
+        flow_run=told.get("flow_run", ""),
+    )
+
+
+def _reasons(store: VersionStore, entry: Commit) -> dict[str, int]:
+    """How many rejected rows failed each check."""
+    added = [change.path for change in store.diff(entry.parents[0], entry.id) if change.kind == "added"]
+    paths = [path for path in added if path.startswith(f"{datasets.REJECTED}/")]
+    counts: Counter[str] = Counter()
+    for path in paths:  # one by one: the rejects of two sources need not have the same columns
+        checks = store.scan(entry.id, [path]).select(pl.col("_checks").explode()).collect().to_series()
+        counts.update(checks.drop_nulls().to_list())
+    return dict(counts.most_common(SHOWN))

@@ -1,0 +1,56 @@
+"""Local files as sources: a path or a glob, or a frame that becomes a file."""
+
+from __future__ import annotations
+
+import glob
+import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from schemas.errors import UsageError
+from tasks.parsing import fingerprint
+
+if TYPE_CHECKING:
+    import pandas as pd  # type: ignore[import-untyped]
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
+
+
+def locate(source: str | Path, root: Path | None = None) -> list[Path]:
+    """The files that a path or a glob names, resolved and sorted.
+
+    With `root`, each must lie below it after its links are followed. Raises UsageError where there is none.
+    """
+    text = str(source)
+    if "\0" in text or not text.strip():
+        raise UsageError(f"cannot read {text!r}: that is no file name")
+    path = Path(text).expanduser()
+    if path.is_dir():
+        raise UsageError(f"cannot read {text!r}: it is a directory; name its files, for example '{text.rstrip('/')}/*.csv'")
+    found = [path] if path.exists() else [Path(p) for p in glob.glob(str(path), recursive=True)]
+    files = sorted({p.resolve() for p in found if p.is_file()})
+    if not files:
+        raise UsageError(f"cannot read {text!r}: no such file in {Path.cwd()}, and as a pattern it matches none")
+    if root is not None and (outside := [p for p in files if not p.is_relative_to(root.resolve())]):
+        raise UsageError(f"cannot read {text!r}: {outside[0].name!r} leads out of {root}")
+    return files
+
+
+def frame_source(frame: pl.DataFrame | pl.LazyFrame | pd.DataFrame, folder: Path, name: str) -> Path:
+    """Write a frame as <name>-<hash>.parquet in `folder`, so that it is a source like any other.
+
+    The same rows give the same file, and no two frames share one. Raises UsageError for a bad name.
+    """
+    if not NAME.fullmatch(name):
+        raise UsageError(f"cannot name a source {name!r}: letters, digits, dots, dashes and underscores, 101 at most")
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder, prefix=".frame-") as scratch:
+        unfinished = Path(scratch, "frame.parquet")
+        if isinstance(frame, pl.LazyFrame):
+            frame.sink_parquet(unfinished)
+        else:
+            (frame if isinstance(frame, pl.DataFrame) else pl.from_pandas(frame)).write_parquet(unfinished)
+        return unfinished.replace(folder / f"{name}-{fingerprint(unfinished).sha256[:12]}.parquet")

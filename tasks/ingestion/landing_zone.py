@@ -1,0 +1,120 @@
+"""Files that have landed as <landing>/<use case>/<input>/<name>: which there are, whose they are, which are whole."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from schemas.errors import UsageError
+from schemas.refs import Sha256
+from schemas.usecase import registered, resolve
+from tasks.parsing import fingerprint
+
+UNFINISHED = (".part", ".partial", ".tmp", ".crdownload", "~")
+SETTLE = 2.0  # s for which a file is unchanged where nobody can tell whether it is still being written
+
+
+@dataclass(frozen=True)
+class LandedFile:
+    """A file that has landed: whose it is, and its path below the use case's landing folder."""
+
+    use_case: str
+    input: str
+    source: str
+    path: Path
+
+    def sha256(self) -> Sha256:
+        """Hash of its bytes, by which it is known from now on. Raises UsageError where it cannot be read."""
+        return fingerprint(self.path).sha256
+
+
+def locate_landed(folder: Path, path: Path) -> LandedFile:
+    """Whose a file is. Raises UsageError for one that lies elsewhere, or under a use case or an input that is not there."""
+    try:
+        use_case, name, *_, _ = relative = path.relative_to(folder).parts
+    except ValueError:
+        raise UsageError(f"{path}: files land as {folder}/<use case>/<input>/<name>") from None
+    if use_case not in registered():
+        known = ", ".join(sorted(registered())) or "none"
+        raise UsageError(f"{path}: no use case {use_case!r} is registered; there are: {known}")
+    resolve(use_case).input(name)
+    return LandedFile(use_case, name, "/".join(relative[1:]), path)
+
+
+def scan_landing_zone(folder: Path) -> list[Path]:
+    """Every file that has landed, the oldest first; names of files in the making are left out."""
+    found = [path for path in folder.glob("*/*/**/*") if is_delivery(folder, path) and path.is_file()]
+    return sorted(found, key=arrived_at)
+
+
+def is_delivery(folder: Path, path: Path) -> bool:
+    """Whether a path may be a delivery: not hidden, and not named as programs name what they are still writing."""
+    parts = path.relative_to(folder).parts if path.is_relative_to(folder) else (".",)
+    return not any(part.startswith(".") for part in parts) and not path.name.endswith(UNFINISHED)
+
+
+def arrived_at(path: Path) -> tuple[int, str]:
+    """What arrivals are sorted by."""
+    try:
+        return path.stat().st_mtime_ns, str(path)
+    except OSError:
+        return time.time_ns(), str(path)
+
+
+def being_written(path: Path) -> bool | None:
+    """Whether somebody has the file open to write it; None where that cannot be told (not our file, a network drive)."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)  # the kernel grants it only where there is no writer
+        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
+    return False
+
+
+class SettlingFiles:
+    """Files that have been seen, until they are whole: nobody writes them, and size and time stand still."""
+
+    def __init__(self, settle: float = SETTLE) -> None:
+        self._settle = settle
+        self._seen: dict[Path, tuple[tuple[int, int], float]] = {}
+
+    def see(self, paths: Iterable[Path]) -> None:
+        """Files that are new or have changed."""
+        for path in paths:
+            self._seen.pop(path, None)
+            self._seen[path] = ((-1, -1), 0.0)
+
+    def whole(self) -> list[Path]:
+        """Files that are whole by now, in the order of their arrival; each is named once."""
+        ready = [path for path in list(self._seen) if self._is_whole(path)]
+        for path in ready:
+            self._seen.pop(path)
+        return sorted(ready, key=arrived_at)
+
+    def _is_whole(self, path: Path) -> bool:
+        try:
+            told = path.stat()
+        except OSError:
+            self._seen.pop(path)  # it went away: nothing has landed
+            return False
+        now, state = time.monotonic(), (told.st_size, told.st_mtime_ns)
+        before, since = self._seen[path]
+        if state != before:
+            self._seen[path] = (state, now)
+            return False
+        written = being_written(path)
+        if written:
+            self._seen[path] = (state, now)
+        return written is False or (written is None and now - since >= self._settle)

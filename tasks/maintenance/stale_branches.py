@@ -1,0 +1,60 @@
+"""What work leaves behind: branches that are finished, and those that nobody has come back to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from schemas.errors import NotFound
+from schemas.refs import Commit
+from schemas.results import SweptBranch
+from tasks import alerting, datasets, inference, monitoring, promotion
+from tasks.versions import MAIN, VersionStore, open_store
+
+OURS = tuple(
+    f"{kind}/"
+    for kind in (
+        datasets.INGEST,
+        inference.SCORE_KIND,
+        inference.RECEIPTS_KIND,
+        monitoring.MONITORING_KIND,
+        alerting.ALERTS_KIND,
+        promotion.HISTORY_KIND,
+    )
+)
+
+
+def sweep(store_url: str, older_than_days: float, dry_run: bool) -> tuple[SweptBranch, ...]:
+    """Remove the finished branches of our flows and those whose last commit is older than a number of days.
+
+    A branch is finished when a commit of main says that it was merged from it. One that is at work may go, too, where `main`
+    itself is older than the limit: its run notices and stages again.
+    """
+    store = open_store(store_url)
+    if not store.exists():
+        return ()
+    seen = []
+    for found in _judged(store, datetime.now(UTC) - timedelta(days=older_than_days)):
+        if found.what != "kept" and not dry_run:
+            store.delete_branch(found.branch)
+        seen.append(found)
+    return tuple(seen)
+
+
+def _judged(store: VersionStore, limit: datetime) -> Iterator[SweptBranch]:
+    published = {c.metadata["branch"]: c for c in store.log(MAIN, first_parent=True) if "branch" in c.metadata}
+    for name in store.branches():
+        if not name.startswith(OURS):  # somebody else's
+            continue
+        try:
+            head = store.get(store.head(name))
+        except NotFound:  # its run finished meanwhile
+            continue
+        yield _judge(store.url, name, head, published.get(name), limit)
+
+
+def _judge(url: str, name: str, head: Commit, merged: Commit | None, limit: datetime) -> SweptBranch:
+    if merged is not None:
+        return SweptBranch(store=url, branch=name, what="finished", why=f"published as {merged.id[:12]}")
+    told = f"last commit {head.time:%Y-%m-%d %H:%M} UTC" + (f", {head.message}" if name.startswith("ingest/") else "")
+    return SweptBranch(store=url, branch=name, what="stale" if head.time < limit else "kept", why=told)

@@ -1,0 +1,10 @@
+from .booster import golden_rows as golden_rows
+from .booster import load_booster as load_booster
+from .booster import predict_scores as predict_scores
+from .calibration import Sigmoid as Sigmoid
+from .calibration import calibrated as calibrated
+from .calibration import sigmoid as sigmoid
+from .explanations import shap_contributions as shap_contributions
+from .explanations import shap_importances as shap_importances
+from .smoke_test import run_smoke_test as run_smoke_test
+from .xgboost_runtime import load_xgboost as load_xgboost

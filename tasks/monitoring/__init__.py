@@ -1,0 +1,5 @@
+"""What a window of predictions says: drift, estimated and realized performance, and whether to retrain."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,101 @@
+"""The record of what monitoring saw: one JSON object a window and state of knowledge, in the log repository.
+
+A window seen again with the same evidence (predictions, drift, estimates, labels, policy) is found and not written again;
+when labels come, another record follows. Each holds the decision made with what was known then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from schemas.errors import NotFound, StaleCheck
+from schemas.refs import Commit
+from schemas.results import Monitoring
+from schemas.usecase import UseCase
+from tasks import versions
+from tasks.versions import MAIN, VersionStore
+
+MONITORING_KIND = "monitor"
+FOLDER = "monitoring"
+FORMAT = 1
+DIGITS = 8  # sums over threads differ in their last bits
+ATTEMPTS = 5
+
+
+def append_monitoring(case: UseCase, log: VersionStore, seen: Monitoring) -> None:
+    """Keep what was seen, unless this evidence is on record. Raises StaleCheck where others keep writing the same."""
+    told = evidence(case, seen)
+    folder = f"{FOLDER}/{told[:32]}/"
+    document = {"format_version": FORMAT, "evidence": told, **seen.model_dump(mode="json")}
+    payload = json.dumps(document, sort_keys=True, allow_nan=False).encode()
+    for _ in range(ATTEMPTS):
+        checked_at = log.head(MAIN)
+        if log.objects(checked_at, folder):
+            return
+        with suppress(StaleCheck):
+            _write(case, log, folder, payload, checked_at)
+            return
+    raise StaleCheck(f"{case.name}: the record of monitoring kept changing; monitor again")
+
+
+def read_monitoring_log(log: VersionStore) -> list[Monitoring]:
+    """All that is on record, oldest first. Records of another format are left out."""
+    if not log.exists():
+        return []
+    entries = [entry for entry in log.log(MAIN, first_parent=True) if entry.metadata.get("kind") == MONITORING_KIND]
+    found = (_read(log, entry) for entry in reversed(entries))
+    return [seen for seen in found if seen is not None]
+
+
+def newest_by_window(seen: list[Monitoring]) -> list[Monitoring]:
+    """Of each window the last record, windows in the order of their first row's time."""
+    last = {(m.arrival, m.model.version if m.model else 0, m.window): m for m in seen}
+    return sorted(last.values(), key=lambda m: (m.window is not None, m.window or ()))
+
+
+def evidence(case: UseCase, seen: Monitoring) -> str:
+    """Digest of what a decision rests on; of neither the decision nor where reports lie."""
+    told = {
+        "arrival": seen.arrival,
+        "model": seen.model.sha256 if seen.model else None,
+        "window": [str(moment) for moment in seen.window or ()],
+        "rows": seen.rows,
+        "drift": seen.drift.model_dump(mode="json", exclude={"report", "why"}) if seen.drift else None,
+        "estimate": seen.estimate.model_dump(mode="json") if seen.estimate else None,
+        "realized": seen.realized.model_dump(mode="json", exclude={"data_commit"}) if seen.realized else None,
+        "coverage": seen.coverage,
+        "policy": vars(case.monitor),
+    }
+    return hashlib.sha256(json.dumps(_rounded(told), sort_keys=True).encode()).hexdigest()
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, Mapping):
+        return {name: _rounded(each) for name, each in value.items()}
+    return [_rounded(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _write(case: UseCase, log: VersionStore, folder: str, payload: bytes, checked_at: str) -> None:
+    digest = hashlib.sha256(payload).hexdigest()
+    path = f"{folder}{digest}.json"
+    metadata = {"format_version": str(FORMAT), "kind": MONITORING_KIND, "use_case": case.name, "path": path}
+    versions.commit_and_merge(
+        log, f"{MONITORING_KIND}/{digest[:32]}", folder, checked_at, {path: payload}, f"monitoring of {case.name}", metadata
+    )
+
+
+def _read(log: VersionStore, entry: Commit) -> Monitoring | None:
+    try:
+        document = json.loads(log.read(entry.id, entry.metadata["path"]))
+    except NotFound:
+        return None
+    if document.pop("format_version", None) != FORMAT:
+        return None
+    document.pop("evidence", None)
+    return Monitoring.model_validate(document)

@@ -1,0 +1,247 @@
+"""What a model is worth before labels come: from its calibrated scores, or from a small model of its loss.
+
+    classes      confidence-based performance estimation (CBPE): each row counts as every class with its probability
+    regression   direct loss estimation (DLE): a small model of the loss, fitted on the holdout
+    both         an interval that learns from the record: realized minus estimated, window by window
+
+Neither can see that the relation of inputs and outcome itself has changed; the record of errors can, one window later.
+Methods after NannyML's documentation of CBPE and DLE (Kuberski et al., nannyml.com, 2023).
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from schemas.usecase import Target, Training, UseCase
+from schemas.verdicts import Estimate
+from tasks import features, training
+from tasks.evaluation import block_interval, metric_expressions, with_scores
+from tasks.features import BLOCK, SCORE_PREFIX, TARGET
+from tasks.models import load_booster, predict_scores
+
+FORMAT = 1
+LEVEL = 0.9
+LEAST_RECORD = 3  # windows before an interval is stated
+HALF_LIFE = 4.0  # windows: how long an error is remembered
+SHRINKAGE = 3.0  # windows' worth of belief that the scores alone are right
+TINY = 1e-12
+LOSSES = {"rmse": 2, "mae": 1}  # metric and the power of the error that the small model predicts
+LOSS_TRAINING = Training(params={"max_depth": 3, "learning_rate": 0.1, "min_child_weight": 20, "subsample": 0.8}, rounds=60)
+
+Floats = NDArray[np.float64]
+
+
+def build_estimator(use_case: UseCase, holdout: pl.DataFrame, scores: NDArray[Any]) -> dict[str, Any]:
+    """JSON document stored with a version: how to estimate its worth, and its level on the holdout with an interval.
+
+    `holdout`: labelled rows that the model has not seen, in the order of time; scores of shape (n,) or (n, classes).
+    """
+    document: dict[str, Any] = {"format_version": FORMAT, "rows": holdout.height}
+    known = holdout.filter(pl.col(TARGET).is_not_null())
+    scores = np.asarray(scores, np.float64)[holdout[TARGET].is_not_null().to_numpy()]
+    document["level"] = level(use_case, known, scores)
+    if use_case.target.kind == "regression":
+        return document | {"method": "direct loss", "models": _loss_models(use_case, known, scores)}
+    return document | {"method": "cbpe", "calibration": _calibration(use_case, known, scores)}
+
+
+def level(use_case: UseCase, holdout: pl.DataFrame, scores: NDArray[Any]) -> dict[str, Any] | None:
+    """The gate's metric on the holdout and its interval at 90% over blocks; None where fewer than two blocks have one."""
+    metric = use_case.gate.metric
+    rows = with_scores(use_case, holdout, scores)
+    blocks = rows.group_by(BLOCK).agg(rows=pl.len(), value=metric_expressions(use_case)[metric]).sort(BLOCK).drop_nulls()
+    values, weights = blocks["value"].to_numpy(), blocks["rows"].to_numpy().astype(np.float64)
+    if len(values) < 2 or not np.isfinite(values).all():
+        return None
+    low, high = block_interval(weights, values, 1 - LEVEL, use_case.training.seed)
+    return {"metric": metric, "value": float(np.average(values, weights=weights)), "low": low, "high": high}
+
+
+def raw(use_case: UseCase, document: Mapping[str, Any] | None, rows: pl.DataFrame, scores: NDArray[Any]) -> dict[str, float]:
+    """Estimates by metric for designed rows and their scores; none without rows, or for a regression without a document.
+
+    auc, log_loss, error_rate, brier (binary); auc, log_loss, accuracy (multiclass); rmse, mae (regression).
+    """
+    scores = np.asarray(scores, np.float64)
+    if not len(scores) or not np.isfinite(scores).all():
+        return {}
+    if use_case.target.kind == "regression":
+        return _direct_losses(use_case, (document or {}).get("models") or {}, rows, scores)
+    told = _by_class(scores)
+    likely = calibrated(told, (document or {}).get("calibration"))
+    found = _binary(use_case, told[:, 1], likely[:, 1]) if scores.ndim == 1 else _multiclass(told, likely)
+    return {name: float(value) for name, value in found.items() if np.isfinite(value)}
+
+
+def corrected(
+    use_case: UseCase, found: Mapping[str, float], rows: int, past: Sequence[Mapping[str, float]], level: float = LEVEL
+) -> Estimate:
+    """Estimates with their record taken into account: `past` are realized minus raw estimates of earlier windows, in order.
+
+    The error expected next is the mean of past errors, weighted by recency and shrunk towards none; the interval is
+    Student's t over the errors that this very rule made in the record, each predicted from those before it.
+    """
+    values, intervals = dict(found), {}
+    for name, value in found.items():
+        errors = np.array([each[name] for each in past if name in each])
+        values[name] = _bounded(name, value + expected(errors))
+        if len(errors) >= LEAST_RECORD:
+            half = half_width(errors, level)
+            intervals[name] = (_bounded(name, values[name] - half), _bounded(name, values[name] + half))
+    method: Literal["cbpe", "direct loss"] = "direct loss" if use_case.target.kind == "regression" else "cbpe"
+    return Estimate(method=method, rows=rows, raw=found, metrics=values, intervals=intervals, level=level, record=len(past))
+
+
+def expected(errors: Floats) -> float:
+    """The next error: past ones weighted by recency, shrunk towards 0."""
+    weights = 0.5 ** (np.arange(len(errors))[::-1] / HALF_LIFE)
+    return float(weights @ errors / (weights.sum() + SHRINKAGE))
+
+
+def half_width(errors: Floats, level: float = LEVEL) -> float:
+    """Half of the prediction interval for the next error, from one-step predictions of the errors there are."""
+    from scipy.special import stdtrit  # type: ignore[import-untyped]
+
+    missed = np.array([errors[i] - expected(errors[:i]) for i in range(len(errors))])
+    return float(stdtrit(len(missed), (1 + level) / 2) * np.sqrt(np.mean(missed**2)))
+
+
+def calibrated(scores: Floats, calibration: Sequence[Sequence[float]] | None) -> Floats:
+    """Probabilities of shape (n, classes), rows sum to 1: slope and intercept on each class's logit; None: as they are."""
+    if not calibration:
+        return scores
+    logits = _logit(scores)
+    likely = np.column_stack([_expit(a * logits[:, k] + b) for k, (a, b) in enumerate(calibration)])
+    shares: Floats = likely / likely.sum(axis=1, keepdims=True)
+    return shares
+
+
+def _calibration(use_case: UseCase, holdout: pl.DataFrame, scores: Floats) -> list[list[float]] | None:
+    """Slope and intercept by class, or None where calibration of either half does not improve the other.
+
+    Platt: Probabilistic outputs for support vector machines (1999). A holdout of some days has a base rate of its own:
+    a correction that does not carry over to other days does harm.
+    """
+    told, hit = _by_class(scores), _hits(use_case, holdout)
+    half = len(told) // 2
+    first, second = slice(None, half), slice(half, None)
+    for fitted, judged in ((first, second), (second, first)):
+        found = _platt(told[fitted], hit[fitted])
+        if found is None or _loss(hit[judged], calibrated(told[judged], found)) >= _loss(hit[judged], told[judged]):
+            return None
+    return _platt(told, hit)
+
+
+def _platt(told: Floats, hit: Floats) -> list[list[float]] | None:
+    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
+
+    if not len(hit) or (hit.sum(axis=0) == 0).any() or (hit.sum(axis=0) == len(hit)).any():
+        return None
+    pairs = []
+    for k in range(told.shape[1]):
+        model = LogisticRegression(C=1e6).fit(_logit(told[:, [k]]), hit[:, k])
+        pairs.append([float(model.coef_[0, 0]), float(model.intercept_[0])])
+    return pairs
+
+
+def _binary(use_case: UseCase, said: Floats, likely: Floats) -> dict[str, Any]:
+    positive = said >= use_case.target.threshold
+    return {
+        "auc": _auc(said, likely),
+        "log_loss": -(likely * _log(said) + (1 - likely) * _log(1 - said)).mean(),
+        "error_rate": np.where(positive, 1 - likely, likely).mean(),
+        "brier": (likely * (1 - said) ** 2 + (1 - likely) * said**2).mean(),
+    }
+
+
+def _multiclass(said: Floats, likely: Floats) -> dict[str, Any]:
+    best = said.argmax(axis=1)
+    return {
+        "auc": np.mean([_auc(said[:, k], likely[:, k]) for k in range(said.shape[1])]),
+        "log_loss": -(likely * _log(said)).sum(axis=1).mean(),
+        "accuracy": likely[np.arange(len(best)), best].mean(),
+    }
+
+
+def _auc(said: Floats, likely: Floats) -> float:
+    """Area under the ROC curve where each row is a positive of weight `likely` and a negative of the rest; ties halved."""
+    values, at = np.unique(said, return_inverse=True)
+    positive = np.bincount(at, weights=likely, minlength=len(values))
+    negative = np.bincount(at, weights=1 - likely, minlength=len(values))
+    below = np.cumsum(negative) - negative / 2
+    total = positive.sum() * negative.sum()
+    return float(positive @ below / total) if total > 0 else float("nan")
+
+
+def _loss_models(use_case: UseCase, holdout: pl.DataFrame, scores: Floats) -> dict[str, str]:
+    """The small models of squared and absolute error, as base64 of their bytes."""
+    error = np.abs(scores - features.numeric_target(use_case.target.kind, holdout[TARGET]))
+    case, rows = _loss_case(use_case), holdout.with_columns(pl.Series(SCORE_PREFIX, scores))
+    if rows.is_empty():
+        return {}
+    fitted = {
+        name: training.refit_booster(case, rows.with_columns(pl.Series(TARGET, error**power)), LOSS_TRAINING.rounds).model
+        for name, power in LOSSES.items()
+    }
+    return {name: base64.b64encode(model).decode() for name, model in fitted.items()}
+
+
+def _direct_losses(use_case: UseCase, models: Mapping[str, str], rows: pl.DataFrame, scores: Floats) -> dict[str, float]:
+    if not models:
+        return {}
+    case, seen = _loss_case(use_case), rows.with_columns(pl.Series(SCORE_PREFIX, scores))
+    found = {}
+    for name, model in models.items():
+        losses = predict_scores(case, load_booster(base64.b64decode(model)), seen).clip(0)
+        found[name] = float(losses.mean(dtype=np.float64) ** (1 / LOSSES[name]))
+    return found
+
+
+def _loss_case(use_case: UseCase) -> UseCase:
+    """The problem of predicting the loss from the features and the prediction."""
+    target = Target(kind="regression", name="loss", value=pl.col(TARGET))
+    return replace(
+        use_case, target=target, features={**use_case.features, SCORE_PREFIX: pl.col(SCORE_PREFIX)}, training=LOSS_TRAINING
+    )
+
+
+def _by_class(scores: Floats) -> Floats:
+    return np.column_stack([1 - scores, scores]) if scores.ndim == 1 else scores
+
+
+def _hits(use_case: UseCase, rows: pl.DataFrame) -> Floats:
+    """Outcomes of shape (n, classes), one 1 a row."""
+    outcome = features.numeric_target(use_case.target.kind, rows[TARGET]).astype(int)
+    hit: Floats = np.eye(len(use_case.target.classes) or 2)[outcome]
+    return hit
+
+
+def _loss(hit: Floats, likely: Floats) -> float:
+    return float(-(hit * _log(likely)).sum(axis=1).mean())
+
+
+def _bounded(name: str, value: float) -> float:
+    return max(value, 0.0) if name in {*LOSSES, "log_loss"} else min(max(value, 0.0), 1.0)
+
+
+def _log(p: Floats) -> Floats:
+    logs: Floats = np.log(np.clip(p, TINY, 1.0))
+    return logs
+
+
+def _logit(p: Floats) -> Floats:
+    clipped = np.clip(p, 1e-9, 1 - 1e-9)
+    logits: Floats = np.log(clipped / (1 - clipped))
+    return logits
+
+
+def _expit(x: Floats) -> Floats:
+    p: Floats = 1 / (1 + np.exp(-x))
+    return p

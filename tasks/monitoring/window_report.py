@@ -1,0 +1,181 @@
+"""Monitoring, step by step: which windows labels belong to, what a window looks like, and what follows. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from schemas.errors import NotFound
+from schemas.refs import Commit, CommitId, DataRef, ModelRef
+from schemas.results import Monitoring
+from schemas.usecase import UseCase, resolve
+from schemas.verdicts import Decision, DriftVerdict, Estimate, Evaluation
+from tasks import datasets, evaluation, features, inference
+from tasks.monitoring import drift, monitoring_log, performance_estimation, retraining_policy, scored_window, shadow
+from tasks.monitoring.scored_window import Window
+from tasks.registry import STATE, ModelRegistry, open_registry
+from tasks.versions import MAIN, VersionStore, open_store
+
+
+def windows_of(use_case: str, commit: CommitId, store_url: str, log_url: str) -> list[CommitId]:
+    """Publishes of rows, oldest first, that were scored and that a commit brought labels for."""
+    case = resolve(use_case)
+    store, log = open_store(store_url), open_store(log_url)
+    if not log.exists() or case.time is None:
+        return []
+    spec = case.label_input
+    paths = datasets.paths_added_by(store, commit, spec.name)
+    times = store.scan(commit, paths, spec.contract.dtypes()).select(pl.col(case.time))
+    first, last = evaluation.event_window(case, times.collect()) or (None, None)
+    scored = [
+        entry.metadata for entry in log.log(MAIN, first_parent=True) if entry.metadata.get("kind") == inference.SCORE_KIND
+    ]
+    overlapping = [told["arrival"] for told in scored if _overlap(told["first"], told["last"], first, last)]
+    return list(dict.fromkeys(reversed(overlapping)))
+
+
+def _overlap(first: str, last: str, low: datetime | None, high: datetime | None) -> bool:
+    if not first or low is None or high is None:
+        return False
+    return datetime.fromisoformat(first) <= high and low <= datetime.fromisoformat(last)
+
+
+def monitor_window(
+    use_case: str, data: DataRef, arrival: str | None, registry_url: str, log_url: str, reports: str
+) -> Monitoring:
+    """One window of scored rows: drift from the model's reference, estimated worth, realized worth where labels have come,
+    the decision; all of it goes on record.
+
+    `data`: where labels are read. Raises NotFound where nothing was scored.
+    """
+    case = resolve(use_case)
+    log, registry = open_store(log_url), open_registry(registry_url)
+    past, entry = monitoring_log.read_monitoring_log(log), find_predictions(log, arrival)
+    if entry is None:
+        raise NotFound(f"no predictions of {case.name} to monitor; score some first: penstock score {use_case}")
+    model = registry.version(case.name, int(entry.metadata["model_version"]))
+    with scored_window.window(case, data, log, entry) as window:
+        realized, coverage = _realized(data, model, window)
+        seen = Monitoring(
+            use_case=case.name,
+            why="",
+            window=window.times,
+            arrival=entry.metadata["arrival"],
+            rows=window.height,
+            model=model,
+            drift=_drift(registry, model, window, Path(reports) / f"drift-{entry.metadata['cause'][:16]}.html"),
+            estimate=_estimate(registry, model, window, past_errors(past, window.times)),
+            realized=realized,
+            coverage=coverage,
+            shadow=tuple(shadow.compare_shadow(case, log, datasets.load_labels(case, data))),
+            newest=not any(m.window and window.times and m.window[0] > window.times[0] for m in past),
+            decision=Decision(retrain=False, why=""),
+        )
+    champion = registry.champion(case.name)
+    rejected = rejected_share(open_store(data.store), entry.metadata["arrival"])
+    decided = _decide(case, registry, champion, seen, rejected)
+    current = champion is None or champion.version == model.version
+    told = seen.model_copy(update={"decision": decided, "why": decided.why, "current": current})
+    monitoring_log.append_monitoring(case, log, told)
+    return told
+
+
+def past_errors(seen: list[Monitoring], window: tuple[datetime, datetime] | None) -> list[Mapping[str, float]]:
+    """Realized minus estimated values of the windows that ended before this one began, oldest first."""
+    if window is None:
+        return []
+    earlier = (m for m in monitoring_log.newest_by_window(seen) if m.window is not None and m.window[1] < window[0])
+    return [m.error for m in earlier if m.error]
+
+
+def rejected_share(store: VersionStore, arrival: CommitId) -> float:
+    """Share of the rows of a publish that its contract rejected."""
+    told = store.get(arrival).metadata
+    rows = int(told.get("rows", 0))
+    return int(told.get("rejected", 0)) / rows if rows else 0.0
+
+
+def find_predictions(log: VersionStore, arrival: str | None) -> Commit | None:
+    """The log's commit that first scored an arrival, or the newest scoring of all."""
+    if not log.exists():
+        return None
+    scored = [entry for entry in log.log(MAIN, first_parent=True) if entry.metadata.get("kind") == inference.SCORE_KIND]
+    if arrival is None:
+        return scored[0] if scored else None
+    return next((entry for entry in reversed(scored) if entry.metadata["arrival"] == arrival), None)
+
+
+def _drift(registry: ModelRegistry, model: ModelRef, window: Window, report: Path) -> DriftVerdict:
+    gains = (_document(registry, model, "importances") or {}).get("gain")
+    return drift.measure_drift(window.case, _document(registry, model, "reference"), window.rows, gains, report=report)
+
+
+def _estimate(registry: ModelRegistry, model: ModelRef, window: Window, past: list[Mapping[str, float]]) -> Estimate | None:
+    case = window.case
+    names = list(features.feature_names(case)) if case.target.kind == "regression" else []  # its losses have a model
+    rows = window.rows.select(*names, *features.score_names(case)).collect()
+    found = performance_estimation.raw(
+        case, _document(registry, model, "estimator"), rows, scored_window.scores_of(case, rows)
+    )
+    return performance_estimation.corrected(case, found, rows.height, past) if found else None
+
+
+def _document(registry: ModelRegistry, model: ModelRef, name: str) -> Any:
+    """A document of a version, or None: versions of earlier releases have fewer."""
+    try:
+        return registry.document(model, name)
+    except NotFound:
+        return None
+
+
+def _realized(data: DataRef, model: ModelRef, window: Window) -> tuple[Evaluation | None, float]:
+    """Metrics on the rows whose outcome is known, and the share of rows whose label has come."""
+    case, keys = window.case, list(window.case.key)
+    here = datasets.load_labels(case, data).join(window.rows.select(keys), on=keys, how="semi")
+    time = [case.time] if case.time else []
+    needed = dict.fromkeys((*keys, *time, *case.slices, features.BLOCK, *features.score_names(case)))
+    rows = window.rows.select(*needed).collect()
+    told = rows.join(features.newest_labels(case, here), on=keys, how="left", maintain_order="left")
+    coverage = told["_known"].count() / told.height if told.height else 0.0
+    known = told.filter(pl.col("_target").is_not_null())
+    if known.is_empty():
+        return None, coverage
+    return evaluation.evaluate(case, model.sha256, data.commit, known, scored_window.scores_of(case, known)), coverage
+
+
+def _decide(
+    case: UseCase, registry: ModelRegistry, champion: ModelRef | None, seen: Monitoring, rejected: float
+) -> Decision:
+    model = seen.model
+    if model is None or (champion is not None and champion.version != model.version):
+        told = f"v{champion.version}" if champion else "none"
+        why = f"v{model.version if model else '?'} scored this window, and the champion is {told} by now"
+        return Decision(retrain=False, why=why)
+    newest = registry.versions(case.name)[-1]
+    promised = _document(registry, model, "evaluation") or {}
+    asked = (_document(registry, newest, "evaluation") or {}).get("window") or (None, None)
+    return retraining_policy.should_retrain(
+        case,
+        drift=seen.drift,
+        promotion_loss=retraining_policy.loss_of(case, promised.get("metrics")),
+        promotion_bound=retraining_policy.bound_of(case, (_document(registry, model, "estimator") or {}).get("level")),
+        realized_loss=retraining_policy.loss_of(case, seen.realized.metrics) if seen.realized else None,
+        estimated_loss=retraining_policy.loss_of(case, seen.estimate.metrics) if seen.estimate else None,
+        model_age_days=_days((_document(registry, model, "manifest") or {}).get("fitted_until"), seen.window),
+        days_since_request=_days(asked[1], seen.window),
+        champion_exists=champion is not None,
+        refused=registry.tags(newest).get(STATE) == "refused",
+        rejected_share=rejected,
+        coverage=seen.coverage,
+    )
+
+
+def _days(since: str | None, window: tuple[datetime, datetime] | None) -> float:
+    """Days of event time from a moment to the end of a window: order comes from the data, not from the clock."""
+    if since is None or window is None:
+        return 0.0
+    return (window[1] - datetime.fromisoformat(since)).total_seconds() / 86400

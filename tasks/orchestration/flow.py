@@ -1,0 +1,126 @@
+"""How a flow is entered: unknown names and bad values are refused in one line, and its state says what came of it."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable
+from contextvars import ContextVar
+from pathlib import PurePath
+from typing import Any, ParamSpec, TypeVar, get_type_hints
+
+from prefect import Flow, runtime, tags
+from prefect.exceptions import MissingResult, ParameterTypeError
+from prefect.states import Completed
+
+from schemas.errors import UsageError
+from schemas.usecase import UseCase, resolve
+from tasks.orchestration.installation import refuse_shadows
+
+P = ParamSpec("P")
+R = TypeVar("R")
+TAG = "penstock"
+
+
+_made: ContextVar[list[Any] | None] = ContextVar("made", default=None)
+
+
+class PenstockFlow(Flow[P, R]):
+    """A flow whose parameters are those that it names: the dashboard, an event or a schedule may say anything."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the flow and give its result, also where the server took its last state and the reply was lost.
+
+        Prefect then asks again, and is given the state that the server has, which holds no result.
+        """
+        made: list[Any] = []
+        token = _made.set(made)
+        try:
+            return super().__call__(*args, **kwargs)
+        except MissingResult:
+            if not made:
+                raise
+            return made[0]
+        finally:
+            _made.reset(token)
+
+    def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """The parameters, typed. Raises UsageError, one line, for a name or a value that the flow does not take."""
+        known = inspect.signature(self.fn).parameters
+        if unknown := sorted(parameters.keys() - known.keys()):
+            raise UsageError(f"{self.name}: no parameter {', '.join(unknown)}; it takes {', '.join(known)}")
+        missing = [name for name, told in known.items() if told.default is told.empty and name not in parameters]
+        if missing:
+            raise UsageError(f"{self.name}: say {', '.join(missing)}; it takes {', '.join(known)}")
+        try:
+            return super().validate_parameters(parameters)
+        except ParameterTypeError as error:
+            raise UsageError(f"{self.name}: {' '.join(str(error).split())}") from None
+
+
+def penstock_flow(
+    name: str, run_name: str | Callable[[], str], kind: type[PenstockFlow[Any, Any]] = PenstockFlow
+) -> Callable[[Callable[P, R]], PenstockFlow[P, R]]:
+    """A function as a flow that is entered like this. Its result has a sentence in `why`, which its final state repeats."""
+
+    def made(function: Callable[P, R]) -> PenstockFlow[P, R]:
+        return kind(_telling(function), name=name, flow_run_name=run_name)
+
+    return made
+
+
+def _telling(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, whose runs are tagged and end in a state that says why."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> Any:
+        with tags(*([TAG] if is_deployed() else [])):  # runs within this one belong to the deployed system, too
+            result = function(*args, **kwargs)
+        _keep(result)
+        return Completed(message=sentence(result), data=result)
+
+    # Annotations as types: Prefect would look their names up in this module, not in the function's own.
+    run.__signature__ = inspect.signature(function, eval_str=True)  # type: ignore[attr-defined]
+    run.__annotations__ = get_type_hints(function, include_extras=True)
+    return run
+
+
+def _keep(result: Any) -> None:
+    """Note a result for whoever called the flow. A function of its own: Dask ships flows, but no context variables."""
+    if (made := _made.get()) is not None:
+        made.append(result)
+
+
+def sentence(result: Any) -> str:
+    """What a result says of itself: its status, where it has one, and why."""
+    why, status = getattr(result, "why", ""), getattr(result, "status", "")
+    return why if status in ("", "done") or why.startswith(status) else f"{status}: {why}"
+
+
+def run_name_from_source() -> str:
+    """A run's name for a flow that takes a source: the flow, the use case and the file's name."""
+    told = runtime.flow_run.parameters
+    source = told.get("source") or told.get("published") or ""
+    return " ".join([runtime.flow_run.flow_name or "", told["use_case"], PurePath(str(source)).name]).strip()
+
+
+def actor_name(*people: str | None) -> str:
+    """Who moves an alias: the people who asked for it, and the flow run it happened in."""
+    return ", ".join(filter(None, [*people, f"flow run {flow_run_id()}" if flow_run_id() else ""]))
+
+
+def begin_flow(use_case: str) -> UseCase:
+    """What every flow does first: refuse packages that are not ours, and resolve the use case."""
+    refuse_shadows()
+    return resolve(use_case, modules=not is_deployed())
+
+
+def is_deployed() -> bool:
+    """Whether a worker started this process: then events and schedules speak, and may name registered use cases only."""
+    return bool(os.environ.get("PREFECT__FLOW_RUN_ID"))
+
+
+def flow_run_id() -> str:
+    """Id of the flow run this is called in, or ''."""
+    return str(runtime.flow_run.id or "")

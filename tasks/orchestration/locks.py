@@ -1,0 +1,62 @@
+"""Changes to the models of one use case exclude each other, on every machine that shares a Prefect server."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import ParamSpec, TypeVar
+
+from prefect import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.concurrency.sync import concurrency
+from prefect.exceptions import ObjectAlreadyExists
+from prefect.settings import PREFECT_API_URL
+
+from schemas.errors import ServiceUnavailable, UsageError
+from tasks.registry import excluding
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+LEASE = 60.0  # s that a dead process holds others back, on a server
+PATIENCE = 300.0  # s that a change of a use case's models waits for another one
+
+
+@contextmanager
+def cross_machine_lock(use_case: str) -> Iterator[None]:
+    """Nobody else changes this use case's models or their history meanwhile, on any machine that shares the Prefect server.
+
+    A global concurrency limit with a lease, made where it is missing; a lost lease ends what is held. Without a server
+    there is one machine, whose processes the registry's own lock keeps apart. Raises ServiceUnavailable, UsageError.
+    """
+    if not PREFECT_API_URL.value():
+        yield
+        return
+    name = f"penstock-promotion-{use_case}"
+    with get_client(sync_client=True) as client:
+        with suppress(ObjectAlreadyExists):
+            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1, active=True))
+        limit = client.read_global_concurrency_limit_by_name(name)
+    if (limit.active, limit.limit) != (True, 1):
+        raise UsageError(f"the concurrency limit {name} keeps promotions apart only while it is active and 1: set it so")
+    with ExitStack() as slot:
+        try:
+            slot.enter_context(concurrency(name, strict=True, lease_duration=LEASE, timeout_seconds=PATIENCE))
+        except TimeoutError:
+            raise ServiceUnavailable(
+                f"another change of {use_case}'s models did not end in {PATIENCE:.0f} s: try later"
+            ) from None
+        yield
+
+
+def excluded(function: Callable[P, R]) -> Callable[P, R]:
+    """The function; each change that it makes to a registry is made `alone`. Nothing is held in between."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        with excluding(cross_machine_lock):
+            return function(*args, **kwargs)
+
+    return run

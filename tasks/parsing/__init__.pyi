@@ -1,0 +1,17 @@
+from .csv_records import blocks as blocks
+from .csv_records import csv_batches as csv_batches
+from .decompression import format_of as format_of
+from .decompression import pieces as pieces
+from .json_lines import json_batches as json_batches
+from .parse import Limits as Limits
+from .parse import Parsed as Parsed
+from .parse import fingerprint as fingerprint
+from .parse import parse_source as parse_source
+from .type_conversion import ROW as ROW
+from .type_conversion import UNTYPED as UNTYPED
+from .type_conversion import UNTYPED_DTYPE as UNTYPED_DTYPE
+from .type_conversion import Conversion as Conversion
+from .type_conversion import as_text as as_text
+from .type_conversion import conversion as conversion
+from .type_conversion import from_text as from_text
+from .type_conversion import typed as typed

@@ -1,0 +1,40 @@
+"""Parquet in slices. Extension types are never resolved, so nothing that a file carries is executed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import polars as pl
+
+from schemas.errors import Refused
+from tasks.parsing.decompression import RATIO
+from tasks.parsing.type_conversion import ROW, Conversion, conversion, typed
+
+CELLS = 1 << 24  # read at a time
+ALWAYS_ALLOWED = 1 << 25  # cells
+
+
+def schema_of(path: Path) -> dict[str, pl.DataType]:
+    """Column names and types."""
+    return dict(pl.read_parquet_schema(path))
+
+
+def conversions(name: str, found: Mapping[str, pl.DataType], wanted: Mapping[str, pl.DataType]) -> dict[str, Conversion]:
+    """How each wanted column that is there becomes the contract's. Raises Refused that lists those that cannot."""
+    made = {column: conversion(column, found[column], dtype) for column, dtype in wanted.items() if column in found}
+    if wrong := [f"{column!r} is {found[column]}, not {wanted[column]}" for column, how in made.items() if how is None]:
+        raise Refused(f"{name!r} does not fit the contract's types: {'; '.join(wrong)}")
+    return {column: how for column, how in made.items() if how is not None}
+
+
+def batches(path: Path, name: str, made: Mapping[str, Conversion]) -> Iterator[pl.DataFrame]:
+    """Frames of the contract's types with `_row` and `_untyped`. Raises Refused for files that grow beyond all measure."""
+    lazy = pl.scan_parquet(path)
+    rows = lazy.select(pl.len()).collect().item()
+    if rows * max(len(made), 1) > max(ALWAYS_ALLOWED, RATIO * path.stat().st_size):
+        raise Refused(f"{name!r} unpacks to {rows} rows, far more than a file of its size holds; split it if it is meant so")
+    step = max(1000, CELLS // max(len(made), 1))
+    for first in range(0, rows, step):
+        frame = lazy.select(list(made)).slice(first, step).collect()
+        yield typed(frame.with_columns(pl.int_range(first + 1, first + frame.height + 1, dtype=pl.UInt64).alias(ROW)), made)

@@ -1,0 +1,171 @@
+"""The child process: limits first, then read, type, write parts; one line of JSON on standard output says what came of it.
+
+It is started by tasks.ingestion with a folder that holds `plan.json` and `schema.arrow`; the parts are written there.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import resource
+import signal
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from schemas.errors import Refused
+from tasks.parsing import csv_records, json_lines, parquet
+from tasks.parsing.decompression import check_magic, format_of, pieces
+from tasks.parsing.type_conversion import ROW, UNTYPED, UNTYPED_DTYPE, Conversion, from_text, typed
+from tasks.temp_files import is_full
+
+PART_ROWS = 200_000
+NOTHING: dict[str, Any] = {"rows": 0, "parts": [], "columns": []}
+
+
+class Full(Exception):
+    """There was no room for a part."""
+
+
+def main(folder: str) -> None:
+    """Do what the plan in that folder says and print the outcome: rows, parts and columns, or why it was refused."""
+    plan = json.loads(Path(folder, "plan.json").read_text())
+    gc.disable()  # no cycles here, and millions of short-lived values
+    limit(plan["memory_mb"], plan["seconds"])
+    try:
+        outcome = parse(plan, Path(folder))
+    except Refused as refusal:
+        outcome = {"refused": str(refusal)}
+    except Full as error:  # no fault of the source's
+        outcome = {"full": str(error)}
+    except MemoryError:
+        outcome = {"refused": too_large(str(plan["name"]), plan["memory_mb"])}
+    except (Exception, pl.exceptions.PanicException) as error:
+        outcome = {"refused": f"{plan['name']!r} cannot be read: {_first_line(error)}"}
+    json.dump(outcome, sys.stdout)
+
+
+def too_large(name: str, memory_mb: int) -> str:
+    """What to say of a file that needs more memory."""
+    return f"{name!r} was not read within {memory_mb} MiB; raise PENSTOCK_PARSE_MEMORY_MB or split it"
+
+
+def limit(memory_mb: int, seconds: int) -> None:
+    """Cap this process's memory and make it end by itself, whatever becomes of its parent."""
+    limits = (memory_mb << 20, memory_mb << 20)
+    resource.setrlimit(resource.RLIMIT_DATA, limits)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(seconds + 1)
+
+
+def parse(plan: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Read the planned source into parts of `folder`. Raises Refused."""
+    path, name = Path(plan["path"]), str(plan["name"])
+    wanted = dict(pl.read_ipc_schema(folder / "schema.arrow"))
+    form, compression = format_of(name)
+    if path.stat().st_size == 0:
+        return NOTHING
+    if form == "parquet":
+        with path.open("rb") as file:
+            check_magic(file.read(4), name, form, compression)
+        found = parquet.schema_of(path)
+        check_columns(name, found, wanted, plan["required"])
+        made = parquet.conversions(name, found, wanted)
+        return _written(parquet.batches(path, name, made), list(made), folder)
+    stream = pieces(path, name, form, compression)
+    if form == "csv":
+        return _delimited(stream, name, wanted, plan["required"], folder)
+    return _json_lines(stream, name, wanted, plan["required"], folder)
+
+
+def check_columns(name: str, found: Iterable[str], wanted: Mapping[str, Any], required: Iterable[str]) -> None:
+    """Refuse a source that lacks a required column or has one that the contract does not know: one line names them all."""
+    columns = list(found)
+    missing = [c for c in required if c not in columns]
+    extra = [c for c in columns if c not in wanted]
+    told = [
+        f"{what}: {', '.join(map(repr, names))}" for what, names in (("missing", missing), ("not known", extra)) if names
+    ]
+    if told:
+        hint = "; are its fields separated by commas?" if len(columns) == 1 and len(wanted) > 1 else ""
+        raise Refused(f"the columns of {name!r} are not the contract's ({'; '.join(told)}){hint}")
+
+
+def _delimited(
+    stream: Iterator[bytes], name: str, wanted: Mapping[str, pl.DataType], required: Iterable[str], folder: Path
+) -> dict[str, Any]:
+    batches = csv_records.csv_batches(stream, name)
+    first = next(batches, None)
+    if first is None:
+        return NOTHING
+    columns = first.frame.columns[:-1]
+    check_columns(name, columns, wanted, required)
+    made = {c: text_conversion(c, dtype, name) for c, dtype in wanted.items() if c in columns}
+    frames = (_with_broken(typed(batch.frame, made), batch.broken) for batch in batches)
+    return _written(frames, list(made), folder)
+
+
+def text_conversion(column: str, dtype: pl.DataType, name: str) -> Conversion:
+    """How text becomes that column. Raises Refused for a type that text cannot say."""
+    made = from_text(column, dtype)
+    if made is None:
+        raise Refused(f"{name!r}: column {column!r} is of type {dtype}, which text cannot say; bring it as Parquet")
+    return made
+
+
+def _with_broken(frame: pl.DataFrame, broken: Mapping[int, str]) -> pl.DataFrame:
+    if not broken:
+        return frame
+    untyped = [[{"column": None, "text": text}] for text in broken.values()]
+    rows = pl.DataFrame({ROW: list(broken), UNTYPED: untyped}, schema={ROW: pl.UInt64, UNTYPED: UNTYPED_DTYPE})
+    return pl.concat([frame, rows], how="diagonal").sort(ROW)
+
+
+def _json_lines(
+    stream: Iterator[bytes], name: str, wanted: Mapping[str, pl.DataType], required: Iterable[str], folder: Path
+) -> dict[str, Any]:
+    made = {column: text_conversion(column, dtype, name) for column, dtype in wanted.items()}
+    present: set[str] = set()
+
+    def frames() -> Iterator[pl.DataFrame]:
+        for frame, columns in json_lines.json_batches(stream, name, wanted, made):
+            present.update(columns)
+            yield frame
+
+    outcome = _written(frames(), list(wanted), folder)
+    if outcome["rows"]:
+        check_columns(name, present, wanted, required)
+    return {**outcome, "columns": [column for column in wanted if column in present]}
+
+
+def _written(frames: Iterable[pl.DataFrame], columns: list[str], folder: Path) -> dict[str, Any]:
+    rows = 0
+    parts: list[str] = []
+    for frame in frames:
+        for part in frame.iter_slices(PART_ROWS):
+            path = folder / f"part-{len(parts):06}.parquet"
+            _write(part, path)
+            parts.append(path.name)
+            rows += part.height
+    return {"rows": rows, "parts": parts, "columns": columns}
+
+
+def _write(part: pl.DataFrame, path: Path) -> None:
+    try:
+        part.write_parquet(path, compression="lz4", statistics=False)
+    except Exception as error:
+        if is_full(error):
+            raise Full(_first_line(error)) from error
+        raise
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0][:300] or type(error).__name__
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,15 @@
+from .champion import find_rollback_target as find_rollback_target
+from .champion import fitted_until as fitted_until
+from .champion import freeze_message as freeze_message
+from .champion import hold_reason as hold_reason
+from .champion import mark_superseded as mark_superseded
+from .champion import roll_back_champion as roll_back_champion
+from .champion import set_champion as set_champion
+from .champion import set_hold as set_hold
+from .history import HISTORY_KIND as HISTORY_KIND
+from .history import freeze_entry as freeze_entry
+from .history import read_history as read_history
+from .queries import champion_at as champion_at
+from .queries import history_entries as history_entries
+from .queries import history_problems as history_problems
+from .queries import version_table as version_table

@@ -1,0 +1,69 @@
+"""Ranges of partitions: which dated files there are to ingest, and which publishes of rows to score."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePath
+
+from schemas.errors import UsageError
+from schemas.replaying import Unit
+from schemas.usecase import UseCase, resolve
+from tasks import datasets
+from tasks.datasets import INGEST
+from tasks.ingestion import locate
+from tasks.versions import MAIN, open_store
+
+DATE = re.compile(r"(?<!\d)\d{4}-\d{2}(-\d{2})?(?!\d)")
+
+
+def partition_files(use_case: str, source: str, since: str, until: str, input: str | None = None) -> list[Unit]:
+    """Files of a glob whose name's first date lies in the range, by date: lookups first, then rows, then labels.
+
+    Raises UsageError where a file's name holds no date or does not tell its input.
+    """
+    _check_range(since, until)
+    case, units = resolve(use_case), []
+    for path in locate(source):
+        found = DATE.search(path.name)
+        if found is None:
+            raise UsageError(f"{path.name}: no date like 2013-04 or 2013-04-05 in its name; ingest it by itself")
+        spec = case.choose_input(input, str(path))
+        unit = Unit(name=path.name, dates=(found[0],), place=str(path), input=spec.name)
+        units += [unit] if within(unit, since, until) else []
+    return sorted(units, key=lambda unit: (unit.dates, _rank(case, unit.input), unit.name))
+
+
+def list_publishes(use_case: str, store_url: str, since: str, until: str) -> list[Unit]:
+    """Publishes of rows on main, oldest first, that brought rows to a partition in the range."""
+    _check_range(since, until)
+    case, store, units = resolve(use_case), open_store(store_url), []
+    for entry in reversed(list(store.log(MAIN, first_parent=True)) if store.exists() else []):
+        told = entry.metadata
+        if told.get("kind") != INGEST or told.get("input") != case.rows:
+            continue
+        dates = tuple(sorted({PurePath(path).parts[2] for path in datasets.paths_added_by(store, entry.id, case.rows)}))
+        unit = Unit(name=told.get("source_name", entry.id[:12]), dates=dates, place=entry.id, input=case.rows)
+        units += [unit] if within(unit, since, until) else []
+    return units
+
+
+def within(unit: Unit, since: str, until: str) -> bool:
+    """Whether a date of the unit lies in the range, both ends included, compared as far as both are told."""
+    return any(_cut(date, since) >= _cut(since, date) and _cut(date, until) <= _cut(until, date) for date in unit.dates)
+
+
+def _cut(text: str, other: str) -> str:
+    return text[: len(other)]
+
+
+def _check_range(since: str, until: str) -> None:
+    for told in (since, until):
+        if not DATE.fullmatch(told):
+            raise UsageError(f"cannot read {told!r}: write a partition like 2013-04 or a day like 2013-04-05")
+    if _cut(since, until) > _cut(until, since):
+        raise UsageError(f"nothing lies between {since} and {until}: the first of them is the later one")
+
+
+def _rank(case: UseCase, input: str) -> int:
+    labels = bool(case.labels) and input == case.label_input.name
+    return 1 if input == case.rows else 2 if labels else 0

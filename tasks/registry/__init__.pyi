@@ -1,0 +1,13 @@
+from .factory import open_registry as open_registry
+from .locks import excluding as excluding
+from .protocol import CHALLENGER as CHALLENGER
+from .protocol import CHAMPION as CHAMPION
+from .protocol import Actor as Actor
+from .protocol import Candidate as Candidate
+from .protocol import ModelRegistry as ModelRegistry
+from .tags import MANIFEST as MANIFEST
+from .tags import OVERRIDE as OVERRIDE
+from .tags import RECIPE as RECIPE
+from .tags import SEARCH as SEARCH
+from .tags import STATE as STATE
+from .tags import WHY as WHY

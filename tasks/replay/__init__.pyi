@@ -1,0 +1,13 @@
+from .dated_source import PERIOD as PERIOD
+from .dated_source import DatedSource as DatedSource
+from .dated_source import parse_moment as parse_moment
+from .dated_source import periods as periods
+from .dated_source import read_dated_source as read_dated_source
+from .dated_source import require_empty_store as require_empty_store
+from .deployed_loop import ArrivalResult as ArrivalResult
+from .deployed_loop import Deliver as Deliver
+from .deployed_loop import deliver_to_deployment as deliver_to_deployment
+from .nycflights13 import land_flights as land_flights
+from .retraining_schedules import NEVER as NEVER
+from .retraining_schedules import backtest_fixed_schedule as backtest_fixed_schedule
+from .retraining_schedules import backtest_loop as backtest_loop

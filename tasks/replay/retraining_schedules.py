@@ -1,0 +1,194 @@
+"""Simpler ways of keeping a model, to hold the loop against: the same features, labels and delay, no gate, no holdout.
+
+Each trains on every outcome known at the moment and scores the rows until the next training. Rounds are found by early
+stopping at the first training and again every 28 days; in between a model is fitted on all rows with as many.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from schemas.errors import NotEnoughEvidence
+from schemas.refs import DataRef
+from schemas.replaying import Course
+from schemas.usecase import UseCase, resolve
+from tasks import datasets, evaluation, features, inference, models, training
+from tasks.timestamps import cast_like
+from tasks.versions import MAIN, open_store
+
+NEVER = 10_000
+ROUNDS_HOLD = timedelta(days=28)
+SCORES = "_score"
+
+
+def backtest_fixed_schedule(
+    use_case: str,
+    data: DataRef,
+    name: str,
+    days: int,
+    span: tuple[datetime, datetime],
+    judged_from: datetime,
+    label_delay: float | None,
+) -> Course:
+    """Train at the start of `span` and every so many days, score each row with the newest model, compare with outcomes."""
+    started = time.monotonic()
+    case = resolve(use_case)
+    rows = features.in_canonical_order(case, datasets.load_designed_rows(case, data))
+    labels = datasets.load_labels(case, data).collect()
+    learner, trainings, scored = _Learner(case, rows, labels, label_delay), Counter[str](), []
+    for since, until in _stretches(span, days):
+        window = rows.filter(_within(case, rows, since, until))
+        if window.is_empty():
+            continue
+        scores = learner.train(since).scores(window)
+        scored.append(with_scores(case, window, scores))
+        if since > span[0]:
+            trainings[f"{since:%Y-%m}"] += 1
+    return backtest_result(case, name, _with_outcomes(case, pl.concat(scored), labels), judged_from, trainings, started)
+
+
+def backtest_loop(
+    use_case: str, data: DataRef, log_url: str, span: tuple[datetime, datetime], judged_from: datetime
+) -> Course:
+    """How the loop did: the first prediction of each row that its log holds, beside the outcome known by now."""
+    started, case = time.monotonic(), resolve(use_case)
+    log = open_store(log_url)
+    told = [entry for entry in log.log(MAIN, first_parent=True) if entry.metadata.get("kind") == inference.SCORE_KIND]
+    made = [inference.published_predictions(log, entry).collect() for entry in reversed(told)]
+    if not made:
+        raise NotEnoughEvidence(f"{case.name}: nothing was scored between {span[0]:%Y-%m-%d} and {span[1]:%Y-%m-%d}")
+    first = pl.concat(made, how="diagonal").unique(list(case.key), keep="first", maintain_order=True)
+    first = first.filter(_within(case, first, *span))
+    scores = first.select(_score_columns(case)).to_numpy()
+    rows = with_scores(case, first.select(features.identity_columns(case)), scores[:, 0] if scores.shape[1] == 1 else scores)
+    labels = datasets.load_labels(case, data).collect()
+    return backtest_result(case, "loop", _with_outcomes(case, rows, labels), judged_from, Counter(), started)
+
+
+def backtest_result(
+    case: UseCase, name: str, rows: pl.DataFrame, judged_from: datetime, trainings: Counter[str], started: float
+) -> Course:
+    """Metrics of scored rows with outcomes, by month and from `judged_from` on. Raises NotEnoughEvidence without rows."""
+    time_name = str(case.time)
+    columns = [column for column in rows.columns if column.startswith(SCORES)]
+    scores = rows.select(columns).to_numpy()
+    told = evaluation.with_scores(case, rows, scores[:, 0] if len(columns) == 1 else scores)
+    judged = told.filter(pl.col(time_name) >= cast_like(told.schema[time_name], judged_from))
+    if judged.is_empty():
+        raise NotEnoughEvidence(f"{case.name}: no scored row from {judged_from:%Y-%m-%d} on has an outcome yet")
+    wanted = evaluation.metric_expressions(case)
+    return Course(
+        name=name,
+        months=_by_month(told, time_name, wanted),
+        total=_finite(judged.select(**wanted).row(0, named=True)),
+        trainings=dict(sorted(trainings.items())),
+        rows=told.height,
+        seconds=round(time.monotonic() - started, 1),
+    )
+
+
+def with_scores(case: UseCase, rows: pl.DataFrame, scores: np.ndarray) -> pl.DataFrame:
+    """Key and event time of the rows with their scores, `_score0`, `_score1`, ..."""
+    columns = scores.T if scores.ndim == 2 else scores[None]
+    named = [pl.Series(f"{SCORES}{i}", column.astype(np.float64)) for i, column in enumerate(columns)]
+    return rows.select(features.identity_columns(case)).with_columns(named)
+
+
+class _Learner:
+    """One model after another."""
+
+    def __init__(self, case: UseCase, rows: pl.DataFrame, labels: pl.DataFrame, label_delay: float | None) -> None:
+        self.case, self.rows, self.labels, self.label_delay = case, rows, labels, label_delay
+        self.rounds, self.sought = 0, datetime.min.replace(tzinfo=UTC)
+        self.booster: Any = None
+
+    def train(self, moment: datetime) -> _Learner:
+        """Fit on every outcome known at the moment."""
+        known = self._known(moment)
+        if self.booster is None or moment - self.sought >= ROUNDS_HOLD:
+            self.rounds, self.sought = _rounds(self.case, known), moment
+        self.booster = _boosted(self.case, known, self.rounds)
+        return self
+
+    def scores(self, rows: pl.DataFrame) -> np.ndarray:
+        """Scores of designed rows, shape (n,) or (n, classes)."""
+        return models.predict_scores(self.case, self.booster, rows)
+
+    def _known(self, moment: datetime) -> pl.DataFrame:
+        case, time_name = self.case, str(self.case.time)
+        before = cast_like(self.rows.schema[time_name], moment - timedelta(days=self.label_delay or 0))
+        old = self.rows if case.label_input.known_at else self.rows.filter(pl.col(time_name) < before)
+        told = features.with_labels(case, old.lazy(), self.labels.lazy(), moment).collect()
+        return told.filter(pl.col(features.TARGET).is_not_null())
+
+
+def _rounds(case: UseCase, known: pl.DataFrame) -> int:
+    """Rounds after which the loss on the newest days no longer falls."""
+    time_name = str(case.time)
+    newest: Any = known[time_name].max()
+    recent = known[time_name] > newest - timedelta(days=case.split.stopping_days)
+    booster = _boosted(case, known.filter(~recent), case.training.rounds, known.filter(recent))
+    return int(booster.best_iteration) + 1
+
+
+def _boosted(case: UseCase, known: pl.DataFrame, rounds: int, stopping: pl.DataFrame | None = None) -> Any:
+    xgb = models.load_xgboost()
+    params = {**training.OBJECTIVES[case.target.kind], **case.training.params, "seed": case.training.seed}
+    if case.target.kind == "multiclass":
+        params["num_class"] = len(case.target.classes)
+    if known.is_empty():
+        raise NotEnoughEvidence(f"{case.name}: no outcome is known at the start of the replay; begin it later with --from")
+    matrix = _matrix(case, known)
+    if stopping is None:
+        return xgb.train(params, matrix, rounds)
+    watched = [(_matrix(case, stopping, matrix), "stopping")]
+    patience = case.training.stopping_rounds
+    return xgb.train(params, matrix, rounds, evals=watched, early_stopping_rounds=patience, verbose_eval=False)
+
+
+def _matrix(case: UseCase, rows: pl.DataFrame, ref: Any = None) -> Any:
+    label = features.numeric_target(case.target.kind, rows[features.TARGET])
+    told = rows.select(features.feature_names(case))
+    bins = case.training.params.get("max_bin")
+    return models.load_xgboost().QuantileDMatrix(told, label=label, enable_categorical=True, max_bin=bins, ref=ref)
+
+
+def _stretches(span: tuple[datetime, datetime], days: int) -> Iterator[tuple[datetime, datetime]]:
+    since, until = span
+    while since < until:
+        end = min(until, since + timedelta(days=days))
+        yield since, end
+        since = end
+
+
+def _within(case: UseCase, rows: pl.DataFrame, since: datetime, until: datetime) -> pl.Expr:
+    time_name = str(case.time)
+    dtype = rows.schema[time_name]
+    return (pl.col(time_name) >= cast_like(dtype, since)) & (pl.col(time_name) < cast_like(dtype, until))
+
+
+def _with_outcomes(case: UseCase, rows: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
+    return features.with_labels(case, rows.lazy(), labels.lazy()).collect()
+
+
+def _score_columns(case: UseCase) -> list[str]:
+    if case.target.kind == "multiclass":
+        return [f"probability_{name}" for name in case.target.classes]
+    return ["probability" if case.target.kind == "binary" else "prediction"]
+
+
+def _by_month(rows: pl.DataFrame, time_name: str, wanted: dict[str, pl.Expr]) -> dict[str, dict[str, float]]:
+    dated = rows.with_columns(pl.col(time_name).dt.strftime("%Y-%m").alias("_month")).sort("_month")
+    parts = dated.partition_by("_month", as_dict=True, maintain_order=True)
+    return {str(month): _finite(part.select(**wanted).row(0, named=True)) for (month,), part in parts.items()}
+
+
+def _finite(values: dict[str, Any]) -> dict[str, float]:
+    return {name: round(float(value), 6) for name, value in values.items() if value is not None and np.isfinite(value)}

@@ -1,0 +1,15 @@
+from .artifacts import MOST as MOST
+from .artifacts import audit_page as audit_page
+from .artifacts import backfill_page as backfill_page
+from .artifacts import monitoring_page as monitoring_page
+from .artifacts import rejection_rows as rejection_rows
+from .artifacts import replay_page as replay_page
+from .artifacts import retraction_page as retraction_page
+from .artifacts import scores_page as scores_page
+from .artifacts import sweep_page as sweep_page
+from .artifacts import training_page as training_page
+from .model_card import attach_card as attach_card
+from .model_card import card_evidence as card_evidence
+from .model_card import render_card as render_card
+from .status import UseCaseStatus as UseCaseStatus
+from .status import use_case_status as use_case_status

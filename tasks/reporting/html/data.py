@@ -1,0 +1,144 @@
+"""What a report tells, gathered from the data's history, the record of monitoring and the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from schemas.errors import NotFound
+from schemas.refs import ModelRef
+from schemas.results import Monitoring
+from schemas.usecase import UseCase
+from tasks import datasets, monitoring
+from tasks.registry import OVERRIDE, STATE, WHY, ModelRegistry
+from tasks.versions import MAIN, VersionStore
+
+OUTCOMES: Mapping[str, Literal["promoted", "refused"]] = {
+    "champion": "promoted",
+    "archived": "promoted",
+    "refused": "refused",
+    "superseded": "refused",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """One published source."""
+
+    input: str
+    name: str
+    at: datetime | None  # newest event time that it brought
+    accepted: int
+    rejected: int
+    redelivered: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """One version that the gate has judged; `at` is the newest event time that it was judged on."""
+
+    version: int
+    outcome: Literal["promoted", "refused"]
+    why: str
+    at: datetime | None
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What is stored with the champion."""
+
+    model: ModelRef
+    tags: Mapping[str, str]
+    manifest: Mapping[str, Any]
+    evaluation: Mapping[str, Any]
+    verdict: Mapping[str, Any]
+    importances: Mapping[str, float]
+    level: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Story:
+    """All that a page is made from. `windows` holds each window's newest record, `records` every one, oldest first."""
+
+    case: UseCase
+    deliveries: tuple[Delivery, ...]
+    windows: tuple[Monitoring, ...]
+    records: tuple[Monitoring, ...]
+    trained: tuple[Trained, ...]
+    card: Card | None
+
+
+def gather_report(case: UseCase, store: VersionStore, log: VersionStore, registry: ModelRegistry) -> Story:
+    """The story so far. Raises NotFound where nothing was ever published."""
+    if not store.exists():
+        raise NotFound(f"{case.name} has no data yet; ingest some first: penstock ingest {case.name} FILE")
+    kept = monitoring.read_monitoring_log(log)
+    champion = registry.champion(case.name)
+    return Story(
+        case=case,
+        deliveries=tuple(_deliveries(store)),
+        windows=tuple(monitoring.newest_by_window(kept)),
+        records=tuple(kept),
+        trained=tuple(_trained(registry, registry.versions(case.name))),
+        card=_card(registry, champion) if champion else None,
+    )
+
+
+def _deliveries(store: VersionStore) -> Iterable[Delivery]:
+    """Published sources that were not retracted, oldest first."""
+    gone: set[str] = set()
+    found = []
+    for entry in store.log(MAIN, first_parent=True):
+        told = entry.metadata
+        if told.get("kind") == datasets.RETRACT:
+            gone.add(told["source_sha256"])
+        elif told.get("kind") == datasets.INGEST:
+            if told["source_sha256"] not in gone:
+                found.append(_delivery(told))
+            gone.discard(told["source_sha256"])
+    return reversed(found)
+
+
+def _delivery(told: Mapping[str, str]) -> Delivery:
+    counts = {name: int(told.get(name) or 0) for name in ("accepted", "rejected", "redelivered")}
+    return Delivery(input=told["input"], name=told.get("source_name", ""), at=_time(told.get("watermark")), **counts)
+
+
+def _trained(registry: ModelRegistry, versions: Iterable[ModelRef]) -> Iterable[Trained]:
+    for ref in versions:
+        tags = registry.tags(ref)
+        outcome = OUTCOMES.get(tags.get(STATE, ""))
+        if outcome is None:
+            continue
+        judged = document(registry, ref, "verdict") or document(registry, ref, "evaluation")
+        at = (judged.get("window") or (None, None))[1]
+        why = tags.get(OVERRIDE) or tags.get(WHY, "")
+        yield Trained(version=ref.version, outcome=outcome, why=why, at=_time(at), rows=judged.get("rows", 0))
+
+
+def _card(registry: ModelRegistry, champion: ModelRef) -> Card:
+    return Card(
+        model=champion,
+        tags=registry.tags(champion),
+        manifest=document(registry, champion, "manifest"),
+        evaluation=document(registry, champion, "evaluation"),
+        verdict=document(registry, champion, "verdict"),
+        importances=document(registry, champion, "importances").get("gain", {}),
+        level=document(registry, champion, "estimator").get("level"),
+    )
+
+
+def document(registry: ModelRegistry, ref: ModelRef, name: str) -> Mapping[str, Any]:
+    """A document of a version; empty where it has none: versions of earlier releases have fewer."""
+    try:
+        found: Mapping[str, Any] = registry.document(ref, name)
+    except NotFound:
+        return {}
+    return found
+
+
+def _time(told: str | None) -> datetime | None:
+    return datetime.fromisoformat(told) if told else None

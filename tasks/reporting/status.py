@@ -1,0 +1,76 @@
+"""Where a use case stands: champion, watermarks, the last publish, branches left open, and how many labels have come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from pydantic import Field
+
+from schemas.errors import NotFound
+from schemas.refs import DataRef, ModelRef, Value
+from schemas.usecase import UseCase
+from tasks import datasets, features, inference, monitoring
+from tasks.datasets import Publish, last_publish
+from tasks.registry import WHY, ModelRegistry
+from tasks.versions import MAIN, VersionStore
+
+
+class UseCaseStatus(Value):
+    """What a person on call asks first."""
+
+    use_case: str
+    champion: ModelRef | None
+    champion_why: str = ""
+    champion_fitted_until: datetime | None = None
+    challenger: ModelRef | None = None
+    watermarks: Mapping[str, datetime | None] = Field(
+        default={}, description="newest published event time, by input; of those whose rows have one"
+    )
+    last_publish: Publish | None = None
+    branches: tuple[str, ...] = Field(default=(), description="branches of the lake that are not merged")
+    scored: int = Field(default=0, ge=0, description="rows of the newest scoring")
+    coverage: float | None = Field(default=None, description="share of them that have a label; None without a scoring")
+
+
+def use_case_status(case: UseCase, store: VersionStore, log: VersionStore, registry: ModelRegistry) -> UseCaseStatus:
+    """Look at lake and registry; nothing is changed."""
+    champion = registry.champion(case.name)
+    told = registry.tags(champion) if champion else {}
+    until = told.get("fitted_until")
+    base = UseCaseStatus(
+        use_case=case.name,
+        champion=champion,
+        champion_why=told.get(WHY, ""),
+        champion_fitted_until=datetime.fromisoformat(until) if until and until != "None" else None,
+        challenger=registry.challenger(case.name),
+    )
+    if not store.exists():
+        return base
+    scored, coverage = label_coverage(case, store, log)
+    return base.model_copy(
+        update={
+            "watermarks": {spec.name: datasets.watermark(store, spec) for spec in case.inputs if spec.time},
+            "last_publish": last_publish(store),
+            "branches": tuple(name for name in store.branches() if name != MAIN),
+            "scored": scored,
+            "coverage": coverage,
+        }
+    )
+
+
+def label_coverage(case: UseCase, store: VersionStore, log: VersionStore) -> tuple[int, float | None]:
+    """Rows of the newest scoring, and the share of them whose label has come."""
+    entry = monitoring.find_predictions(log, None)
+    if entry is None:
+        return 0, None
+    made = inference.published_predictions(log, entry)
+    if not set(case.key) <= set(made.collect_schema()):  # a part of the key is private
+        return int(entry.metadata["rows"]), None
+    scored = made.select(list(case.key)).collect()
+    try:
+        labels = features.newest_labels(case, datasets.load_labels(case, DataRef(store=store.url, commit=store.head(MAIN))))
+    except NotFound:
+        return scored.height, 0.0
+    labelled = scored.join(labels, on=list(case.key), how="semi").height
+    return scored.height, labelled / scored.height if scored.height else None

@@ -1,0 +1,5 @@
+"""Fitting: matrices, engines, the manifest, the search for parameters, and making a version again."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,129 @@
+"""Training a recorded version again and comparing the bytes: a model is a function of what its manifest names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from schemas.errors import NotFound, UsageError
+from schemas.refs import DataRef, ModelRef
+from schemas.results import Reproduction
+from schemas.usecase import UseCase
+from tasks.registry import CHALLENGER, CHAMPION, ModelRegistry
+from tasks.training import engines, fit, manifest
+from tasks.versions import open_store
+
+
+def named_versions(registry: ModelRegistry, name: str, version: str) -> list[ModelRef]:
+    """The versions that a word names: a number, `champion`, `challenger`, or `all`, the champion first.
+
+    Raises UsageError for another word, NotFound where there is no such version.
+    """
+    champion = registry.champion(name)
+    if version == "all":
+        others = [model for model in registry.versions(name) if model != champion]
+        if not champion and not others:
+            raise NotFound(f"{name} has no versions in the registry {registry.url}; penstock train {name} makes the first")
+        return [champion, *others] if champion else others
+    if version in (CHAMPION, CHALLENGER):
+        model = champion if version == CHAMPION else registry.challenger(name)
+        if model is None:
+            raise NotFound(f"{name} has no {version}; penstock models {name} lists its versions")
+        return [model]
+    if not version.removeprefix("v").isdigit():
+        raise UsageError(f"cannot reproduce version {version!r}: give a number, champion, challenger or all")
+    return [registry.version(name, int(version.removeprefix("v")))]
+
+
+def reproduce(
+    case: UseCase, registry: ModelRegistry, model: ModelRef, store_url: str, threads: int | None = None
+) -> Reproduction:
+    """Fit a version again from its manifest and compare the SHA-256 of its bytes; say which inputs differ.
+
+    `store_url` is where the use case's data lies now; where its repository does not know the manifest's commit, the one
+    that the manifest names is asked. Raises NotFound where neither does.
+    """
+    told = registry.document(model, "manifest")
+    recipe = manifest.apply_recipe(case, told)
+    differences = list(_stated(case, told))
+    with engines.split_rows(recipe, _data(told, store_url), _engine(told), _after(told)) as parts:
+        gated = bool(told.get("split"))
+        rows = (parts.train, parts.stopping) if gated else (parts.known,)
+        differences += _differ("number of rows", told["rows"], engines.count_rows(*rows))
+        differences += _differ("row digest", told["row_digest"], engines.digest_rows(*rows))
+        fitted = _fitted(recipe, told, parts, gated, threads)
+    differences += _differ("boosting rounds", told["rounds"], fitted.best_rounds)
+    found = hashlib.sha256(fitted.model).hexdigest()
+    identical = found == model.sha256
+    why = _why(identical, differences)
+    return Reproduction(
+        use_case=case.name,
+        model=model,
+        identical=identical,
+        why=why,
+        sha256=found,
+        rows=told["rows"],
+        differences=tuple(differences),
+    )
+
+
+def _fitted(case: UseCase, told: Mapping[str, Any], parts: engines.Split, gated: bool, threads: int | None) -> fit.Fitted:
+    device = told.get("device", "cpu")
+    if gated:
+        return engines.fit_split(case, parts, _engine(told), device, threads)
+    return engines.refit_split(case, parts, told["rounds"], manifest.coefficients(told), _engine(told), device, threads)
+
+
+def _why(identical: bool, differences: list[str]) -> str:
+    if identical:
+        return "identical" + (f", though other inputs differ: {'; '.join(differences)}" if differences else "")
+    if differences:
+        return f"different bytes: {'; '.join(differences)}"
+    return "different bytes from the same recorded inputs: the machine differs (its processor, or its XGBoost build)"
+
+
+def _stated(case: UseCase, told: Mapping[str, Any]) -> Iterator[str]:
+    """What the manifest states and this process finds otherwise, before any row is read."""
+    now = json.loads(json.dumps(manifest.stated(case)))  # as the manifest holds it
+    for name, words in manifest.STATED.items():
+        if name not in told or (told.get("search") and name == "params"):
+            continue
+        recorded, found = told[name], now[name]
+        if isinstance(recorded, Mapping):
+            for key in sorted({*recorded, *found}):
+                yield from _differ(f"{words} {key}", recorded.get(key), found.get(key))
+        else:
+            yield from _differ(words, recorded, found)
+
+
+def _differ(what: str, recorded: Any, found: Any) -> list[str]:
+    return [] if recorded == found else [f"{what} was {_short(recorded)}, is {_short(found)}"]
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 24 else f"{text[:12]}..."
+
+
+def _data(told: Mapping[str, Any], store_url: str) -> DataRef:
+    commit = told["data_commit"]
+    for url in dict.fromkeys([store_url, told["data_store"]]):
+        store = open_store(url)
+        try:
+            if store.exists() and store.get(commit):
+                return DataRef(store=url, commit=commit)
+        except NotFound:
+            continue
+    raise NotFound(f"cannot reproduce: commit {commit[:12]} is in no store at hand; set PENSTOCK_LAKE_URL to its lake")
+
+
+def _engine(told: Mapping[str, Any]) -> Any:
+    return told.get("engine", "memory")
+
+
+def _after(told: Mapping[str, Any]) -> datetime | None:
+    after = (told.get("split") or {}).get("after")
+    return datetime.fromisoformat(after) if after else None

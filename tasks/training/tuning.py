@@ -1,0 +1,172 @@
+"""Searching parameters: a seeded study of the early-stopping loss, its trials recorded as runs under one run.
+
+Tree-structured Parzen estimator (Bergstra et al., Algorithms for hyper-parameter optimization, 2011), hopeless trials cut
+off by successive halving (Li et al., A system for massively parallel hyperparameter tuning, 2020), both by Optuna. The
+first trial is the use case's own parameters, so that a search never ends below them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from schemas.errors import UsageError
+from schemas.fitting import Device, Plan
+from schemas.refs import DataRef
+from schemas.usecase import UseCase
+from tasks.models import load_xgboost
+from tasks.registry import ModelRegistry
+from tasks.training import engines, fit
+from tasks.training.dmatrix import matrix
+
+if TYPE_CHECKING:
+    import optuna
+
+Space = Callable[["optuna.Trial"], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """One trial's end: its parameters, the least loss on the early-stopping rows, its round, and whether it was cut off."""
+
+    number: int
+    params: Mapping[str, Any]
+    loss: float
+    rounds: int
+    pruned: bool
+
+
+def space(trial: optuna.Trial) -> dict[str, Any]:
+    """What a search varies, around what XGBoost's users commonly vary."""
+    return {
+        "max_depth": trial.suggest_int("max_depth", 2, 10),
+        "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.3, log=True),
+        "min_child_weight": trial.suggest_float("min_child_weight", 1, 300, log=True),
+        "subsample": trial.suggest_float("subsample", 0.5, 1.0),
+        "colsample_bytree": trial.suggest_float("colsample_bytree", 0.2, 1.0),
+        "reg_lambda": trial.suggest_float("reg_lambda", 0.1, 300, log=True),
+    }
+
+
+def tune(
+    case: UseCase, parts: engines.Split, data: DataRef, registry: ModelRegistry, plan: Plan
+) -> tuple[UseCase, dict[str, Any]]:
+    """The use case with the best parameters of so many trials, and what the manifest keeps of the search.
+
+    `plan.jobs` trials run at once, in threads. One at a time the same rows and seed give the same search; several at once
+    are told to the study as they end. A search that has ended before is not repeated: its result is read. Raises
+    UsageError where the extra `search` is not installed.
+    """
+    sizes = [part.height for part in (parts.train, parts.stopping, parts.holdout)]  # they follow from the champion, too
+    asked = [data.commit, case.version(), plan.model_dump(), sizes]
+    study = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    parent, result = registry.begin_study(case.name, study, {"trials": plan.trials, "seed": case.training.seed})
+
+    def record(found: Found) -> None:
+        metrics = {"stopping_loss": found.loss, "rounds": float(found.rounds)}
+        registry.record_trial(parent, found.number, found.params, metrics, pruned=found.pruned)
+
+    if result is None:
+        best = search(case, parts, plan, record)
+        result = {"params": best.params, "best": best.number, "stopping_loss": best.loss}
+        registry.end_study(parent, result, {"stopping_loss": best.loss, "best_trial": float(best.number)})
+    params = {**case.training.params, **result["params"]}
+    told = {"trials": plan.trials, "study": study, "best": result["best"], "stopping_loss": result["stopping_loss"]}
+    return replace(case, training=replace(case.training, params=params)), told
+
+
+def search(case: UseCase, parts: engines.Split, plan: Plan, record: Callable[[Found], None]) -> Found:
+    """The best trial by the loss on the early-stopping rows; `record` is told each as it ends."""
+    optuna = load_optuna()
+    fit.check_rows(case, train=parts.train, stopping=parts.stopping)
+    bins = matrix(case, parts.train)
+    watched = matrix(case, parts.stopping, ref=bins)
+    ended: list[Found] = []
+    lock = threading.Lock()
+
+    def tried(number: int, params: Mapping[str, Any], trial: Any) -> Found:
+        own = replace(case, training=replace(case.training, params={**case.training.params, **params}))
+        found = _boosted(own, number, params, trial, bins, watched, plan.device)
+        with lock:
+            ended.append(found)
+        record(found)
+        return found
+
+    def objective(trial: Any) -> float:
+        found = tried(trial.number + 1, space(trial), trial)
+        if found.pruned:
+            raise optuna.TrialPruned
+        return found.loss
+
+    with fit.params_refused(case):
+        tried(0, {}, None)
+    study = optuna.create_study(
+        direction="minimize",
+        sampler=optuna.samplers.TPESampler(seed=case.training.seed),
+        pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=10, reduction_factor=3),
+    )
+    study.optimize(objective, n_trials=plan.trials - 1, n_jobs=plan.jobs)
+    whole = [found for found in ended if not found.pruned and math.isfinite(found.loss)]
+    if not whole:
+        raise UsageError(f"{case.name}: no trial of the search gave a finite loss; look at its runs and the parameters")
+    return min(whole, key=lambda found: (found.loss, found.number))
+
+
+def load_optuna() -> Any:
+    """Optuna, quiet. Raises UsageError where it is not installed."""
+    try:
+        import optuna
+    except ImportError:
+        raise UsageError("a search needs Optuna: pip install 'penstock[search]'") from None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna
+
+
+def _boosted(
+    case: UseCase,
+    number: int,
+    params: Mapping[str, Any],
+    trial: optuna.Trial | None,
+    bins: Any,
+    watched: Any,
+    device: Device,
+) -> Found:
+    xgb = load_xgboost()
+    cut = _Cut(trial)
+    booster = xgb.train(
+        fit.parameters(case, device, None, bins.num_row()),
+        bins,
+        case.training.rounds,
+        evals=[(watched, "stopping")],
+        early_stopping_rounds=case.training.stopping_rounds,
+        callbacks=[cut.callback()] if trial else [],
+        verbose_eval=False,
+    )
+    return Found(number, dict(params), float(booster.best_score), booster.best_iteration + 1, cut.pruned)
+
+
+class _Cut:
+    """Tells Optuna the loss after each round and stops where it prunes."""
+
+    def __init__(self, trial: optuna.Trial | None) -> None:
+        self.trial = trial
+        self.pruned = False
+
+    def callback(self) -> Any:
+        xgb = load_xgboost()
+        told = self
+
+        class Reporting(xgb.callback.TrainingCallback):  # type: ignore[misc, name-defined]
+            def after_iteration(self, model: Any, epoch: int, evals_log: Mapping[str, Any]) -> bool:
+                (losses,) = evals_log["stopping"].values()
+                if told.trial:
+                    told.trial.report(float(losses[-1]), epoch)
+                    told.pruned = told.trial.should_prune()
+                return told.pruned
+
+        return Reporting()
