@@ -15,7 +15,7 @@ from flows.score import score
 from schemas.errors import PenstockError, Refused, UsageError
 from schemas.replaying import Backfill, Partition, Unit
 from schemas.settings import Settings, in_force, read_settings
-from tasks import catalog, orchestration, reporting
+from tasks import flow_tasks, orchestration, reporting
 from tasks.orchestration import penstock_flow, track_progress
 
 Where = Mapping[str, Any]
@@ -47,10 +47,10 @@ def backfill(
     """
     case, settings = orchestration.begin_flow(use_case), in_force()
     if what == "score":
-        units = catalog.publishes(use_case, settings.store_url(case.name), since, until)
+        units = flow_tasks.list_publishes(use_case, settings.store_url(case.name), since, until)
     else:
         place = source or str(settings.landing_dir / case.name / "*" / "*")
-        units = catalog.dated_files(use_case, place, since, until, input)
+        units = flow_tasks.partition_files(use_case, place, since, until, input)
     step: Any = ingest_one if what == "ingest" else score_one
     with runner(settings, at_once) as pool:
         asked = {"use_case": unmapped(use_case), "unit": units, "where": unmapped(where(settings))}

@@ -13,8 +13,7 @@ from schemas.refs import Source
 from schemas.results import Delivery, IngestResult, Staged
 from schemas.settings import in_force
 from schemas.usecase import Input, UseCase
-from tasks import catalog, orchestration
-from tasks.catalog import telling
+from tasks import flow_tasks, orchestration
 from tasks.ingestion import fetched, frame_source, is_remote, locate
 from tasks.orchestration import PenstockFlow, penstock_flow, run_name_from_source
 from tasks.parsing import Limits
@@ -57,7 +56,7 @@ def _ingest(
     place, root = landed(case, source)
     with fetched(place) as here:
         for path in locate(here, root):
-            delivery = _deliver(use_case, spec, catalog.fingerprint(path), store)
+            delivery = _deliver(use_case, spec, flow_tasks.fingerprint(path), store)
             _tell(case, delivery, store)
             deliveries.append(delivery)
     return IngestResult(use_case=case.name, deliveries=tuple(deliveries))
@@ -66,10 +65,10 @@ def _ingest(
 def _deliver(use_case: str, spec: Input, source: Source, store: str) -> Delivery:
     delivery = partial(Delivery, source=source.name, sha256=source.sha256, input=spec.name)
     for _ in range(ATTEMPTS):
-        if done := catalog.already_published(store, spec.name, source.sha256):
+        if done := flow_tasks.already_published(store, spec.name, source.sha256):
             return delivery(status="already done", why=f"published as {done.id[:12]}", commit=done.id)
         try:
-            staged = catalog.audit_on_branch(use_case, spec.name, source, store, orchestration.flow_run_id(), _limits())
+            staged = flow_tasks.audit_on_branch(use_case, spec.name, source, store, orchestration.flow_run_id(), _limits())
             return _publish(use_case, spec, source, staged, store)
         except StaleCheck:
             continue  # the partitions moved since their keys were checked: look and audit again
@@ -80,12 +79,16 @@ def _deliver(use_case: str, spec: Input, source: Source, store: str) -> Delivery
 
 def _tell(case: UseCase, delivery: Delivery, store: str) -> None:
     """Say what became of a source, and what a run that was killed after its publish left unsaid."""
-    unsaid = catalog.untold(store, delivery.commit) if delivery.status == "already done" and delivery.commit else None
+    unsaid = (
+        flow_tasks.unnotified_publish(store, delivery.commit)
+        if delivery.status == "already done" and delivery.commit
+        else None
+    )
     told = delivery.model_copy(update={"status": "published", "audit": unsaid}) if unsaid else delivery
-    telling.tell(case, told)
+    flow_tasks.report_delivery(case, told)
     orchestration.record_data_asset(case, told)
     if delivery.commit and (unsaid or delivery.status == "published"):
-        catalog.tidy(store, delivery.commit)
+        flow_tasks.delete_published_branch(store, delivery.commit)
 
 
 def _publish(use_case: str, spec: Input, source: Source, staged: Staged, store: str) -> Delivery:
@@ -95,7 +98,7 @@ def _publish(use_case: str, spec: Input, source: Source, staged: Staged, store: 
         return delivery(status="skipped", why="the source holds no row")
     if not verdict.publishable:
         return delivery(status="rejected", why=verdict.why, branch=staged.branch)
-    commit = catalog.publish(use_case, spec.name, source, staged, store)
+    commit = flow_tasks.publish(use_case, spec.name, source, staged, store)
     return delivery(status="published", why=verdict.why, commit=commit.id)
 
 

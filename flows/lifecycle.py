@@ -15,8 +15,7 @@ from schemas.refs import CommitId
 from schemas.results import Beginning, IngestResult, Loop, Monitoring, Scores, Training
 from schemas.settings import in_force
 from schemas.usecase import UseCase
-from tasks import catalog, orchestration
-from tasks.catalog import telling
+from tasks import flow_tasks, orchestration
 from tasks.fault_injection import fault_point
 from tasks.orchestration import penstock_flow, run_name_from_source, wait_for_turn
 
@@ -80,18 +79,18 @@ class _Arrival:
         if not brings_rows and input != self.case.label_input.name:
             return
         if not new:
-            telling.tell_untold(self.case)
+            flow_tasks.report_unnotified_versions(self.case)
         if not self._has_champion():
             self._first_champion()
         elif not new and (
-            left := catalog.unscored_beginning(self.use_case, commit, in_force().registry_url, *self._places())
+            left := flow_tasks.unscored_first_window(self.use_case, commit, in_force().registry_url, *self._places())
         ):
             self._begin(left)
         elif brings_rows:
             self.scored.append(score(self.use_case, arrival=commit, once=True))
             self._watch(commit)
         else:
-            for window in catalog.windows_of(self.use_case, commit, *self._places()):
+            for window in flow_tasks.windows_to_monitor(self.use_case, commit, *self._places()):
                 self._watch(window)
 
     def loop(self, ingested: IngestResult) -> Loop:
@@ -112,7 +111,7 @@ class _Arrival:
         if not seen.decision.retrain:
             return
         if self.train_by == "event":
-            telling.request_training(self.case, seen.decision)
+            flow_tasks.request_training(self.case, seen.decision)
         else:
             self.trained.append(train(self.use_case))
 
@@ -131,7 +130,7 @@ class _Arrival:
         self.monitored.append(monitor(self.use_case))
 
     def _has_champion(self) -> bool:
-        return catalog.champion(self.case.name, in_force().registry_url) is not None
+        return flow_tasks.current_champion(self.case.name, in_force().registry_url) is not None
 
     def _places(self) -> tuple[str, str]:
         settings = in_force()

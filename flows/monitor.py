@@ -8,8 +8,7 @@ from pydantic import Field
 
 from schemas.results import Monitoring
 from schemas.settings import in_force
-from tasks import catalog, orchestration
-from tasks.catalog import telling
+from tasks import flow_tasks, orchestration
 from tasks.orchestration import penstock_flow
 
 
@@ -23,8 +22,10 @@ def monitor(use_case: Annotated[str, Field(min_length=1)], arrival: str | None =
     """
     case = orchestration.begin_flow(use_case)
     settings = in_force()
-    data = catalog.data_at(settings.store_url(case.name), None)
+    data = flow_tasks.data_at(settings.store_url(case.name), None)
     log = settings.store_url(f"{case.name}-log")
-    seen = catalog.look(use_case, data, arrival, settings.registry_url, log, str(settings.reports_dir / case.name))
-    telling.tell_monitoring(case, seen)
+    seen = flow_tasks.monitor_window(
+        use_case, data, arrival, settings.registry_url, log, str(settings.reports_dir / case.name)
+    )
+    flow_tasks.report_monitoring(case, seen)
     return seen

@@ -11,8 +11,7 @@ from schemas.refs import DataRef
 from schemas.results import Training
 from schemas.settings import Settings, in_force
 from schemas.usecase import resolve
-from tasks import catalog, orchestration
-from tasks.catalog import telling
+from tasks import flow_tasks, orchestration
 from tasks.orchestration import penstock_flow, wait_for_approval
 
 ATTEMPTS = 3
@@ -36,32 +35,32 @@ def promote(
         commit: Data commit that the window is read at; the head of main where it is left out.
     """
     case, settings = orchestration.begin_flow(use_case), in_force()
-    if held := catalog.held_back(use_case, settings.registry_url, settings.store_url(f"{case.name}-log")):
+    if held := flow_tasks.hold_reason(use_case, settings.registry_url, settings.store_url(f"{case.name}-log")):
         return Training(use_case=use_case, status="skipped", why=held)
-    data = catalog.data_at(settings.store_url(case.name), commit)
+    data = flow_tasks.data_at(settings.store_url(case.name), commit)
     for _ in range(ATTEMPTS):
         try:
             result = _gated(use_case, version, data, settings, override, by)
         except StaleCheck:
             continue  # another champion came in between: gate again, against that one
-        telling.tell_training(case, result)
+        flow_tasks.report_training(case, result)
         return result
     raise StaleCheck(f"{case.name}: the champion kept changing while v{version} was gated; promote it again")
 
 
 def _gated(use_case: str, version: int, data: DataRef, settings: Settings, override: str | None, by: str | None) -> Training:
     case, registry = resolve(use_case), settings.registry_url
-    challenged = catalog.gate_version(use_case, version, data, registry)
+    challenged = flow_tasks.gate_version(use_case, version, data, registry)
     model, person = challenged.model, by
     if model == challenged.champion:
         return Training(use_case=use_case, status="already done", why="it is the champion", model=model, data=data)
     if override or challenged.verdict.promoted:
-        catalog.try_out_again(use_case, model, registry)
+        flow_tasks.smoke_test(use_case, model, registry)
     if not override:
         challenged, approver = wait_for_approval(case, challenged, model)
         person = approver or by
     log = settings.store_url(f"{case.name}-log")
-    outcome = catalog.promote_by_hand(use_case, challenged, registry, log, orchestration.actor_name(person), override)
+    outcome = flow_tasks.promote_by_hand(use_case, challenged, registry, log, orchestration.actor_name(person), override)
     return Training(
         use_case=use_case,
         status=outcome.status,

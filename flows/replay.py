@@ -22,7 +22,7 @@ from schemas.replaying import Course, Replay, ReplayStep
 from schemas.results import IngestResult, Training
 from schemas.settings import in_force
 from schemas.usecase import UseCase, resolve
-from tasks import catalog, orchestration, reporting
+from tasks import flow_tasks, orchestration, reporting
 from tasks.orchestration import penstock_flow, track_progress
 from tasks.replay import (
     NEVER,
@@ -75,7 +75,7 @@ def replay(
         raise UsageError("replay: a deployment replays the demo's flights only; run it with a source of your own by hand")
     lived = _lived(case.name) if resume else []
     if not resume:
-        catalog.refuse_history(in_force().store_url(case.name))
+        flow_tasks.require_empty_store(in_force().store_url(case.name))
     rows = read_dated_source(case, source, label_delay)
     since, until = _span(rows, since, until)
     if not lived:
@@ -166,7 +166,7 @@ def _begin(use_case: str, rows: DatedSource, since: datetime, take: Deliver) -> 
         why = _taken(take, use_case, name, path).why
     if take is only_in:
         why = train(use_case).why
-    if catalog.champion(resolve(use_case).name, in_force().registry_url) is None:
+    if flow_tasks.current_champion(resolve(use_case).name, in_force().registry_url) is None:
         raise PenstockError(f"there is no first champion ({why}); begin the replay later")
 
 
@@ -209,12 +209,12 @@ def _courses(
 ) -> list[Course]:
     """The loop's course, then the others', each trained and scored on what the loop had published."""
     settings = in_force()
-    data = catalog.data_at(settings.store_url(case.name), None)
-    courses = [catalog.looped(use_case, data, settings.store_url(f"{case.name}-log"), span, judged)]
+    data = flow_tasks.data_at(settings.store_url(case.name), None)
+    courses = [flow_tasks.backtest_loop(use_case, data, settings.store_url(f"{case.name}-log"), span, judged)]
     for name, days in OTHER_WAYS.items():
         if name != "daily" or oracle:
             _say(f"for comparison: retraining {name}")
-            courses.append(catalog.bare(use_case, data, name, days, span, judged, label_delay))
+            courses.append(flow_tasks.backtest_fixed_schedule(use_case, data, name, days, span, judged, label_delay))
     return courses
 
 

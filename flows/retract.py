@@ -8,8 +8,7 @@ from pydantic import Field
 
 from schemas.results import Retraction
 from schemas.settings import in_force
-from tasks import catalog, orchestration
-from tasks.catalog import telling
+from tasks import flow_tasks, orchestration
 from tasks.orchestration import penstock_flow, run_name_from_source
 
 
@@ -33,8 +32,8 @@ def retract(
     case = orchestration.begin_flow(use_case)
     settings = in_force()
     store = settings.store_url(case.name)
-    result = catalog.retract(
+    result = flow_tasks.retract_source(
         use_case, source, " ".join(reason.split()), store, settings.registry_url, orchestration.flow_run_id(), input
     )
-    telling.tell_retraction(case, result)
+    flow_tasks.report_retraction(case, result)
     return result

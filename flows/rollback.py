@@ -8,8 +8,7 @@ from pydantic import Field
 
 from schemas.results import Training
 from schemas.settings import in_force
-from tasks import catalog, orchestration
-from tasks.catalog import telling
+from tasks import flow_tasks, orchestration
 from tasks.orchestration import penstock_flow
 
 
@@ -30,9 +29,9 @@ def rollback(
     """
     case, settings = orchestration.begin_flow(use_case), in_force()
     log, registry = settings.store_url(f"{case.name}-log"), settings.registry_url
-    model = catalog.rollback_target(use_case, version, registry, log)
-    catalog.try_out_again(use_case, model, registry)
-    outcome = catalog.roll_back(use_case, model, registry, log, orchestration.actor_name(by), reason)
+    model = flow_tasks.find_rollback_target(use_case, version, registry, log)
+    flow_tasks.smoke_test(use_case, model, registry)
+    outcome = flow_tasks.roll_back_champion(use_case, model, registry, log, orchestration.actor_name(by), reason)
     result = Training(use_case=use_case, status=outcome.status, why=outcome.why, model=model)
-    telling.tell_training(case, result)
+    flow_tasks.report_training(case, result)
     return result

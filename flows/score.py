@@ -12,8 +12,7 @@ from schemas.errors import StaleCheck, UsageError
 from schemas.refs import DataRef
 from schemas.results import RowsToScore, Scores
 from schemas.settings import in_force
-from tasks import catalog, orchestration
-from tasks.catalog import telling
+from tasks import flow_tasks, orchestration
 from tasks.inference import prediction_paths
 from tasks.ingestion import fetched, locate
 from tasks.orchestration import penstock_flow
@@ -63,16 +62,18 @@ def score(
         raise UsageError("a file is scored as a whole: leave out arrival, since and once")
     case = orchestration.begin_flow(use_case)
     settings = in_force()
-    data = catalog.data_at(settings.store_url(case.name), commit)
+    data = flow_tasks.data_at(settings.store_url(case.name), commit)
     log = settings.store_url(f"{case.name}-log")
     rows = RowsToScore(arrival=arrival, since=since, once=once)
     told = (settings.registry_url, log, orchestration.flow_run_id())
     for _ in range(ATTEMPTS):
         try:
-            scores = _score_file(use_case, data, file, *told) if file else catalog.score(use_case, data, rows, *told)
+            scores = (
+                _score_file(use_case, data, file, *told) if file else flow_tasks.score_commit(use_case, data, rows, *told)
+            )
         except StaleCheck:
             continue  # another run published these predictions in between: the next look finds them
-        telling.tell_scores(case, scores)
+        flow_tasks.report_scores(case, scores)
         orchestration.record_predictions_asset(case, scores)
         return ScoreResult(**dict(scores))
     raise StaleCheck(f"{case.name}: the predictions kept changing while they were published; score again")
@@ -85,4 +86,4 @@ def _score_file(use_case: str, data: DataRef, file: str, registry: str, log: str
         found = locate(here)
         if len(found) > 1:
             raise UsageError(f"cannot score {file!r}: it names {len(found)} files; score them one by one")
-        return catalog.score_file(use_case, data, catalog.fingerprint(found[0]), registry, log, flow_run, limits)
+        return flow_tasks.score_file(use_case, data, flow_tasks.fingerprint(found[0]), registry, log, flow_run, limits)

@@ -9,8 +9,7 @@ from pydantic import Field
 from schemas.results import Sweep
 from schemas.settings import in_force
 from schemas.usecase import registered
-from tasks import catalog, orchestration
-from tasks.catalog import telling
+from tasks import flow_tasks, orchestration
 from tasks.orchestration import penstock_flow
 
 DAYS = 14.0
@@ -33,13 +32,18 @@ def sweep(
         dry_run: Only tell what would go.
     """
     names = [orchestration.begin_flow(name).name for name in ([use_case] if use_case else sorted(registered()))]
-    seen = [found for name in names for store in _stores(name) for found in catalog.sweep(store, older_than_days, dry_run)]
+    seen = [
+        found
+        for name in names
+        for store in _stores(name)
+        for found in flow_tasks.sweep_branches(store, older_than_days, dry_run)
+    ]
     days = in_force().receipt_days
-    old = [found for name in names for found in catalog.let_go(_stores(name)[1], days, dry_run)] if days else []
+    old = [found for name in names for found in flow_tasks.expire_logs(_stores(name)[1], days, dry_run)] if days else []
     result = Sweep(older_than_days=older_than_days, dry_run=dry_run, branches=tuple(seen), receipts=tuple(old))
     for name in names if not dry_run else ():
-        telling.call_off_unaudited(name, *_stores(name))
-    telling.tell_sweep(result)
+        flow_tasks.resolve_unaudited_alerts(name, *_stores(name))
+    flow_tasks.report_sweep(result)
     return result
 
 

@@ -13,8 +13,7 @@ from schemas.refs import DataRef, ModelRef
 from schemas.results import Challenge, Training
 from schemas.settings import Settings, in_force
 from schemas.usecase import UseCase, resolve
-from tasks import catalog, inference, orchestration
-from tasks.catalog import telling
+from tasks import flow_tasks, inference, orchestration
 from tasks.orchestration import penstock_flow, wait_for_approval, wait_for_turn
 
 ATTEMPTS = 3
@@ -54,19 +53,19 @@ def train(
     """
     case = orchestration.begin_flow(use_case)
     settings = in_force()
-    held = catalog.held_back(use_case, settings.registry_url, settings.store_url(f"{case.name}-log"))
+    held = flow_tasks.hold_reason(use_case, settings.registry_url, settings.store_url(f"{case.name}-log"))
     if held:
         result = TrainResult(use_case=use_case, status="skipped", why=held)
-        telling.tell_training(case, result)
+        flow_tasks.report_training(case, result)
         return result
-    telling.tell_untold(case)
-    data = catalog.data_at(settings.store_url(case.name), commit)
+    flow_tasks.report_unnotified_versions(case)
+    data = flow_tasks.data_at(settings.store_url(case.name), commit)
     try:
         plan = Plan(device=device or settings.device, engine=engine or settings.engine, trials=search, jobs=jobs)
         result = _train(use_case, case, data, settings, plan)
     except NotEnoughEvidence as refusal:
         result = TrainResult(use_case=use_case, status="skipped", why=str(refusal), data=data)
-    telling.tell_training(case, result)
+    flow_tasks.report_training(case, result)
     orchestration.record_model_asset(case, result)
     return result
 
@@ -74,9 +73,9 @@ def train(
 def _train(use_case: str, case: UseCase, data: DataRef, settings: Settings, plan: Plan) -> TrainResult:
     for _ in range(ATTEMPTS):
         with wait_for_turn("train", case.name):  # not held while a person is asked
-            if done := catalog.settled(use_case, data, settings.registry_url, plan.trials):
+            if done := flow_tasks.previous_outcome(use_case, data, settings.registry_url, plan.trials):
                 return TrainResult(use_case=use_case, status=done.status, why=done.why, model=done.model, data=data)
-            challenged = catalog.challenge(use_case, data, settings.registry_url, plan)
+            challenged = flow_tasks.train_challenger(use_case, data, settings.registry_url, plan)
             shipped = _to_ship(use_case, case, challenged, settings, plan)
         try:
             return _conclude(use_case, case, challenged, shipped, settings)
@@ -90,15 +89,15 @@ def _to_ship(use_case: str, case: UseCase, challenged: Challenge, settings: Sett
     shipped, registry = challenged.model, settings.registry_url
     if challenged.verdict.promoted:
         if case.gate.refit and case.time is not None:
-            shipped = catalog.refit(use_case, challenged, registry, plan.device)
-        catalog.try_out(use_case, shipped, registry)
+            shipped = flow_tasks.refit_challenger(use_case, challenged, registry, plan.device)
+        flow_tasks.smoke_test(use_case, shipped, registry)
     return shipped
 
 
 def _conclude(use_case: str, case: UseCase, challenged: Challenge, shipped: ModelRef, settings: Settings) -> TrainResult:
     challenged, person = wait_for_approval(case, challenged, shipped)
     log, registry = settings.store_url(f"{case.name}-log"), settings.registry_url
-    outcome = catalog.promote(use_case, shipped, challenged, registry, log, orchestration.actor_name(person))
+    outcome = flow_tasks.promote_challenger(use_case, shipped, challenged, registry, log, orchestration.actor_name(person))
     return TrainResult(
         use_case=use_case,
         status=outcome.status,

@@ -114,14 +114,16 @@ def held(use_case: str, reason: str, *, frozen: bool, as_json: bool) -> int:
     """Freeze or thaw a use case, and say since when it is so."""
     settings = ready()
     from schemas.usecase import resolve
-    from tasks import orchestration, promotion
-    from tasks.registry import open_registry
+    from tasks import promotion
+    from tasks.orchestration import cross_machine_lock
+    from tasks.registry import excluding, open_registry
     from tasks.versions import open_store
 
     case = resolve(use_case)
     registry, log = open_registry(settings.registry_url), open_store(settings.store_url(f"{case.name}-log"))
-    entry = orchestration.excluded(promotion.set_hold)(registry, log, case.name, frozen=frozen, who=person(), reason=reason)
-    why = orchestration.excluded(promotion.hold_reason)(registry, log, case.name)
+    with excluding(cross_machine_lock):
+        entry = promotion.set_hold(registry, log, case.name, frozen=frozen, who=person(), reason=reason)
+        why = promotion.hold_reason(registry, log, case.name)
     status = "already done" if entry is None else "frozen" if frozen else "thawed"
     told = {"use_case": case.name, "status": status, "why": why or "nothing is frozen"}
     show(told, as_json, lambda _: click.echo(f"{case.name}: {click.style(status, fg='cyan')} ({told['why']})"))

@@ -27,7 +27,9 @@ from .flow_runs import start_published as start_published
 from .installation import PACKAGES as PACKAGES
 from .installation import refuse_shadows as refuse_shadows
 from .installation import shadowed as shadowed
-from .locks import excluded as excluded
+from .locks import cross_machine_lock as cross_machine_lock
 from .queueing import limit_name as limit_name
 from .queueing import wait_for_turn as wait_for_turn
-from .task_options import step as step
+from .task_options import LONG_TASK_OPTIONS as LONG_TASK_OPTIONS
+from .task_options import TASK_OPTIONS as TASK_OPTIONS
+from .task_options import may_go_through as may_go_through

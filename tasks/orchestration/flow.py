@@ -17,6 +17,7 @@ from prefect.states import Completed
 from schemas.errors import UsageError
 from schemas.usecase import UseCase, resolve
 from tasks.orchestration.installation import refuse_shadows
+from tasks.versions import is_lake_gone, lake_gone
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -76,7 +77,12 @@ def _telling(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> Any:
         with tags(*([TAG] if is_deployed() else [])):  # runs within this one belong to the deployed system, too
-            result = function(*args, **kwargs)
+            try:
+                result = function(*args, **kwargs)
+            except OSError as error:
+                if is_lake_gone(error):
+                    raise lake_gone(error) from error
+                raise
         _keep(result)
         return Completed(message=sentence(result), data=result)
 

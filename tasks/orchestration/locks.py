@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import ParamSpec, TypeVar
 
 from prefect import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
@@ -14,11 +12,6 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import PREFECT_API_URL
 
 from schemas.errors import ServiceUnavailable, UsageError
-from tasks.registry import excluding
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
 
 LEASE = 60.0  # s that a dead process holds others back, on a server
 PATIENCE = 300.0  # s that a change of a use case's models waits for another one
@@ -49,14 +42,3 @@ def cross_machine_lock(use_case: str) -> Iterator[None]:
                 f"another change of {use_case}'s models did not end in {PATIENCE:.0f} s: try later"
             ) from None
         yield
-
-
-def excluded(function: Callable[P, R]) -> Callable[P, R]:
-    """The function; each change that it makes to a registry is made `alone`. Nothing is held in between."""
-
-    @functools.wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        with excluding(cross_machine_lock):
-            return function(*args, **kwargs)
-
-    return run

@@ -1,9 +1,12 @@
-"""The options of our tasks: retries, timeout, no cache."""
+"""The options of our tasks, said once: retries for what may go through next time, a timeout, nothing cached.
+
+What leaves the process is looked up by its content hash before it is repeated, so a retry or a second run costs time and
+no second effect. A result is not persisted: it is a small value that the flow run holds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
@@ -11,31 +14,29 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
 from schemas.errors import PenstockError, StaleCheck
-from tasks.orchestration.locks import excluded
-from tasks.versions import reported
-
-P = ParamSpec("P")
-
-R = TypeVar("R")
+from tasks.versions import is_lake_gone
 
 
-def only_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """Retry what may go through next time. A stale check is not repeated here: the flow has to check again first."""
+def may_go_through(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """Whether a task that failed is tried again: its error is one that passes, or the lake stopped answering while it read.
+
+    A stale check is not repeated here: the flow has to check again first.
+    """
     error = state.result(raise_on_failure=False)
+    if isinstance(error, BaseException) and is_lake_gone(error):
+        return True
     return isinstance(error, PenstockError) and error.transient and not isinstance(error, StaleCheck)
 
 
-def step(function: Callable[P, R], *, tags: set[str], name: str = "", timeout: float = 3600, retries: int = 3) -> Task[P, R]:
-    """A step with the habits of the house."""
-    return Task(
-        fn=reported(excluded(function)),
-        name=(name or function.__name__).strip("_").replace("_", " "),
-        tags=tags,
-        cache_policy=NO_CACHE,
-        persist_result=False,
-        timeout_seconds=timeout,
-        retries=retries,
-        retry_delay_seconds=exponential_backoff(1),
-        retry_jitter_factor=0.5,
-        retry_condition_fn=only_transient,
-    )
+TASK_OPTIONS: dict[str, Any] = {
+    "cache_policy": NO_CACHE,
+    "persist_result": False,
+    "timeout_seconds": 3600,
+    "retries": 3,
+    "retry_delay_seconds": exponential_backoff(1),
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": may_go_through,
+}
+LONG_TASK_OPTIONS: dict[str, Any] = TASK_OPTIONS | {
+    "timeout_seconds": 6 * 3600
+}  # fitting, and scoring of any number of rows

@@ -14,5 +14,6 @@ from .publish import known_keys as known_keys
 from .publish import publish_commit as publish_commit
 from .publish import stage as stage
 from .publish import unnotified_publish as unnotified_publish
-from .retract import retract_source as retract_source
+from .retract import find_publish as find_publish
+from .retract import revert_publish as revert_publish
 from .revalidation import revalidate as revalidate

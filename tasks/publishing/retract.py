@@ -3,47 +3,17 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 from pathlib import Path
 
 from schemas.errors import Conflict, NotFound, NothingToCommit, Refused, UsageError
 from schemas.refs import Commit
-from schemas.results import Retraction
-from schemas.usecase import UseCase, resolve
+from schemas.usecase import UseCase
 from tasks import datasets, parsing
 from tasks.fault_injection import fault_point
-from tasks.registry import open_registry
-from tasks.versions import MAIN, VersionStore, open_store
+from tasks.versions import MAIN, VersionStore
 
 HASH = re.compile(r"[0-9a-f]{8,64}")
 CARRIED = ("format_version", "source_sha256", "source_name", "input", "accepted", "contract_version")
-
-
-def retract_source(
-    use_case: str, source: str, reason: str, store_url: str, registry_url: str, flow_run: str, input: str | None = None
-) -> Retraction:
-    """Revert the publish of a source. What it had replaced comes back; the source can be delivered again.
-
-    `source`: a file, the first 8 or more digits of its SHA-256, or the name it was delivered under. A source that was
-    retracted before is "already done". Raises NotFound where none was published, UsageError where several match, Refused
-    where a later source has changed the same partition.
-    """
-    case = resolve(use_case)
-    store = open_store(store_url)
-    if not store.exists():
-        raise NotFound(f"{case.name} has no data yet at {store_url}: there is nothing to retract")
-    newest = find_publish(store, case, source, input)
-    told = newest.metadata
-    result = partial(
-        Retraction, use_case=case.name, source=told["source_name"], sha256=told["source_sha256"], input=told["input"]
-    )
-    if told["kind"] == datasets.RETRACT:
-        why = f"retracted before: {told.get('reason', 'no reason given')}"
-        return result(status="already done", why=why, commit=newest.id)
-    trained_on = _trained_on(case, store, newest, registry_url)
-    made = revert_publish(store, newest, reason, flow_run)
-    why = f"{told['accepted']} rows are gone from {told['input']}: {reason}"
-    return result(status="retracted", why=why, commit=made.id, trained_on=trained_on)
 
 
 def find_publish(store: VersionStore, case: UseCase, source: str, input: str | None) -> Commit:
@@ -90,14 +60,3 @@ def revert_publish(store: VersionStore, publish: Commit, reason: str, flow_run: 
         ) from None
     fault_point("retraction.after_revert")
     return made
-
-
-def _trained_on(case: UseCase, store: VersionStore, publish: Commit, registry_url: str) -> tuple[int, ...]:
-    """Versions whose training commit holds the source."""
-    holding = set()
-    for entry in store.log(MAIN, first_parent=True):
-        holding.add(entry.id)
-        if entry.id == publish.id:
-            break
-    registry = open_registry(registry_url)
-    return tuple(m.version for m in registry.versions(case.name) if registry.tags(m).get("data_commit") in holding)

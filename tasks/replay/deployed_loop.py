@@ -17,7 +17,7 @@ from prefect.settings import PREFECT_API_URL
 from schemas.errors import PenstockError, ServiceUnavailable, UsageError
 from schemas.settings import in_force
 from schemas.usecase import resolve
-from tasks import delivery, ingestion, monitoring, orchestration
+from tasks import datasets, ingestion, monitoring, orchestration
 from tasks.registry import STATE, open_registry
 from tasks.versions import open_store
 
@@ -68,7 +68,8 @@ def deliver_to_deployment(use_case: str, input: str, path: Path) -> ArrivalResul
         (v.version, BECAME.get(registry.tags(v).get(STATE, ""))) for v in registry.versions(name) if v.version not in known
     )
     made = tuple(f"{state} v{version}" for version, state in states if state)
-    published, why = delivery.already_published(settings.store_url(name), input, sha256), (run.state.message or "").strip()
+    published = datasets.published_commit(open_store(settings.store_url(name)), sha256, input)
+    why = (run.state.message or "").strip()
     if published is None:
         return ArrivalResult(0, 0, made, why, refused=(f"{path.name}: {why}",))
     return ArrivalResult(int(published.metadata["accepted"]), int(published.metadata["rejected"]), made, why)

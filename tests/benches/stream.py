@@ -46,7 +46,7 @@ window.with_columns(pl.col(pl.Enum).to_physical().cast(pl.UInt64)).select(number
 print(json.dumps({"seconds": time.perf_counter() - started}))
 """
 
-BASE = "from tests.benches.drift import case; from tasks.drift import _evidently; _evidently(); print('{}')"
+BASE = "from tests.benches.drift import case; from tasks.monitoring.drift import _evidently; _evidently(); print('{}')"
 
 
 def measured(program: str, *arguments: str) -> dict[str, float]:

@@ -1,6 +1,6 @@
 from tests.faults.children import killed, run, said, started, together
 
-REACH = "from tasks.killpoints import reach; print('before', flush=True); reach('here'); print('after')"
+REACH = "from tasks.fault_injection import fault_point as reach; print('before', flush=True); reach('here'); print('after')"
 
 
 def test_a_kill_point_kills_only_where_it_is_named() -> None:

@@ -18,18 +18,18 @@ NAME = "flights"
 
 MOVE = """
 import sys
-from tasks import moves
+from tasks import promotion
 from tasks.registry import Actor, open_registry
 from tasks.versions import open_store
 from tests.registry_kit import candidate, verdict
 registry, log, name = open_registry(sys.argv[1]), open_store(sys.argv[2]), "flights"
 if sys.argv[3] == "promote":
     ref = registry.record(candidate(name, 2))
-    done = moves.promoted(registry, log, ref, verdict(), expected=registry.champion(name), by=Actor("the second"))
+    done = promotion.set_champion(registry, log, ref, verdict(), expected=registry.champion(name), by=Actor("the second"))
 elif sys.argv[3] == "rollback":
-    done = moves.rolled_back(registry, log, registry.version(name, 1), by=Actor("the second"), reason="it hurts")
+    done = promotion.roll_back_champion(registry, log, registry.version(name, 1), by=Actor("the second"), reason="it hurts")
 else:
-    moves.hold(registry, log, name, frozen=True, who="the second", reason="year end")
+    promotion.set_hold(registry, log, name, frozen=True, who="the second", reason="year end")
 """
 
 POINTS = ["registry.before_promote", "registry.after_promote", "history.before_merge", "history.after_merge"]
@@ -100,7 +100,7 @@ def test_a_freeze_that_is_killed_holds_once(tmp_path: Path, point: str) -> None:
 RACE = """
 import sys
 from schemas.errors import StaleCheck
-from tasks import moves
+from tasks import promotion
 from tasks.registry import Actor, open_registry
 from tasks.versions import open_store
 from tests.registry_kit import candidate, verdict
@@ -110,9 +110,9 @@ ref = registry.record(candidate("flights", int(sys.argv[3]), until=until))
 print("ready", flush=True)
 input()
 try:
-    print(moves.promoted(registry, log, ref, verdict(), expected=expected, by=Actor(sys.argv[3])).status)
+    print(promotion.set_champion(registry, log, ref, verdict(), expected=expected, by=Actor(sys.argv[3])).status)
 except StaleCheck:  # gate again, against the one that was faster
-    print(moves.promoted(registry, log, ref, verdict(), expected=registry.champion("flights"), by=Actor(sys.argv[3])).status)
+    print(promotion.set_champion(registry, log, ref, verdict(), expected=registry.champion("flights"), by=Actor(sys.argv[3])).status)
 """
 
 

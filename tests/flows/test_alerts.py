@@ -10,8 +10,9 @@ from schemas.results import Monitoring
 from schemas.settings import Settings
 from schemas.usecases.flights import FLIGHTS
 from schemas.verdicts import Alert, Decision, DriftVerdict
+from tasks import flow_tasks
 from tasks.alerting import outbox
-from tasks.catalog import telling
+from tasks.orchestration import events as event_module
 from tasks.versions.factory import open_store
 from tests.alert_kit import COLUMN, Sink, drifted
 
@@ -23,7 +24,7 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     def emit(event: str, resource: object, payload: dict[str, str]) -> None:
         found.extend([(event, payload["cause"])] if "alert" in event else [])
 
-    monkeypatch.setattr(telling, "emit_event", emit)
+    monkeypatch.setattr(event_module, "emit_event", emit)
     return found
 
 
@@ -32,7 +33,7 @@ def test_events_and_messages_come_once_and_are_called_off(
 ) -> None:
     with settings.model_copy(update={"alert_urls": SecretStr(sink.url)}).active():
         for now in (drifted(0.5), drifted(0.6), []):
-            telling.raise_alerts("flights", ("drift.",), now)
+            flow_tasks.raise_alerts("flights", ("drift.",), now)
     assert events == [("penstock.alert.raised", "drift.features"), ("penstock.alert.resolved", "drift.features")]
     assert sink.titles == ["flights: drift.features (warning)", "flights: drift.features is over"]
 
@@ -51,7 +52,7 @@ def test_a_notification_block_of_prefect_is_told(settings: Settings, sink: Sink)
 
 def test_a_block_that_is_not_there_costs_the_flow_nothing_and_the_alert_waits(settings: Settings) -> None:
     with settings.model_copy(update={"alert_urls": SecretStr("prefect://custom-webhook/nobody")}).active() as active:
-        telling.raise_alerts("flights", ("drift.",), drifted(0.5))
+        flow_tasks.raise_alerts("flights", ("drift.",), drifted(0.5))
         state = outbox.read_outbox(open_store(active.store_url("flights-log")))
     assert [alert.cause for alert in state.open] == ["drift.features"]
     assert len(state.waiting) == 1
@@ -62,7 +63,7 @@ def test_a_block_that_is_not_there_costs_the_flow_nothing_and_the_alert_waits(se
 def tell(seen: Monitoring) -> None:
     @flow
     def told() -> None:
-        telling.tell_monitoring(FLIGHTS, seen)
+        flow_tasks.report_monitoring(FLIGHTS, seen)
 
     told()
 

@@ -14,7 +14,7 @@ from flows.backfill import backfill, runner
 from flows.train import train
 from schemas.errors import UsageError
 from schemas.settings import Settings
-from tasks import catalog
+from tasks import flow_tasks
 from tasks.registry.factory import open_registry
 from tasks.replay.nycflights13 import land_flights
 from tasks.versions.factory import open_store
@@ -95,23 +95,23 @@ def test_dask_maps_the_same(landed: Settings) -> None:
 )
 def test_a_range_that_cannot_be_is_refused_in_one_line(landed: Settings, since: str, until: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
-        catalog.dated_files.fn("flights", str(landed.landing_dir / "flights" / "*" / "*"), since, until)
+        flow_tasks.partition_files.fn("flights", str(landed.landing_dir / "flights" / "*" / "*"), since, until)
 
 
 def test_days_within_months_and_months_within_days(landed: Settings) -> None:
     place = str(landed.landing_dir / "flights" / "*" / "*")
-    assert {u.dates for u in catalog.dated_files.fn("flights", place, "2013-02-10", "2013-03-01")} == {
+    assert {u.dates for u in flow_tasks.partition_files.fn("flights", place, "2013-02-10", "2013-03-01")} == {
         ("2013-02",),
         ("2013-03",),
     }
-    order = [u.input for u in catalog.dated_files.fn("flights", place, "2013-02", "2013-02")]
+    order = [u.input for u in flow_tasks.partition_files.fn("flights", place, "2013-02", "2013-02")]
     assert order == ["weather", "flights", "labels"]
 
 
 def test_a_file_without_a_date_is_named(landed: Settings) -> None:
     (landed.landing_dir / "flights" / "flights" / "flights-newest.csv").write_text("year\n")
     with pytest.raises(UsageError, match=r"flights-newest\.csv: no date"):
-        catalog.dated_files.fn("flights", str(landed.landing_dir / "flights" / "flights" / "*"), "2013-01", "2013-02")
+        flow_tasks.partition_files.fn("flights", str(landed.landing_dir / "flights" / "flights" / "*"), "2013-01", "2013-02")
 
 
 def test_threads_are_bounded(settings: Settings) -> None:

@@ -34,28 +34,34 @@ from schemas.results import Challenge
 from schemas.settings import Settings
 from schemas.refs import DataRef
 from deployments.commands import common
-from tasks import cards, catalog
-from tasks.catalog import exclusion
-from tasks.registry import open_registry
+from tasks import flow_tasks
+from tasks.orchestration import locks
+from tasks.registry import excluding, open_registry
+from tasks.reporting import model_card
 from tests.orders_kit import ORDERS, named
 from tests.registry_kit import candidate, evaluation, verdict
 common.ready = lambda: settings
-cards.attached = lambda *_, **__: None  # a card needs a model's documents
+model_card.attach_card = lambda *_, **__: None  # a card needs a model's documents
 settings, case, name = Settings(home=sys.argv[1]), named(ORDERS), ORDERS.name
-exclusion.PATIENCE = float(sys.argv[2])
+locks.PATIENCE = float(sys.argv[2])
 log = settings.store_url(f"{name}-log")
+def excluded(change):
+    def run(*told):
+        with excluding(locks.cross_machine_lock):
+            return change(*told)
+    return run
 with settings.active():
     registry, url = open_registry(settings.registry_url), settings.registry_url
     now, other = registry.champion(name), registry.version(name, 2)
     challenged = Challenge(model=other, data=DataRef(store=log, commit="c0ffee"), champion=now, verdict=verdict(),
                            evaluation=evaluation(other.sha256))
     changes = {
-        "record": lambda: exclusion.excluded(registry.record)(candidate(name, 2, until="2013-04-01T00:00:00+00:00")),
-        "held back": lambda: catalog.held_back.fn(case, url, log),
-        "promote": lambda: catalog.promote.fn(case, other, challenged, url, log, "me"),
-        "promote by hand": lambda: catalog.promote_by_hand.fn(case, challenged, url, log, "me"),
-        "target": lambda: catalog.rollback_target.fn(case, None, url, log),
-        "roll back": lambda: catalog.roll_back.fn(case, registry.version(name, 1), url, log, "me", "it hurts"),
+        "record": lambda: excluded(registry.record)(candidate(name, 2, until="2013-04-01T00:00:00+00:00")),
+        "held back": lambda: flow_tasks.hold_reason.fn(case, url, log),
+        "promote": lambda: flow_tasks.promote_challenger.fn(case, other, challenged, url, log, "me"),
+        "promote by hand": lambda: flow_tasks.promote_by_hand.fn(case, challenged, url, log, "me"),
+        "target": lambda: flow_tasks.find_rollback_target.fn(case, None, url, log),
+        "roll back": lambda: flow_tasks.roll_back_champion.fn(case, registry.version(name, 1), url, log, "me", "it hurts"),
         "freeze": lambda: common.held(case, "year end", frozen=True, as_json=True),
         "thaw": lambda: common.held(case, "new year", frozen=False, as_json=True),
     }
@@ -71,8 +77,8 @@ print(json.dumps([list(sys.argv[3:] or changes), waited]))
 
 HOLD = """
 import sys
-from tasks.catalog import exclusion
-with exclusion.alone(sys.argv[1]):
+from tasks.orchestration.locks import cross_machine_lock
+with cross_machine_lock(sys.argv[1]):
     print("held", flush=True)
     input()
 """

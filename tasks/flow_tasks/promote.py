@@ -1,11 +1,10 @@
-"""What a person does with the champion: gate a version by hand, promote it, go back. Values in, values out."""
+"""Tasks of promotion and rollback by hand: gate a version, try it out, move the champion's alias there or back."""
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import polars as pl
+from prefect import task
 
 from schemas.errors import UsageError
 from schemas.refs import DataRef, ModelRef
@@ -13,21 +12,25 @@ from schemas.results import Challenge, Outcome
 from schemas.usecase import UseCase, resolve
 from schemas.verdicts import Evaluation, GateVerdict
 from tasks import datasets, evaluation, features, models, promotion, reporting
-from tasks.registry import Actor, ModelRegistry, open_registry
+from tasks.orchestration import TASK_OPTIONS, cross_machine_lock
+from tasks.registry import Actor, ModelRegistry, excluding, open_registry
 from tasks.versions import open_store
 
 
-def held_back(use_case: str, registry_url: str, log_url: str) -> str | None:
+@task(**TASK_OPTIONS, tags={"registry", "lake"})
+def hold_reason(use_case: str, registry_url: str, log_url: str) -> str | None:
     """Why nothing may be trained or promoted, or None. What a killed process left out is written down first."""
     case = resolve(use_case)
     registry = open_registry(registry_url)
-    held = promotion.hold_reason(registry, open_store(log_url), case.name)
-    if champion := registry.champion(case.name):
-        promotion.mark_superseded(registry, champion)
-        reporting.attach_card(case, registry, champion)
+    with excluding(cross_machine_lock):
+        held = promotion.hold_reason(registry, open_store(log_url), case.name)
+        if champion := registry.champion(case.name):
+            promotion.mark_superseded(registry, champion)
+            reporting.attach_card(case, registry, champion)
     return held
 
 
+@task(**TASK_OPTIONS, tags={"train", "lake", "registry"})
 def gate_version(use_case: str, version: int, data: DataRef, registry_url: str) -> Challenge:
     """Gate a version against the champion on the newest labelled window that neither has seen.
 
@@ -70,47 +73,42 @@ def _scores(case: UseCase, registry: ModelRegistry, model: ModelRef, rows: pl.Da
     return models.predict_scores(case, models.load_booster(registry.model_bytes(model)), rows)
 
 
-def promote(
+@task(**TASK_OPTIONS, tags={"registry", "lake"})
+def promote_by_hand(
     use_case: str, challenged: Challenge, registry_url: str, log_url: str, who: str, override: str | None = None
 ) -> Outcome:
     """Make the gated version champion if its verdict, or a person's override, says so. Raises StaleCheck."""
     case = resolve(use_case)
     registry = open_registry(registry_url)
-    outcome = promotion.set_champion(
-        registry,
-        open_store(log_url),
-        challenged.model,
-        challenged.verdict,
-        expected=challenged.champion,
-        by=Actor(who, hand=True),
-        override=override,
-    )
-    if outcome.status in ("promoted", "refused"):
-        reporting.attach_card(case, registry, challenged.model, anew=True)
+    with excluding(cross_machine_lock):
+        outcome = promotion.set_champion(
+            registry,
+            open_store(log_url),
+            challenged.model,
+            challenged.verdict,
+            expected=challenged.champion,
+            by=Actor(who, hand=True),
+            override=override,
+        )
+        if outcome.status in ("promoted", "refused"):
+            reporting.attach_card(case, registry, challenged.model, anew=True)
     return outcome
 
 
-def rollback_target(use_case: str, version: int | None, registry_url: str, log_url: str) -> ModelRef:
+@task(**TASK_OPTIONS, tags={"registry", "lake"})
+def find_rollback_target(use_case: str, version: int | None, registry_url: str, log_url: str) -> ModelRef:
     """The version named, or the one that the champion replaced."""
-    return promotion.find_rollback_target(open_registry(registry_url), open_store(log_url), resolve(use_case).name, version)
+    with excluding(cross_machine_lock):
+        name = resolve(use_case).name
+        return promotion.find_rollback_target(open_registry(registry_url), open_store(log_url), name, version)
 
 
-def try_out(use_case: str, model: ModelRef, registry_url: str) -> None:
-    """Load a version in a child process, score its golden rows there, and then as batch scoring would.
-
-    Raises IntegrityError for a model that dies or differs, UsageError where the use case's features are others by now.
-    """
-    case = resolve(use_case)
-    registry = open_registry(registry_url)
-    payload, golden = registry.model_bytes(model), registry.golden(model)
-    models.run_smoke_test(payload, golden, case)
-    models.predict_scores(case, models.load_booster(payload), pl.read_parquet(io.BytesIO(golden)))
-
-
-def roll_back(use_case: str, model: ModelRef, registry_url: str, log_url: str, who: str, reason: str) -> Outcome:
+@task(**TASK_OPTIONS, tags={"registry", "lake"})
+def roll_back_champion(use_case: str, model: ModelRef, registry_url: str, log_url: str, who: str, reason: str) -> Outcome:
     """Move the alias to a version that was tried out. Raises UsageError without a reason."""
     if not reason.strip():
         raise UsageError(f"cannot roll back {resolve(use_case).name}: give a reason, it stays in the history")
-    return promotion.roll_back_champion(
-        open_registry(registry_url), open_store(log_url), model, by=Actor(who), reason=reason
-    )
+    with excluding(cross_machine_lock):
+        return promotion.roll_back_champion(
+            open_registry(registry_url), open_store(log_url), model, by=Actor(who), reason=reason
+        )

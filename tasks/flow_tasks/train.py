@@ -1,8 +1,12 @@
-"""One training, step by step: fit and gate a challenger, refit what ships, try it, move the alias. Values in, values out."""
+"""Tasks of the training flow: fit and gate a challenger, refit what ships, try it out, move the champion's alias."""
 
 from __future__ import annotations
 
+import io
 from contextlib import suppress
+
+import polars as pl
+from prefect import task
 
 from schemas.errors import NotEnoughEvidence, NotFound
 from schemas.fitting import Device, Plan
@@ -11,20 +15,23 @@ from schemas.results import Challenge, Outcome, TrainingStatus
 from schemas.usecase import resolve
 from schemas.verdicts import GateVerdict
 from tasks import evaluation, models, monitoring, promotion, reporting, training
+from tasks.orchestration import LONG_TASK_OPTIONS, TASK_OPTIONS, cross_machine_lock
 from tasks.promotion import fitted_until
-from tasks.registry import CHALLENGER, CHAMPION, SEARCH, STATE, WHY, Actor, ModelRegistry, open_registry
+from tasks.registry import CHALLENGER, CHAMPION, SEARCH, STATE, WHY, Actor, ModelRegistry, excluding, open_registry
 from tasks.training import build_candidate, record_candidate, sha256
 from tasks.versions import open_store
 
 OF_HOLDOUT = ("evidence", "estimator")
 
 
-def champion(name: str, registry_url: str) -> ModelRef | None:
+@task(**TASK_OPTIONS, tags={"registry"})
+def current_champion(name: str, registry_url: str) -> ModelRef | None:
     """The champion of a use case, or None."""
     return open_registry(registry_url).champion(name)
 
 
-def challenge(use_case: str, data: DataRef, registry_url: str, plan: Plan) -> Challenge:
+@task(**LONG_TASK_OPTIONS, tags={"train", "lake", "registry"})
+def train_challenger(use_case: str, data: DataRef, registry_url: str, plan: Plan) -> Challenge:
     """Fit a challenger on a commit, evaluate and gate it on the newest labelled window, and record it.
 
     Where the plan has trials, a search for parameters comes first. Raises NotEnoughEvidence where there are too few
@@ -60,7 +67,8 @@ def challenge(use_case: str, data: DataRef, registry_url: str, plan: Plan) -> Ch
             "evidence": reporting.card_evidence(case, parts.holdout, scores),
             "estimator": monitoring.build_estimator(case, parts.holdout, scores),
         }
-        model = record_candidate(registry, data, build_candidate(tuned, made_from, fitted, seen, evaluated, told))
+        with excluding(cross_machine_lock):
+            model = record_candidate(registry, data, build_candidate(tuned, made_from, fitted, seen, evaluated, told))
         baseline = evaluation.baseline_scores(case, seen, parts.holdout)
         holdout = parts.holdout
     verdict = evaluation.gate_challenger(
@@ -76,7 +84,8 @@ def challenge(use_case: str, data: DataRef, registry_url: str, plan: Plan) -> Ch
     return Challenge(model=model, data=data, evaluation=evaluated, verdict=verdict, champion=reigning)
 
 
-def refit(use_case: str, challenged: Challenge, registry_url: str, device: Device) -> ModelRef:
+@task(**LONG_TASK_OPTIONS, tags={"train", "lake", "registry"})
+def refit_challenger(use_case: str, challenged: Challenge, registry_url: str, device: Device) -> ModelRef:
     """Fit the challenger's recipe on all labelled rows of its commit, the gate's window included, and record it."""
     case = resolve(use_case)
     registry = open_registry(registry_url)
@@ -100,16 +109,25 @@ def refit(use_case: str, challenged: Challenge, registry_url: str, device: Devic
         )
         evaluated = challenged.evaluation.model_copy(update={"model_sha256": sha256(fitted.model)})
         told = {name: registry.document(challenged.model, name) for name in OF_HOLDOUT}  # the refit model has seen all rows
-        return record_candidate(registry, data, build_candidate(tuned, made_from, fitted, rows, evaluated, told))
+        with excluding(cross_machine_lock):
+            return record_candidate(registry, data, build_candidate(tuned, made_from, fitted, rows, evaluated, told))
 
 
-def try_out(use_case: str, model: ModelRef, registry_url: str) -> None:
-    """Load a recorded model in a child process and score its golden rows. Raises IntegrityError."""
+@task(**TASK_OPTIONS, tags={"registry"})
+def smoke_test(use_case: str, model: ModelRef, registry_url: str) -> None:
+    """Load a version in a child process, score its golden rows there, and then as batch scoring would.
+
+    Raises IntegrityError for a model that dies or differs, UsageError where the use case's features are others by now.
+    """
+    case = resolve(use_case)
     registry = open_registry(registry_url)
-    models.run_smoke_test(registry.model_bytes(model), registry.golden(model), resolve(use_case))
+    payload, golden = registry.model_bytes(model), registry.golden(model)
+    models.run_smoke_test(payload, golden, case)
+    models.predict_scores(case, models.load_booster(payload), pl.read_parquet(io.BytesIO(golden)))
 
 
-def settled(use_case: str, data: DataRef, registry_url: str, trials: int = 0) -> Outcome | None:
+@task(**TASK_OPTIONS, tags={"train", "registry"})
+def previous_outcome(use_case: str, data: DataRef, registry_url: str, trials: int = 0) -> Outcome | None:
     """What an earlier training on this very commit and use case came to, if it came to an end and searched as long."""
     case = resolve(use_case)
     registry = open_registry(registry_url)
@@ -121,7 +139,8 @@ def settled(use_case: str, data: DataRef, registry_url: str, trials: int = 0) ->
     return None
 
 
-def untold(name: str, registry_url: str) -> tuple[Outcome, ...]:
+@task(**TASK_OPTIONS, tags={"train", "registry"})
+def unnotified_versions(name: str, registry_url: str) -> tuple[Outcome, ...]:
     """Promotions and refusals that a kill kept from being told, perhaps also one that is being told this moment."""
     registry = open_registry(registry_url)
     return tuple(_outcome(registry, model) for model in registry.untold(name))
@@ -135,19 +154,23 @@ def _outcome(registry: ModelRegistry, model: ModelRef) -> Outcome:
     return Outcome(status=status, why=tags.get(WHY, ""), model=model, verdict=verdict)
 
 
-def note_told(model: ModelRef, registry_url: str) -> None:
+@task(**TASK_OPTIONS, tags={"train", "registry"})
+def mark_notified(model: ModelRef, registry_url: str) -> None:
     """Note that people were told what became of a version."""
     open_registry(registry_url).told(model)
 
 
-def promote(use_case: str, model: ModelRef, challenged: Challenge, registry_url: str, log_url: str, who: str) -> Outcome:
+@task(**TASK_OPTIONS, tags={"train", "registry", "lake"})
+def promote_challenger(
+    use_case: str, model: ModelRef, challenged: Challenge, registry_url: str, log_url: str, who: str
+) -> Outcome:
     """Move the champion's alias if the verdict says so, write that down, and keep verdict and card with the version.
 
     Raises StaleCheck where another champion came in between.
     """
     case, registry = resolve(use_case), open_registry(registry_url)
     log, champion = open_store(log_url), challenged.champion
-    with registry.exclusive(model.name):
+    with excluding(cross_machine_lock), registry.exclusive(model.name):
         outcome = promotion.set_champion(registry, log, model, challenged.verdict, expected=champion, by=Actor(who))
         if outcome.status != "skipped":
             if model != challenged.model:

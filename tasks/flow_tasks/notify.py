@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
+from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
 from schemas.errors import ServiceUnavailable, UsageError
 from schemas.results import Delivery, Monitoring, Retraction, Scores, Sweep, Training
 from schemas.settings import in_force
 from schemas.usecase import UseCase
-from schemas.verdicts import Alert, Decision
+from schemas.verdicts import Alert, AlertChanges, Decision
 from tasks import alerting, reporting
-from tasks.catalog import deliver_alerts, note_told, settle_alerts, unaudited_standing, untold_moves
 from tasks.fault_injection import fault_point
-from tasks.orchestration import create_page, emit
+from tasks.flow_tasks.train import mark_notified, unnotified_versions
+from tasks.orchestration import TASK_OPTIONS, create_page, emit
+
+
+@task(**TASK_OPTIONS, tags={"alert", "lake"})
+def sync_alerts(use_case: str, log_url: str, scope: Sequence[str], now: Sequence[Alert]) -> AlertChanges:
+    """Make `now` the open alerts among those whose cause begins with one of `scope`; returns what is new and what is over.
+
+    Messages for the sinks of the settings are queued in the same commit. Raises StaleCheck where others keep changing it.
+    """
+    return alerting.sync_alerts(use_case, log_url, scope, now)
+
+
+@task(**TASK_OPTIONS, tags={"alert", "lake"})
+def send_pending_alerts(use_case: str, log_url: str) -> int:
+    """Tell the sinks what waits for them, oldest first; returns how many messages are through.
+
+    Raises ServiceUnavailable where a sink takes nothing or nobody understands its URL: its messages wait for the next call,
+    no other sink waits for it.
+    """
+    return alerting.send_pending(use_case, log_url)
+
+
+@task(**TASK_OPTIONS, tags={"alert", "lake"})
+def standing_unaudited_alerts(store_url: str, log_url: str) -> tuple[Alert, ...]:
+    """The open alerts of merges whose rows still lie on `main`."""
+    return alerting.standing_unaudited_alerts(store_url, log_url)
 
 
 def raise_alerts(use_case: str, scope: Iterable[str], now: Iterable[Alert]) -> None:
@@ -24,22 +50,22 @@ def raise_alerts(use_case: str, scope: Iterable[str], now: Iterable[Alert]) -> N
     Messages that no sink takes wait in the log repository: the next flow of the use case tries again.
     """
     log = in_force().store_url(f"{use_case}-log")
-    changed = settle_alerts(use_case, log, tuple(scope), tuple(now))
+    changed = sync_alerts(use_case, log, tuple(scope), tuple(now))
     for alert in changed.raised:
         emit("alert.raised", use_case, alert.model_dump(mode="json"))
     for alert in changed.resolved:
         emit("alert.resolved", use_case, alert.model_dump(mode="json"))
     if alerting.alert_sinks():
         with suppress(ServiceUnavailable, UsageError):  # the task's failure says it; the work of the flow stands
-            deliver_alerts(use_case, log)
+            send_pending_alerts(use_case, log)
 
 
-def call_off_unaudited(use_case: str, store_url: str, log_url: str) -> None:
+def resolve_unaudited_alerts(use_case: str, store_url: str, log_url: str) -> None:
     """Close the alerts about merges past the lake's hook whose rows are gone."""
-    raise_alerts(use_case, (alerting.UNAUDITED,), unaudited_standing(store_url, log_url))
+    raise_alerts(use_case, (alerting.UNAUDITED,), standing_unaudited_alerts(store_url, log_url))
 
 
-def tell(case: UseCase, done: Delivery) -> None:
+def report_delivery(case: UseCase, done: Delivery) -> None:
     """Page, event and alerts of one delivery."""
     create_page("audit", case.name, reporting.audit_page(done), f"audit of {done.source}")
     told = {"source": done.source, "source_sha256": done.sha256, "input": done.input, "why": done.why}
@@ -52,7 +78,7 @@ def tell(case: UseCase, done: Delivery) -> None:
         raise_alerts(case.name, causes, alerting.alerts_of_delivery(case, done))
 
 
-def tell_retraction(case: UseCase, result: Retraction) -> None:
+def report_retraction(case: UseCase, result: Retraction) -> None:
     """Page and event of one retraction."""
     create_page("retraction", case.name, reporting.retraction_page(result), f"retraction of {result.source}")
     if result.status == "retracted":
@@ -60,12 +86,12 @@ def tell_retraction(case: UseCase, result: Retraction) -> None:
         emit("data.retracted", case.name, {**told, "commit": result.commit})
 
 
-def tell_sweep(result: Sweep) -> None:
+def report_sweep(result: Sweep) -> None:
     """Page of one sweep."""
     create_markdown_artifact(reporting.sweep_page(result), key="sweep", description=result.why)
 
 
-def tell_training(case: UseCase, result: Training) -> None:
+def report_training(case: UseCase, result: Training) -> None:
     """Page, event and alerts of one training."""
     create_page("training", case.name, reporting.training_page(result), f"training: {result.status}")
     fault_point("training.before_telling")
@@ -77,16 +103,16 @@ def tell_training(case: UseCase, result: Training) -> None:
     elif result.status == "promoted":  # what was said of its predecessor is over
         raise_alerts(case.name, ("gate.", "drift.", "model."), ())
     if made:
-        note_told(made, in_force().registry_url)
+        mark_notified(made, in_force().registry_url)
 
 
-def tell_untold(case: UseCase) -> None:
+def report_unnotified_versions(case: UseCase) -> None:
     """Tell of promotions and refusals that a kill kept from being told; at least once, so that none stays unsaid."""
-    for outcome in untold_moves(case.name, in_force().registry_url):
-        tell_training(case, Training(**dict(outcome), use_case=case.name))
+    for outcome in unnotified_versions(case.name, in_force().registry_url):
+        report_training(case, Training(**dict(outcome), use_case=case.name))
 
 
-def tell_scores(case: UseCase, result: Scores) -> None:
+def report_scores(case: UseCase, result: Scores) -> None:
     """Page and event of one scoring."""
     create_page("predictions", case.name, reporting.scores_page(result), f"predictions: {result.status}")
     if result.status == "published" and result.predictions:
@@ -94,7 +120,7 @@ def tell_scores(case: UseCase, result: Scores) -> None:
         emit("predictions.published", case.name, told)
 
 
-def tell_monitoring(case: UseCase, result: Monitoring) -> None:
+def report_monitoring(case: UseCase, result: Monitoring) -> None:
     """Page, event and alerts of one window. One whose labels came late calls off nothing that a newer one said."""
     create_page("monitoring", case.name, reporting.monitoring_page(result), result.decision.why)
     found = alerting.alerts_of_verdict(case, result.decision)
