@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local import OURS, QUIET
+from deployments.prefect_server.in_process import OURS, QUIET
 
 for name in [n for n in os.environ if n.startswith(OURS)]:
     del os.environ[name]

@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 
-from deployments.local import OURS
+from deployments.prefect_server.in_process import OURS
 from schemas.refs import Commit
 from schemas.settings import Settings
 from tasks.registry.factory import open_registry

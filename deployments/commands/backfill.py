@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from deployments.commands.common import command as make
-from deployments.commands.common import ready, show
+from deployments.commands.base import command as make
+from deployments.commands.base import ready, show
 
 if TYPE_CHECKING:
     from schemas.replaying import Backfill
@@ -35,7 +35,7 @@ def command(
 ) -> int:
     """Ingest or score a range of partitions; run it again to finish one that was stopped."""
     settings = ready()
-    from deployments.local import in_process
+    from deployments.prefect_server.in_process import in_process
     from flows.backfill import backfill
 
     with settings.active(), in_process():

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from deployments.commands.common import command as make
-from deployments.commands.common import show
+from deployments.commands.base import command as make
+from deployments.commands.base import show
 
 if TYPE_CHECKING:
     from schemas.evolution import Evolution, Recheck
@@ -82,7 +82,7 @@ def _print_evolution(found: Evolution) -> None:
 
 
 def _print_recheck(found: Recheck) -> None:
-    from deployments.commands.reasons import print_reasons
+    from deployments.commands.rejection_table import print_reasons
 
     colour = "red" if found.failing else "green"
     where = f"{found.read:,} files at {found.commit[:12]}, contract {found.contract_version}"

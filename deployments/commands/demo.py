@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deployments.commands.common import command as make
-from deployments.commands.common import show
+from deployments.commands.base import command as make
+from deployments.commands.base import show
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,7 +33,7 @@ def command(quick: bool, home: Path, lake: str | None, here: bool, as_json: bool
     started = time.monotonic()
     settings = _settings(home, lake, here)
     from deployments import demo
-    from deployments.local import in_process
+    from deployments.prefect_server.in_process import in_process
 
     with settings.active(), in_process():
         news = _watched(demo.live(settings, demo.QUICK_LAST if quick else demo.LAST), as_json)
@@ -45,7 +45,7 @@ def command(quick: bool, home: Path, lake: str | None, here: bool, as_json: bool
 
 def _settings(home: Path, lake: str | None, here: bool) -> Settings:
     from deployments.demo import fresh_home
-    from deployments.local import forget_user, prepare
+    from deployments.prefect_server.in_process import forget_user, prepare
     from schemas.settings import read_settings
 
     told: dict[str, Any] = {"lake_url": lake} if lake else {}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from deployments.commands.common import command as make
-from deployments.commands.common import ready, show
+from deployments.commands.base import command as make
+from deployments.commands.base import ready, show
 
 
 @make()
@@ -22,7 +22,7 @@ def command(path: Path | None, as_json: bool) -> None:
     settings = ready()
     from prefect.settings import PREFECT_API_URL
 
-    from deployments.applying import apply, definitions
+    from deployments.prefect_server.apply import apply, definitions
     from schemas.errors import UsageError
 
     if not PREFECT_API_URL.value():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from deployments.commands.common import command as make
-from deployments.commands.common import ready, show
+from deployments.commands.base import command as make
+from deployments.commands.base import ready, show
 
 SIGNS = {"ok": ("ok   ", "green"), "note": ("note ", "yellow"), "wrong": ("wrong", "red")}
 
@@ -14,7 +14,7 @@ SIGNS = {"ok": ("ok   ", "green"), "note": ("note ", "yellow"), "wrong": ("wrong
 def command(as_json: bool) -> int:
     """Check every part and say how to mend it."""
     settings = ready()
-    from deployments.doctor import examine
+    from deployments.diagnostics.doctor import examine
 
     findings = examine(settings)
     show([f.model_dump() for f in findings], as_json, lambda _: _print(findings))

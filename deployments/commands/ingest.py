@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deployments.commands.common import command as make
-from deployments.commands.common import ready, show
-from deployments.commands.reasons import print_reasons
+from deployments.commands.base import command as make
+from deployments.commands.base import ready, show
+from deployments.commands.rejection_table import print_reasons
 
 if TYPE_CHECKING:
     from schemas.results import Delivery, IngestResult
@@ -27,7 +27,7 @@ def command(use_case: str, source: str, input_name: str | None, as_json: bool) -
     whose first line, `-- connection: VARIABLE`, names the environment variable that holds the database's SQLAlchemy URL.
     """
     settings = ready()
-    from deployments.local import in_process
+    from deployments.prefect_server.in_process import in_process
     from flows.ingest import ingest
 
     with settings.active(), in_process():

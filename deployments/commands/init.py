@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from deployments.commands.common import command as make
-from deployments.commands.common import show
+from deployments.commands.base import command as make
+from deployments.commands.base import show
 
 
 @make()

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deployments.commands.common import command as make
-from deployments.commands.common import show
+from deployments.commands.base import command as make
+from deployments.commands.base import show
 
 if TYPE_CHECKING:
-    from deployments.lake import Step
+    from deployments.lakefs_server.setup import Step
 
 COLOURS = {"ok": "green", "made": "green", "missing": "red", "note": "yellow"}
 
@@ -25,7 +25,7 @@ def command() -> None:
 @click.option("--check", is_flag=True, help="Change nothing; exit code 1 where something is missing.")
 def init_command(use_case: str, check: bool, as_json: bool) -> int:
     """Make repository, protection of main and hook for USE_CASE; what is there stays."""
-    from deployments.lake import init
+    from deployments.lakefs_server.setup import init
     from schemas.settings import read_settings
     from schemas.usecase import resolve
 
@@ -43,7 +43,7 @@ def hook_command(host: str, port: int, as_json: bool) -> int:
     """Run the application that lakeFS asks before it merges into main."""
     import uvicorn
 
-    from deployments.hooks import create_app
+    from deployments.lakefs_server.webhook import create_app
 
     uvicorn.run(create_app(), host=host, port=port, log_level="warning")
     return 0

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deployments.commands.common import command as make
-from deployments.commands.common import ready, show
+from deployments.commands.base import command as make
+from deployments.commands.base import ready, show
 
 if TYPE_CHECKING:
     from schemas.results import Loop
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def command(use_case: str, source: str, input_name: str | None, as_json: bool) -> int:
     """Take in one arrival and do all that follows from it."""
     settings = ready()
-    from deployments.local import in_process
+    from deployments.prefect_server.in_process import in_process
     from flows.lifecycle import lifecycle
 
     with settings.active(), in_process():

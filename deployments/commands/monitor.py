@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deployments.commands.common import command as make
-from deployments.commands.common import ready, show
+from deployments.commands.base import command as make
+from deployments.commands.base import ready, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def command(use_case: str, arrival: str | None, as_json: bool) -> int:
     """Compare a window with the model's reference, reconcile labels, decide."""
     settings = ready()
-    from deployments.local import in_process
+    from deployments.prefect_server.in_process import in_process
     from flows.monitor import monitor
 
     with settings.active(), in_process():

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deployments.commands.common import command as make
-from deployments.commands.common import show
+from deployments.commands.base import command as make
+from deployments.commands.base import show
 
 if TYPE_CHECKING:
-    from deployments.scaffold.new import Drafted
+    from deployments.scaffold.new_use_case import Drafted
     from schemas.verdicts import Kind
 
 
@@ -41,7 +41,7 @@ def command(
     options leave open is guessed from the rows; each guess is a comment in the module.
     """
     from deployments.scaffold.draft import Wishes
-    from deployments.scaffold.new import new_use_case
+    from deployments.scaffold.new_use_case import new_use_case
     from schemas.settings import read_settings
     from tasks.parsing import Limits
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from deployments.commands.common import command as make
-from deployments.commands.common import person, ready, show
+from deployments.commands.base import command as make
+from deployments.commands.base import person, ready, show
 
 
 @make()
@@ -19,7 +19,7 @@ def command(use_case: str, version: int, override: str | None, commit: str | Non
         raise click.UsageError("--override takes the reason, which stays in the history")
     settings = ready()
     from deployments.commands.train import print_training
-    from deployments.local import in_process
+    from deployments.prefect_server.in_process import in_process
     from flows.promote import promote
 
     with settings.active(), in_process():

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deployments.commands.common import command as make
-from deployments.commands.common import ready, show
+from deployments.commands.base import command as make
+from deployments.commands.base import ready, show
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,7 +48,7 @@ def command(
 ) -> int:
     """Feed a dated source to the loop as if it arrived, and compare with never and with weekly retraining."""
     settings = ready() if deployed else _settings(home, resume)
-    from deployments.local import in_process
+    from deployments.prefect_server.in_process import in_process
     from flows.replay import listening, replay
     from tasks.replay import parse_moment
 
@@ -73,7 +73,7 @@ def report(use_case: str, settings: Settings) -> str | None:
 def _settings(home: Path, resume: bool) -> Settings:
     """A home of the replay's own, whatever servers the environment names."""
     from deployments.demo import fresh_home
-    from deployments.local import forget_user, prepare
+    from deployments.prefect_server.in_process import forget_user, prepare
     from schemas.settings import read_settings
 
     forget_user()

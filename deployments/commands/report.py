@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deployments.commands.common import command as make
-from deployments.commands.common import ready, show
+from deployments.commands.base import command as make
+from deployments.commands.base import ready, show
 
 if TYPE_CHECKING:
     from schemas.settings import Settings

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deployments.commands.common import command as make
-from deployments.commands.common import ready, show
+from deployments.commands.base import command as make
+from deployments.commands.base import ready, show
 
 if TYPE_CHECKING:
     from schemas.results import Retraction
@@ -23,7 +23,7 @@ def command(use_case: str, source: str, reason: str, input_name: str | None, as_
     if len(reason.strip()) < 3:
         raise click.UsageError("--reason: say in a few words why the source is taken back")
     settings = ready()
-    from deployments.local import in_process
+    from deployments.prefect_server.in_process import in_process
     from flows.retract import retract
 
     with settings.active(), in_process():

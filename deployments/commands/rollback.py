@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deployments.commands.common import command as make
-from deployments.commands.common import person, ready, show
+from deployments.commands.base import command as make
+from deployments.commands.base import person, ready, show
 
 if TYPE_CHECKING:
     from schemas.results import Training
@@ -25,7 +25,7 @@ def command(use_case: str, version: int | None, reason: str, as_json: bool) -> i
     if not reason.strip():
         raise click.UsageError("--reason takes a reason, which stays in the history")
     settings = ready()
-    from deployments.local import in_process
+    from deployments.prefect_server.in_process import in_process
     from flows.rollback import rollback
 
     with settings.active(), in_process():

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deployments.commands.common import command as make
-from deployments.commands.common import ready, show
-from deployments.commands.reasons import print_reasons
+from deployments.commands.base import command as make
+from deployments.commands.base import ready, show
+from deployments.commands.rejection_table import print_reasons
 
 if TYPE_CHECKING:
     from schemas.results import Scores
@@ -25,7 +25,7 @@ def command(use_case: str, arrival: str | None, commit: str | None, file: str | 
     Rows of any number; a run that was killed goes on where it was. The same rows are scored once by a model.
     """
     settings = ready()
-    from deployments.local import in_process
+    from deployments.prefect_server.in_process import in_process
     from flows.score import score
 
     with settings.active(), in_process():

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deployments.commands.common import command as make
-from deployments.commands.common import ready
+from deployments.commands.base import command as make
+from deployments.commands.base import ready
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,8 +42,8 @@ def command(use_case: str, host: str, port: int, poll: float, publish: float, as
     settings = ready()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     logging.getLogger("penstock").setLevel(logging.INFO)
+    from deployments.serving.auth import token
     from deployments.serving.server import Options, Server, listen, run
-    from deployments.serving.tokens import token
     from schemas.usecase import resolve
 
     case = resolve(use_case)

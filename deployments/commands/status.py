@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deployments.commands.common import command as make
-from deployments.commands.common import ready, show
+from deployments.commands.base import command as make
+from deployments.commands.base import ready, show
 
 if TYPE_CHECKING:
-    from deployments.oncall import Now, Open
+    from deployments.prefect_server.queries import Now, Open
     from tasks.reporting import UseCaseStatus
 
 
@@ -21,8 +21,8 @@ def command(use_case: str, as_json: bool) -> int:
     settings = ready()
     from prefect.settings import PREFECT_API_URL
 
-    from deployments import oncall
-    from deployments.up.system import read_state
+    from deployments.local_stack.stack import read_state
+    from deployments.prefect_server import queries
     from schemas.usecase import resolve
     from tasks.alerting import open_alerts
     from tasks.registry import open_registry
@@ -34,8 +34,8 @@ def command(use_case: str, as_json: bool) -> int:
     stands = use_case_status(case, store, log, open_registry(settings.registry_url))
     state = read_state(settings)
     url = PREFECT_API_URL.value() or (f"{state['addresses']['prefect']}/api" if state else None)
-    runs = oncall.running(url, case.name, use_case) if url else None
-    alerts = oncall.open_alerts(open_alerts(log), oncall.told_alerts(url, case.name) if url else [])
+    runs = queries.running(url, case.name, use_case) if url else None
+    alerts = queries.open_alerts(open_alerts(log), queries.told_alerts(url, case.name) if url else [])
     told: dict[str, Any] = stands.model_dump(mode="json")
     told["running"] = [run.model_dump(mode="json") for run in runs] if runs is not None else None
     told["alerts"] = [alert.model_dump(mode="json") for alert in alerts]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deployments.commands.common import command as make
-from deployments.commands.common import ready, show
+from deployments.commands.base import command as make
+from deployments.commands.base import ready, show
 
 if TYPE_CHECKING:
     from schemas.results import Sweep
@@ -24,7 +24,7 @@ def command(use_case: str | None, days: float, dry_run: bool, as_json: bool) -> 
     of predictions leave the log repository's head. Without USE_CASE: of all that are registered.
     """
     settings = ready()
-    from deployments.local import in_process
+    from deployments.prefect_server.in_process import in_process
     from flows.sweep import sweep
 
     with settings.active(), in_process():

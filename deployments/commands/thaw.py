@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from deployments.commands.common import command as make
-from deployments.commands.common import held
+from deployments.commands.base import command as make
+from deployments.commands.base import held
 
 
 @make()

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deployments.commands.common import command as make
-from deployments.commands.common import ready, show
+from deployments.commands.base import command as make
+from deployments.commands.base import ready, show
 
 if TYPE_CHECKING:
     from schemas.fitting import Device, Engine
@@ -34,7 +34,7 @@ def command(
 ) -> int:
     """Train a challenger and put it through the gate."""
     settings = ready()
-    from deployments.local import in_process
+    from deployments.prefect_server.in_process import in_process
     from flows.train import train
 
     with settings.active(), in_process():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from deployments.commands.common import command as make
+from deployments.commands.base import command as make
 
 
 @make()
@@ -18,9 +18,9 @@ from deployments.commands.common import command as make
 @click.option("--exit-when-ready", is_flag=True, hidden=True, help="Stop as soon as all parts are ready.")
 def command(any_port: bool, exit_when_ready: bool, as_json: bool) -> int:
     """Start the whole local system on loopback: Prefect, worker, MLflow, lake, watcher and API, until Ctrl-C."""
-    from deployments.local import prepare
-    from deployments.serving.tokens import token_file
-    from deployments.up.parts import Ports
+    from deployments.local_stack.services import Ports
+    from deployments.prefect_server.in_process import prepare
+    from deployments.serving.auth import token_file
     from schemas.settings import read_settings
 
     settings = read_settings()
@@ -29,7 +29,7 @@ def command(any_port: bool, exit_when_ready: bool, as_json: bool) -> int:
         del os.environ[name]
     prepare(settings, isolated=True)
     stopped, ready = _on_signals()
-    from deployments.up.system import ENVIRONMENT, up
+    from deployments.local_stack.stack import ENVIRONMENT, up
 
     with up(settings, Path.cwd(), lambda line: None if as_json else click.echo(line), Ports(usual=not any_port)) as running:
         told = {**running.addresses(), "landing": str(running.settings.landing_dir), "logs": str(running.keeper.logs)}

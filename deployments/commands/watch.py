@@ -9,8 +9,8 @@ from threading import Event
 
 import click
 
-from deployments.commands.common import command as make
-from deployments.commands.common import ready
+from deployments.commands.base import command as make
+from deployments.commands.base import ready
 
 
 @make()
@@ -22,7 +22,7 @@ def command(ready_file: Path | None, as_json: bool) -> int:
     logging.getLogger("penstock").setLevel(logging.INFO)
     from prefect.settings import PREFECT_API_URL
 
-    from deployments.watching import watch
+    from deployments.landing_watcher import watch
     from schemas.errors import UsageError
 
     if not PREFECT_API_URL.value():

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from deployments.scaffold import code
-from deployments.scaffold.columns import Column, columns_of
-from deployments.scaffold.keys import Key, find_key
-from deployments.scaffold.policies import Policies, policies_for
-from deployments.scaffold.profile import Profile
-from deployments.scaffold.reading import Sample
-from deployments.scaffold.targets import Outcome, find_outcome
-from deployments.scaffold.texts import type_column
-from deployments.scaffold.times import Clock, find_clock
+from deployments.scaffold import source_code
+from deployments.scaffold.column_profile import Profile
+from deployments.scaffold.contract_columns import Column, columns_of
+from deployments.scaffold.key_detection import Key, find_key
+from deployments.scaffold.policy_defaults import Policies, policies_for
+from deployments.scaffold.sampling import Sample
+from deployments.scaffold.target_detection import Outcome, find_outcome
+from deployments.scaffold.time_detection import Clock, find_clock
+from deployments.scaffold.type_inference import type_column
 from schemas.errors import UsageError
 from schemas.verdicts import Kind
 
@@ -55,12 +55,12 @@ class Draft:
     @property
     def constant(self) -> str:
         """Name of the use case in its module."""
-        return code.constant(self.name)
+        return source_code.constant(self.name)
 
     @property
     def contract(self) -> str:
         """Name of the contract's class."""
-        return code.class_name(self.name)
+        return source_code.class_name(self.name)
 
     @property
     def features(self) -> list[tuple[str, str]]:
@@ -77,7 +77,7 @@ def draft(name: str, source: str, sample: Sample, wishes: Wishes) -> Draft:
     clock = find_clock(profiles, wishes.target, wishes.time)
     frame = pl.DataFrame([p.values for p in profiles])
     key = find_key(frame, profiles, wishes.target, clock.column if clock else None, wishes.key)
-    columns = columns_of(profiles, outcome, key, clock, (code.constant(name), code.class_name(name)))
+    columns = columns_of(profiles, outcome, key, clock, (source_code.constant(name), source_code.class_name(name)))
     if not any(column.features for column in columns):
         why = ", ".join(f"{column.name}: {column.role}" for column in columns[:8])
         raise UsageError(f"{source!r}: no column can be a feature ({why}); bring numbers, dates or texts that repeat")

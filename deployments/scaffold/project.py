@@ -18,7 +18,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from deployments.scaffold.code import WIDTH, quote
+from deployments.scaffold.source_code import WIDTH, quote
 from schemas.errors import UsageError
 from schemas.settings import Settings
 from schemas.usecase import GROUP

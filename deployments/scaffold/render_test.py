@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from datetime import date, datetime
 
-from deployments.scaffold import code
-from deployments.scaffold.columns import Column
+from deployments.scaffold import source_code
+from deployments.scaffold.column_profile import KNOWN_SHAPES
+from deployments.scaffold.contract_columns import Column
 from deployments.scaffold.draft import Draft
-from deployments.scaffold.profile import KNOWN_SHAPES
 
 BODY = '''
 def frame(**changes: object) -> pl.DataFrame:
@@ -70,7 +70,9 @@ def source(draft: Draft, package: str) -> str:
 
 def _imports(draft: Draft, package: str, row: str) -> list[str]:
     module = f"{package}.{draft.module}" if package else draft.module
-    own = code.import_lines(module, sorted([draft.constant, draft.contract], key=lambda name: (not name.isupper(), name)))
+    own = source_code.import_lines(
+        module, sorted([draft.constant, draft.contract], key=lambda name: (not name.isupper(), name))
+    )
     times = [name for name in ("UTC", "date", "datetime", "time") if re.search(rf"\b{name}\b[(),]", row)]
     standard = [f"from datetime import {', '.join(times)}"] if times else []
     standard += ["from decimal import Decimal"] if "Decimal(" in row else []
@@ -86,7 +88,7 @@ def _imports(draft: Draft, package: str, row: str) -> list[str]:
 
 
 def _item(column: Column) -> list[str]:
-    return [f"    {code.quote(column.name)}: {example(column)},"]
+    return [f"    {source_code.quote(column.name)}: {example(column)},"]
 
 
 def example(column: Column) -> str:
@@ -99,7 +101,7 @@ def example(column: Column) -> str:
     if profile.type in ("integer", "number", "decimal"):
         return _number(column)
     if profile.type == "text":
-        return code.quote(_text(column))
+        return source_code.quote(_text(column))
     return {"flag": "True", "clock": "time(12, 0)"}.get(profile.type) or _moment(column)
 
 

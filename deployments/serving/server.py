@@ -14,14 +14,14 @@ from typing import Any
 import polars as pl
 
 from deployments.serving import openapi
-from deployments.serving.application import MOST_BYTES, MOST_ROWS, Application
-from deployments.serving.around import Around
-from deployments.serving.cache import Cache
-from deployments.serving.events import Listener, is_set
-from deployments.serving.following import Follower
+from deployments.serving.lookup_loader import Loader
 from deployments.serving.metrics import Metrics
-from deployments.serving.recording import Recorder
-from deployments.serving.tables import Loader
+from deployments.serving.model_cache import Cache
+from deployments.serving.model_reloader import Follower
+from deployments.serving.predict_app import MOST_BYTES, MOST_ROWS, Application
+from deployments.serving.prediction_logger import Recorder
+from deployments.serving.promotion_listener import Listener, is_set
+from deployments.serving.routes import Around
 from schemas.errors import UsageError
 from schemas.settings import Settings
 from schemas.usecase import UseCase

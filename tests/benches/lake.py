@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from deployments.hooks import create_app
-from deployments.lake import init
+from deployments.lakefs_server.setup import init
+from deployments.lakefs_server.webhook import create_app
 from schemas.refs import Source
 from schemas.usecases.flights import FLIGHTS
 from schemas.verdicts import AuditVerdict

@@ -17,7 +17,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from deployments.local import forget_user, in_process, prepare
+from deployments.prefect_server.in_process import forget_user, in_process, prepare
 from schemas.settings import Settings
 
 SPAN = ["2013-03-01", "2014-01-01"]

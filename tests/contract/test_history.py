@@ -17,9 +17,8 @@ from schemas.history import ChampionState, HistoryEntry, Move
 from schemas.refs import ModelRef
 from tasks.promotion import champion as promotion
 from tasks.promotion import history
-from tasks.registry import Actor
 from tasks.registry.factory import open_registry
-from tasks.registry.protocol import ModelRegistry
+from tasks.registry.protocol import Actor, ModelRegistry
 from tasks.versions.protocol import VersionStore
 from tests.registry_kit import candidate, verdict
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from deployments import doctor
+from deployments.diagnostics import doctor
 from schemas.errors import ServiceUnavailable
 from schemas.settings import Settings
 from schemas.usecases.flights import FLIGHTS

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from deployments.local import OURS
+from deployments.prefect_server.in_process import OURS
 from tests.loop_kit import ROOT, system
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(1200)]

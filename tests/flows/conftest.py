@@ -9,7 +9,7 @@ import pytest
 def prefect_server() -> Iterator[None]:
     from prefect.testing.utilities import prefect_test_harness
 
-    from deployments.local import in_process
+    from deployments.prefect_server.in_process import in_process
 
     with prefect_test_harness(server_startup_timeout=120), in_process():
         yield

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from prefect.client.orchestration import get_client
 
-from deployments import applying, checking
-from deployments.applying import FILE, flows_of
+from deployments.diagnostics import system_checks
+from deployments.prefect_server import apply
+from deployments.prefect_server.apply import FILE, flows_of
 from deployments.scaffold.project import create
 from schemas.settings import Settings
 
@@ -18,15 +19,15 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The prefect.yaml of a project that `penstock init` made, with a pool of its own, in the working directory."""
     create(gym := tmp_path / "yard")
     monkeypatch.chdir(gym)
-    monkeypatch.setattr(applying, "POOL", POOL)
-    monkeypatch.setattr(checking, "POOL", POOL)
+    monkeypatch.setattr(apply, "POOL", POOL)
+    monkeypatch.setattr(system_checks, "POOL", POOL)
     (gym / FILE).write_text((gym / FILE).read_text().replace("name: penstock", f"name: {POOL}"))
     return gym / FILE
 
 
 def found(name: str) -> tuple[str, str, str]:
     """Status, detail and mend of what doctor finds."""
-    [seen] = [each for each in checking.deployment_findings(Settings(deployment="yard")) if each.name == name]
+    [seen] = [each for each in system_checks.deployment_findings(Settings(deployment="yard")) if each.name == name]
     return seen.status, seen.detail, seen.mend
 
 
@@ -35,7 +36,7 @@ def test_what_is_wrong_with_the_deployed_system_is_named_with_its_mend(file: Pat
     assert (status, mend) == ("note", "penstock deploy")
     assert detail.startswith("nothing is deployed to http")
 
-    list(applying.apply(file))
+    list(apply.apply(file))
     everything = ", ".join(f"{flow}/yard" for flow in sorted(flows_of(file)))
     assert everything.count("/") == 12
     assert found("deployments") == ("ok", everything, "")

@@ -15,8 +15,8 @@ from prefect.events import Event
 from prefect.events.clients import AssertingEventsClient
 from prefect.events.worker import EventsWorker
 
-from deployments.hooks import create_app
-from deployments.lake import init
+from deployments.lakefs_server.setup import init
+from deployments.lakefs_server.webhook import create_app
 from flows.lifecycle import lifecycle
 from flows.sweep import sweep
 from schemas.errors import NotFound

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deployments.scaffold.draft import Wishes
-from deployments.scaffold.new import Drafted, new_use_case
+from deployments.scaffold.new_use_case import Drafted, new_use_case
 from deployments.scaffold.project import GROUP, create
 from tasks.parsing.parse import Limits
 from tests.unit import scaffold_domains as domains

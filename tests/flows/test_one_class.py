@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from deployments.scaffold.draft import Wishes
-from deployments.scaffold.new import new_use_case
-from deployments.scaffold.place import nearby
+from deployments.scaffold.location import nearby
+from deployments.scaffold.new_use_case import new_use_case
 from schemas.settings import Settings
 from tasks.parsing.parse import Limits
 from tests.unit import scaffold_domains as domains

@@ -13,7 +13,7 @@ from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL
 
 from deployments.scaffold.draft import Wishes
-from deployments.scaffold.new import new_use_case
+from deployments.scaffold.new_use_case import new_use_case
 from deployments.scaffold.project import GROUP, create
 from tasks.parsing.parse import Limits
 from tests.unit import scaffold_domains as domains

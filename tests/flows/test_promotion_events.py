@@ -4,7 +4,7 @@ import threading
 
 from prefect.events import emit_event
 
-from deployments.serving.events import EVENT, Listener
+from deployments.serving.promotion_listener import EVENT, Listener
 from tests.serving_kit import wait_for
 
 

@@ -11,7 +11,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelled, Completed, Crashed, Failed, Pending, Running, State
 
-from deployments import watching
+from deployments import landing_watcher
 from flows.lifecycle import lifecycle
 from flows.rescan import rescan
 from schemas.errors import UsageError
@@ -148,7 +148,7 @@ def test_objects_of_a_bucket_land_too(deployment: str, settings: Settings, bucke
     prefix = f"s3://{bucket.place.repository}/in/landing"
     bucket.branch("in")
     with settings.model_copy(update={"deployment": deployment, "landing_bucket": prefix}).active() as active:
-        follower, sources = watching.Bucket(prefix), [f"{prefix}/flights/weather/{n}.csv" for n in range(3)]
+        follower, sources = landing_watcher.Bucket(prefix), [f"{prefix}/flights/weather/{n}.csv" for n in range(3)]
         follower.look()  # an empty prefix is no trouble
         for number, name in enumerate(("weather/0.csv", "weather/.1.csv", "nonsense/2.csv", "weather/x.part")):
             bucket.upload("in", f"landing/flights/{name}", f"a\n{number}\n".encode())
@@ -156,7 +156,7 @@ def test_objects_of_a_bucket_land_too(deployment: str, settings: Settings, bucke
         assert (found.files, found.started) == (1, (sources[0],))
         assert len(found.strange) == 1
         bucket.upload("in", "landing/flights/weather/1.csv", b"a\n1\n")
-        follower = watching.Bucket(prefix)
+        follower = landing_watcher.Bucket(prefix)
         follower.look()
         assert rescan().started == ()
         bucket.upload("in", "landing/flights/weather/0.csv", b"a\nother\n")  # delivered again, with other rows

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from deployments.local import OURS, QUIET
+from deployments.prefect_server.in_process import OURS, QUIET
 
 ROOT = Path(__file__).parents[2]
 

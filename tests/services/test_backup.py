@@ -26,8 +26,8 @@ from tasks.datasets import published
 from tasks.inference import batch, trace
 from tasks.promotion import champion as promotion
 from tasks.promotion import queries
-from tasks.registry import Actor
 from tasks.registry.factory import open_registry
+from tasks.registry.protocol import Actor
 from tasks.replay import nycflights13
 from tasks.versions.factory import open_store
 from tests.services.backup_page import section, told

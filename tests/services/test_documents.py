@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local import OURS, QUIET
+from deployments.prefect_server.in_process import OURS, QUIET
 from tests import documents
 from tests.ports import free_port
 

@@ -9,14 +9,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deployments.local import QUIET
-from deployments.up.parts import FOR_ALL
+from deployments.local_stack.services import FOR_ALL
+from deployments.prefect_server.in_process import QUIET
 from schemas.settings import Settings
 from tasks.promotion import champion as promotion
 from tasks.promotion import history
-from tasks.registry import Actor
 from tasks.registry.factory import open_registry
-from tasks.registry.protocol import ModelRegistry
+from tasks.registry.protocol import Actor, ModelRegistry
 from tasks.versions.factory import open_store
 from tasks.versions.protocol import VersionStore
 from tests.faults.children import killed, run, said, started

@@ -9,8 +9,8 @@ import httpx
 import polars as pl
 import pytest
 
-from deployments.hooks import create_app
-from deployments.lake import init
+from deployments.lakefs_server.setup import init
+from deployments.lakefs_server.webhook import create_app
 from schemas.errors import PenstockError, Refused, ServiceUnavailable, StaleCheck, UsageError
 from schemas.refs import Guard
 from schemas.settings import Settings

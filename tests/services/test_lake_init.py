@@ -10,8 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from deployments.commands.lake import command
-from deployments.hooks import create_app
-from deployments.lake import init, lake_findings
+from deployments.diagnostics.lakefs_checks import lake_findings
+from deployments.lakefs_server.setup import init
+from deployments.lakefs_server.webhook import create_app
 from schemas.errors import PenstockError, ServiceUnavailable, StoreError, UsageError
 from schemas.settings import Settings
 from tasks.versions.lakefs.store import LakeFSStore

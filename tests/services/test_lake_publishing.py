@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from deployments.hooks import create_app
-from deployments.lake import init
+from deployments.lakefs_server.setup import init
+from deployments.lakefs_server.webhook import create_app
 from schemas.errors import Refused
 from schemas.refs import Commit
 from schemas.usecases.flights import FLIGHTS

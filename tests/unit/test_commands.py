@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from deployments.cli import COMMANDS
-from deployments.commands.common import explain, guarded
+from deployments.commands.base import explain, guarded
 from schemas.errors import Refused, ServiceUnavailable, UsageError
 
 PENSTOCK = str(Path(sys.executable).with_name("penstock"))

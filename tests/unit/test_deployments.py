@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from deployments.applying import definitions, deployment_name
-from deployments.up.parts import HOST, Ports, plan
+from deployments.local_stack.plan import plan
+from deployments.local_stack.services import HOST, Ports
+from deployments.prefect_server.apply import definitions, deployment_name
 from schemas.errors import UsageError
 from schemas.settings import Settings
 
@@ -74,7 +75,7 @@ def test_the_project_in_the_folder_counts_first(tmp_path: Path) -> None:
 
 
 def test_the_parts_know_each_other_and_listen_on_loopback_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deployments.up.lake.binary", lambda name: f"/opt/{name}")
+    monkeypatch.setattr("deployments.local_stack.lakefs.binary", lambda name: f"/opt/{name}")
     monkeypatch.setenv("PREFECT_API_KEY", "of the user's own server")
     home = tmp_path / "home"
     planned = plan(Settings(home=home), tmp_path, "penstock", Ports(usual=False))
@@ -102,6 +103,6 @@ def test_what_is_set_already_is_not_started(tmp_path: Path) -> None:
 
 
 def test_without_deployments_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deployments.applying.FILE", "nothing.yaml")
+    monkeypatch.setattr("deployments.prefect_server.apply.FILE", "nothing.yaml")
     with pytest.raises(UsageError, match="that deploys"):
         definitions(tmp_path)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from deployments.oncall import open_alerts, still_open
+from deployments.prefect_server.queries import open_alerts, still_open
 
 
 def told(event: str, cause: str, summary: str = "") -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pandera.polars as pa
 import polars as pl
 import pytest
 
-from deployments.commands.reasons import print_reasons
+from deployments.commands.rejection_table import print_reasons
 from schemas.contract import Contract, column
 from schemas.results import Delivery
 from schemas.usecase import Input

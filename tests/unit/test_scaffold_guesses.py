@@ -12,17 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments.scaffold import code
-from deployments.scaffold.bounds import LARGEST, bounds
-from deployments.scaffold.columns import columns_of
+from deployments.scaffold import source_code
+from deployments.scaffold.column_profile import KNOWN_SHAPES, Profile
+from deployments.scaffold.contract_columns import columns_of
 from deployments.scaffold.draft import profile
-from deployments.scaffold.keys import find_key
-from deployments.scaffold.profile import KNOWN_SHAPES, Profile
-from deployments.scaffold.reading import Sample
+from deployments.scaffold.key_detection import find_key
+from deployments.scaffold.ranges import LARGEST, bounds
 from deployments.scaffold.render_test import from_shape
-from deployments.scaffold.targets import find_outcome
-from deployments.scaffold.texts import DTYPES, type_column
-from deployments.scaffold.times import find_clock
+from deployments.scaffold.sampling import Sample
+from deployments.scaffold.target_detection import find_outcome
+from deployments.scaffold.time_detection import find_clock
+from deployments.scaffold.type_inference import DTYPES, type_column
 from schemas.errors import UsageError
 from tasks.parsing.type_conversion import from_text
 from tests.unit.scaffold_domains import members, plain, stations, tickets
@@ -144,7 +144,7 @@ def test_shapes(values: list[str], shape: str) -> None:
 
 @given(st.text(max_size=40))
 def test_quoted_text_is_that_text_in_python(text: str) -> None:
-    assert ast.literal_eval(code.quote(text)) == text
+    assert ast.literal_eval(source_code.quote(text)) == text
 
 
 @pytest.mark.parametrize("line_length", ["88", "125"])
@@ -157,9 +157,9 @@ def test_long_expressions_are_broken_as_the_formatter_breaks_them(tmp_path: Path
     ]
     ends = ["", ".cast(pl.Float32)", ".dt.weekday().cast(pl.Float32)", ".cast(pl.Enum(PLAN), strict=False)"]
     ends += [".cast(pl.Float32, strict=False).fill_nan(None)", '.dt.strftime("%Y-%m")', " == 1", ".cast(pl.Float64) == 1"]
-    quoted = [code.quote(name) for name in names]
+    quoted = [source_code.quote(name) for name in names]
     texts = [f"pl.col({name}){end}" for name in quoted for end in ends] + [f"days_since({name})" for name in quoted]
-    lines = [line for i, text in enumerate(texts) for line in code.expression(f"    a{i}=", text)]
+    lines = [line for i, text in enumerate(texts) for line in source_code.expression(f"    a{i}=", text)]
     (tmp_path / "x.py").write_text("\n".join(["X = Y(", *lines, ")", ""]))
     ruff = [Path(sys.executable).with_name("ruff"), "format", "--diff", "--isolated", "--line-length", line_length, tmp_path]
     assert subprocess.run(ruff, capture_output=True, text=True, check=False).stdout == ""
@@ -168,9 +168,9 @@ def test_long_expressions_are_broken_as_the_formatter_breaks_them(tmp_path: Path
 @given(st.lists(st.text(min_size=1, max_size=8), unique=True, max_size=12))
 def test_columns_of_any_name_get_names_of_their_own(columns: list[str]) -> None:
     used: set[str] = set()
-    names = [code.attribute(column, used) for column in columns]
+    names = [source_code.attribute(column, used) for column in columns]
     assert len(set(names)) == len(names)
-    assert all(name.isidentifier() and not name.startswith("_") and name not in code.TAKEN for name in names)
+    assert all(name.isidentifier() and not name.startswith("_") and name not in source_code.TAKEN for name in names)
 
 
 @pytest.mark.parametrize(

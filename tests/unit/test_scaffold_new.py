@@ -11,13 +11,13 @@ import pytest
 from click.testing import CliRunner
 
 from deployments.commands.new import command
-from deployments.scaffold import reading
-from deployments.scaffold.check import loaded
+from deployments.scaffold import sampling
 from deployments.scaffold.draft import Wishes, draft
-from deployments.scaffold.new import Drafted, new_use_case
-from deployments.scaffold.reading import read
-from deployments.scaffold.render import module
+from deployments.scaffold.new_use_case import Drafted, new_use_case
+from deployments.scaffold.render_module import module
 from deployments.scaffold.render_test import source
+from deployments.scaffold.sampling import read
+from deployments.scaffold.trial_audit import loaded
 from schemas.errors import UsageError
 from tasks.parsing.parse import Limits
 from tests.unit import scaffold_domains as domains
@@ -173,7 +173,7 @@ def test_five_hundred_columns(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("file", ["a.csv", "a.jsonl", "a.parquet"])
 def test_of_a_long_file_the_first_rows_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
-    monkeypatch.setattr(reading, "MAX_ROWS", 300)
+    monkeypatch.setattr(sampling, "MAX_ROWS", 300)
     result = new(tmp_path, domains.save(domains.plain(), tmp_path / file), "y")
     assert result.audit.rows == 300
     assert any("only the first 300 rows" in note for note in result.notes)

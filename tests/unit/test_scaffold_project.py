@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from deployments.commands.init import command
 from deployments.scaffold.draft import Wishes
-from deployments.scaffold.new import new_use_case
-from deployments.scaffold.place import nearby, place_for
+from deployments.scaffold.location import nearby, place_for
+from deployments.scaffold.new_use_case import new_use_case
 from deployments.scaffold.project import PACKAGES, Project, create, find_project
 from schemas.errors import UsageError
 from schemas.settings import Settings

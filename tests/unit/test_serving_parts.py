@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployments.serving import answers, openapi, tokens
-from deployments.serving.cache import Cache
-from deployments.serving.following import Serving
+from deployments.serving import auth, openapi, responses
 from deployments.serving.metrics import Metrics
-from deployments.serving.models import Deployed, Package
-from deployments.serving.recording import Record, Recorder
+from deployments.serving.model_cache import Cache
+from deployments.serving.model_loader import Deployed, Package
+from deployments.serving.model_reloader import Serving
+from deployments.serving.prediction_logger import Record, Recorder
 from schemas.errors import IntegrityError, UsageError
 from schemas.refs import ModelRef
 from schemas.results import Monitoring
@@ -45,16 +45,16 @@ def test_the_decisions_are_those_of_batch_scoring(scores: list[float], threshold
     case = replace(FLIGHTS, target=replace(FLIGHTS.target, threshold=threshold))
     for score in (*scores, float(np.float32(threshold)), float(np.nextafter(np.float32(threshold), np.float32(0)))):
         batch = prediction_rows.business_predictions(case, np.array([score], dtype=np.float32)).row(0, named=True)
-        online = answers.sayer(case)([score], 1, "x")
+        online = responses.sayer(case)([score], 1, "x")
         assert (online.category, online.probability) == (batch["category"], batch["probability"])
     batch = prediction_rows.business_predictions(THREE, np.array([scores], dtype=np.float32)).row(0, named=True)
-    online = answers.sayer(THREE)(scores, 1, "x")
+    online = responses.sayer(THREE)(scores, 1, "x")
     assert online.category == batch["category"]
     assert {f"probability_{name}": share for name, share in online.probabilities.items()} == {
         name: value for name, value in batch.items() if name != "category"
     }
     number = prediction_rows.business_predictions(NUMBER, np.array(scores[:1], dtype=np.float32))["prediction"][0]
-    assert answers.sayer(NUMBER)(scores[:1], 1, "x").prediction == number
+    assert responses.sayer(NUMBER)(scores[:1], 1, "x").prediction == number
 
 
 @pytest.mark.parametrize(
@@ -83,14 +83,14 @@ def test_the_decisions_are_those_of_batch_scoring(scores: list[float], threshold
     ],
 )
 def test_an_explanation_says_what_moved_the_answer(case: Any, scores: list[float], parts: Any, says: str) -> None:
-    answer = answers.sayer(case)(scores, 1, "x")
-    made = answers.explanation(case, answer, pl.DataFrame({"a": [1.5], "b": [None]}), np.array(parts))
+    answer = responses.sayer(case)(scores, 1, "x")
+    made = responses.explanation(case, answer, pl.DataFrame({"a": [1.5], "b": [None]}), np.array(parts))
     assert says in made["sentence"]
     assert set(made["contributions"]) == {"a", "b"}
 
 
 def test_prediction_ids_are_unique_and_tell_their_day() -> None:
-    ids = [answers.new_id() for _ in range(1000)]
+    ids = [responses.new_id() for _ in range(1000)]
     assert len(set(ids)) == 1000
     assert ids == sorted(ids)
     assert all(len(name) == 32 and prediction_log.day_of(name) for name in ids)
@@ -190,12 +190,12 @@ def test_a_kept_file_that_changed_is_refused(tmp_path: Path, damaged: str) -> No
 
 
 def test_a_token_that_is_made_is_for_its_owner_only(tmp_path: Path) -> None:
-    made, path = tokens.token(Settings(home=tmp_path), "flights")
+    made, path = auth.token(Settings(home=tmp_path), "flights")
     assert path is not None
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.read_text().strip() == made
     assert len(made) >= 43
-    assert tokens.token(Settings(home=tmp_path), "flights")[0] != made
+    assert auth.token(Settings(home=tmp_path), "flights")[0] != made
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_a_token_that_is_made_is_for_its_owner_only(tmp_path: Path) -> None:
 )
 def test_a_token_that_cannot_be_sent_or_is_too_short_is_refused(tmp_path: Path, told: str) -> None:
     with pytest.raises(UsageError, match="PENSTOCK_API_TOKEN"):
-        tokens.token(Settings(home=tmp_path, api_token=told), "flights")
+        auth.token(Settings(home=tmp_path, api_token=told), "flights")
 
 
 # The description
@@ -231,7 +231,7 @@ def test_private_columns_stay_out_of_receipts(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(Flights, "hashed", lambda: frozenset({"dest"}))
     values = [2013, 7, 1, 1745, 2030, "UA", 15, "N123", "EWR", "ORD", 719, 17, 45, 1372712400000000]
     told = dict.fromkeys(prediction_log._TOLD, "x") | {"model_version": 1}
-    made = prediction_log.receipts_frame(prepared, [(answers.new_id(), 0, "champion", values, [0.25])], {0: told})
+    made = prediction_log.receipts_frame(prepared, [(responses.new_id(), 0, "champion", values, [0.25])], {0: told})
     assert "carrier" not in made.columns
     assert set(made["inputs"][0]) == set(prepared.columns) - {"tailnum", "carrier"}
     assert made["inputs"][0]["dest"] == hashlib.blake2b(b"ORD", digest_size=8).hexdigest()
@@ -247,7 +247,7 @@ def test_receipts_that_come_while_others_are_written_wait_for_the_next_time(
     told = dict.fromkeys(prediction_log._TOLD, "x") | {"model_version": 1}
     deployed = Deployed(package(), None, {}, told, datetime.now(UTC))  # type: ignore[arg-type]
     recorder = Recorder(prepared, tmp_path, lambda: pytest.fail("nothing is published"), Serving(), Metrics())
-    answered = [Record(answers.new_id(), deployed, "champion", values, [0.25]) for _ in range(40)]
+    answered = [Record(responses.new_id(), deployed, "champion", values, [0.25]) for _ in range(40)]
     write = write_ahead_log.WriteAheadLog.append
     monkeypatch.setattr(
         write_ahead_log.WriteAheadLog, "append", lambda *it: (answered and recorder.add(answered.pop()), write(*it))[1]

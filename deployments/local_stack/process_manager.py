@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deployments.up.parts import Part
+from deployments.local_stack.services import Part
 from schemas.errors import PenstockError, UsageError
 
 GRACE = 20  # s that a process has to stop

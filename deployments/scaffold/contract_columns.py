@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from deployments.scaffold import code
-from deployments.scaffold.bounds import bounds, is_share
-from deployments.scaffold.keys import Key
-from deployments.scaffold.profile import Profile
-from deployments.scaffold.targets import Outcome
-from deployments.scaffold.times import Clock
+from deployments.scaffold import source_code
+from deployments.scaffold.column_profile import Profile
+from deployments.scaffold.key_detection import Key
+from deployments.scaffold.ranges import bounds, is_share
+from deployments.scaffold.target_detection import Outcome
+from deployments.scaffold.time_detection import Clock
 
 ANNOTATIONS = {
     "integer": "int",
@@ -53,9 +53,9 @@ def columns_of(
 ) -> tuple[Column, ...]:
     """Every column of the file, in its order; `taken` are names that the module gives to other things."""
     used = set(taken)
-    plain_first = sorted(profiles, key=lambda p: not code.is_own(p.name))
-    attributes = {p.name: code.attribute(p.name, used) for p in plain_first}
-    named = {p.name: code.attribute(attributes[p.name].upper(), used) for p in profiles}
+    plain_first = sorted(profiles, key=lambda p: not source_code.is_own(p.name))
+    attributes = {p.name: source_code.attribute(p.name, used) for p in plain_first}
+    named = {p.name: source_code.attribute(attributes[p.name].upper(), used) for p in profiles}
     return tuple(_column(p, attributes[p.name], named[p.name], outcome, key, clock) for p in profiles)
 
 
@@ -126,7 +126,7 @@ def _annotation(profile: Profile) -> str:
     if isinstance(profile.values.dtype, pl.Decimal):
         return f"Annotated[pl.Decimal, {profile.values.dtype.precision}, {profile.values.dtype.scale}]"
     if _has_nanoseconds(profile):
-        return f'Annotated[pl.Datetime, "ns", {"None" if profile.type == "moment" else code.quote("UTC")}]'
+        return f'Annotated[pl.Datetime, "ns", {"None" if profile.type == "moment" else source_code.quote("UTC")}]'
     return ANNOTATIONS[profile.type]
 
 
@@ -143,7 +143,7 @@ def _checks(column: Column, outcome: Outcome) -> tuple[tuple[tuple[str, str], ..
     """Arguments of column() as code, and the guess among them."""
     profile, checks = column.profile, []
     if column.attribute != profile.name:
-        checks.append(("alias", code.quote(profile.name)))
+        checks.append(("alias", source_code.quote(profile.name)))
     if column.role in ("target", "outcome"):
         checks.append(("known", '"outcome"'))
     if profile.is_personal:
@@ -191,7 +191,9 @@ def _text_rule(column: Column) -> tuple[list[tuple[str, str]], str]:
     if column.values and profile.is_closed:
         return [("isin", column.values[0])], "these are all the values there can be"
     if profile.shape:
-        return [("str_matches", code.quote(profile.shape))], "" if column.role == "key" else "all values have this form"
+        return [
+            ("str_matches", source_code.quote(profile.shape))
+        ], "" if column.role == "key" else "all values have this form"
     longest = int(profile.values.str.len_chars().max() or 0)  # type: ignore[arg-type]
     most = max(10, -(-longest * 2 // 10) * 10)
     return [("str_length", f'{{"max_value": {most}}}')], ""
@@ -215,7 +217,7 @@ def _feature_name(column: Column) -> str:
 
 
 def _source(column: Column) -> str:
-    return f"pl.col({code.quote(column.name)})"
+    return f"pl.col({source_code.quote(column.name)})"
 
 
 def _number(column: Column) -> str:
@@ -234,8 +236,8 @@ def _hour(column: Column) -> str:
 def _date_feature(column: Column, clock: Clock | None) -> tuple[tuple[str, str], ...]:
     """Days before the event; without an event time, days since 1970."""
     if clock is None:
-        return ((f"{column.attribute}_day", f"day_number({code.quote(column.name)})"),)
-    return ((f"days_since_{column.attribute}", f"days_since({code.quote(column.name)})"),)
+        return ((f"{column.attribute}_day", f"day_number({source_code.quote(column.name)})"),)
+    return ((f"days_since_{column.attribute}", f"days_since({source_code.quote(column.name)})"),)
 
 
 def _time_parts(column: Column, clock: Clock) -> tuple[tuple[str, str], ...]:

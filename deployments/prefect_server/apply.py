@@ -58,7 +58,7 @@ def apply(file: Path) -> Iterator[str]:
     """Bring all of it to the server in force; yields a line for each part. Raises ServiceUnavailable, PenstockError."""
     from prefect.client.orchestration import get_client
 
-    from deployments import automations
+    from deployments.prefect_server import automations
     from tasks.orchestration import limit_name
 
     name = deployment_name(file)

@@ -15,9 +15,10 @@ from typing import Any
 import httpx
 from filelock import FileLock, Timeout
 
-from deployments.applying import apply, definitions, deployment_name, start_at_once
-from deployments.up.keeper import Keeper
-from deployments.up.parts import Part, Plan, Ports, plan
+from deployments.local_stack.plan import plan
+from deployments.local_stack.process_manager import Keeper
+from deployments.local_stack.services import Part, Plan, Ports
+from deployments.prefect_server.apply import apply, definitions, deployment_name, start_at_once
 from schemas.errors import PenstockError, UsageError
 from schemas.settings import Settings, read_settings
 from schemas.usecase import registered
@@ -86,7 +87,7 @@ def _bring_up(keeper: Keeper, planned: Plan, file: Path, tell: Callable[[str], N
 def _init_lake(planned: Plan) -> None:
     """Repositories, protection and hook of every use case, on our own lakeFS."""
     if any(part.name == "lakefs" for part in planned.parts):
-        from deployments.lake import init
+        from deployments.lakefs_server.setup import init
 
         settings = read_settings()
         with settings.active():

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deployments.scaffold.columns import Column
-from deployments.scaffold.targets import Outcome
-from deployments.scaffold.times import Clock
+from deployments.scaffold.contract_columns import Column
+from deployments.scaffold.target_detection import Outcome
+from deployments.scaffold.time_detection import Clock
 
 SHARE = 0.15
 # From so many rows on: depth, learning rate, min_child_weight, sampled share, L2.

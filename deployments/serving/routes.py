@@ -17,10 +17,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from deployments.serving import answers
-from deployments.serving.following import Serving
+from deployments.serving import responses
 from deployments.serving.metrics import Metrics
-from deployments.serving.models import Deployed
+from deployments.serving.model_loader import Deployed
+from deployments.serving.model_reloader import Serving
 from schemas.usecase import UseCase
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -149,8 +149,8 @@ async def _refused(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     detail = str(error.detail) if isinstance(error, HTTPException) else "the server failed"
     headers = dict(getattr(error, "headers", None) or {})
-    return Response(answers.refusal(detail), status, headers={**NEVER_STORED, **headers}, media_type="application/json")
+    return Response(responses.refusal(detail), status, headers={**NEVER_STORED, **headers}, media_type="application/json")
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    return Response(answers.refusal("the server failed; its log says where"), 500, media_type="application/json")
+    return Response(responses.refusal("the server failed; its log says where"), 500, media_type="application/json")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from deployments.scaffold import code
-from deployments.scaffold.columns import Column
+from deployments.scaffold import source_code
+from deployments.scaffold.contract_columns import Column
 from deployments.scaffold.draft import Draft
 
 ALIASES = {
@@ -36,7 +36,7 @@ def _docstring(draft: Draft) -> list[str]:
     rows = f"{draft.rows:,} rows" if draft.whole else f"the first {draft.rows:,} rows"
     source = draft.source.replace("\\", "/").replace('"', "'")
     drafted = f"Drafted from {rows} and {len(draft.columns)} columns of {source}{_span(draft)}."
-    text = code.paragraph(f"{drafted} Each guess is marked: confirm or correct it, and the module is yours.")
+    text = source_code.paragraph(f"{drafted} Each guess is marked: confirm or correct it, and the module is yours.")
     return [f'"""The use case {draft.name}: one contract, one target, its features and policies.', "", *text, '"""']
 
 
@@ -57,7 +57,7 @@ def _imports(draft: Draft, contract: list[str]) -> list[str]:
         *(["from typing import Annotated", ""] if annotated else []),
         "import polars as pl",
         "from schemas.contract import Contract, column",
-        *code.import_lines("schemas.usecase", _names(draft)),
+        *source_code.import_lines("schemas.usecase", _names(draft)),
     ]
 
 
@@ -73,7 +73,9 @@ def _aliases(draft: Draft) -> list[str]:
 
 def _constants(draft: Draft) -> list[str]:
     named = [c.values for c in draft.columns if c.values]
-    values = [line for name, each in named for line in code.packed(name, [code.quote(value) for value in each])]
+    values = [
+        line for name, each in named for line in source_code.packed(name, [source_code.quote(value) for value in each])
+    ]
     aliases = _aliases(draft)
     return [*aliases, *([""] if aliases and values else []), *values]
 
@@ -82,28 +84,28 @@ def _contract(draft: Draft) -> list[str]:
     says = f'"""A row of {draft.name}: what must hold for it to be let in."""'
     columns = [line for column in draft.columns for line in _column(column)]
     why = [text for text in (draft.key.note, draft.key.broken(draft.rows)) if text]
-    note = code.comment(f"guess: {'; '.join(why)}", INDENT * 2) if why else []
-    unique = code.call_lines(f"{INDENT * 2}unique = ", "[", [code.quote(c) for c in draft.key.columns], "]")
+    note = source_code.comment(f"guess: {'; '.join(why)}", INDENT * 2) if why else []
+    unique = source_code.call_lines(f"{INDENT * 2}unique = ", "[", [source_code.quote(c) for c in draft.key.columns], "]")
     head = [f"class {draft.contract}(Contract):", f"{INDENT}{says}", ""]
     return [*head, *columns, "", f"{INDENT}class Config:", *note, *unique]
 
 
 def _column(column: Column) -> list[str]:
     why = f"guess: {column.note or column.guess}" if column.note or column.guess else ""
-    comment = code.comment("the outcome: empty until it is known" if column.role == "target" else why, INDENT)
+    comment = source_code.comment("the outcome: empty until it is known" if column.role == "target" else why, INDENT)
     head = f"{INDENT}{column.attribute}: {column.annotation} = column"
-    return [*comment, *code.call_lines(head, "(", [f"{name}={value}" for name, value in column.checks], ")")]
+    return [*comment, *source_code.call_lines(head, "(", [f"{name}={value}" for name, value in column.checks], ")")]
 
 
 def _use_case(draft: Draft) -> list[str]:
     policies = draft.policies
     body = [
-        *_arguments({"name": code.quote(draft.name), "question": code.quote(question(draft))}),
+        *_arguments({"name": source_code.quote(draft.name), "question": source_code.quote(question(draft))}),
         *_inputs(draft),
-        *_arguments({"rows": code.quote(draft.name)}),
+        *_arguments({"rows": source_code.quote(draft.name)}),
         *_target(draft),
         *_features(draft),
-        *_arguments({"slices": code.strings(policies.slices)} if policies.slices else {}),
+        *_arguments({"slices": source_code.strings(policies.slices)} if policies.slices else {}),
         *_policy("split", "Split", policies.split, _split_note(draft)),
         *_training(policies.training),
         *_policy("gate", "GatePolicy", policies.gate, GATE_NOTE),
@@ -122,32 +124,35 @@ def question(draft: Draft) -> str:
 
 
 def _arguments(values: Mapping[str, str]) -> list[str]:
-    return [line for name, value in values.items() for line in code.expression(f"{INDENT}{name}=", value)]
+    return [line for name, value in values.items() for line in source_code.expression(f"{INDENT}{name}=", value)]
 
 
 def _inputs(draft: Draft) -> list[str]:
-    values = {"name": code.quote(draft.name), "contract": draft.contract}
+    values = {"name": source_code.quote(draft.name), "contract": draft.contract}
     note = []
     if draft.clock:
-        column = f"pl.col({code.quote(draft.clock.column)})"
-        values |= {"time": code.quote(draft.clock.column), "partition": f'{column}.dt.strftime("{draft.clock.partition}")'}
-        note = code.comment(f"guess: {draft.clock.note}", INDENT * 3) if draft.clock.note else []
-    lines = [line for name, value in values.items() for line in code.expression(f"{INDENT * 3}{name}=", value)]
+        column = f"pl.col({source_code.quote(draft.clock.column)})"
+        values |= {
+            "time": source_code.quote(draft.clock.column),
+            "partition": f'{column}.dt.strftime("{draft.clock.partition}")',
+        }
+        note = source_code.comment(f"guess: {draft.clock.note}", INDENT * 3) if draft.clock.note else []
+    lines = [line for name, value in values.items() for line in source_code.expression(f"{INDENT * 3}{name}=", value)]
     at = next((i for i, line in enumerate(lines) if line.strip().startswith("time=")), 0)
     return [f"{INDENT}inputs=(", f"{INDENT * 2}Input(", *lines[:at], *note, *lines[at:], f"{INDENT * 2}),", f"{INDENT}),"]
 
 
 def _target(draft: Draft) -> list[str]:
     outcome = draft.outcome
-    values = {"kind": code.quote(outcome.kind), "name": code.quote(outcome.column), "value": outcome.value}
-    lines = [line for name, value in values.items() for line in code.expression(f"{INDENT * 2}{name}=", value)]
+    values = {"kind": source_code.quote(outcome.kind), "name": source_code.quote(outcome.column), "value": outcome.value}
+    lines = [line for name, value in values.items() for line in source_code.expression(f"{INDENT * 2}{name}=", value)]
     if outcome.note:
-        lines = [*code.comment(f"guess: {outcome.note}", INDENT * 2), *lines]
+        lines = [*source_code.comment(f"guess: {outcome.note}", INDENT * 2), *lines]
     if outcome.kind == "multiclass" and (values_of := _values(draft, outcome.column)):
         lines.append(f"{INDENT * 2}classes={values_of},")
     elif outcome.classes:
-        items = [code.quote(c) for c in outcome.classes]
-        lines += code.call_lines(f"{INDENT * 2}classes=", "(", items, ")", end=",")
+        items = [source_code.quote(c) for c in outcome.classes]
+        lines += source_code.call_lines(f"{INDENT * 2}classes=", "(", items, ")", end=",")
     return [f"{INDENT}target=Target(", *lines, f"{INDENT}),"]
 
 
@@ -157,7 +162,11 @@ def _values(draft: Draft, name: str) -> str:
 
 
 def _features(draft: Draft) -> list[str]:
-    lines = [line for name, text in draft.features for line in code.expression(f"{INDENT * 2}{code.quote(name)}: ", text)]
+    lines = [
+        line
+        for name, text in draft.features
+        for line in source_code.expression(f"{INDENT * 2}{source_code.quote(name)}: ", text)
+    ]
     return [f"{INDENT}features={{", *lines, f"{INDENT}}},"]
 
 
@@ -167,7 +176,7 @@ def _helper(draft: Draft) -> list[str]:
         body = ['return pl.col(column).dt.date().dt.epoch("d").cast(pl.Float32)']
         return _function("day_number", "Days from 1970 to a date.", body)
     if draft.clock and any(text.startswith("days_since(") for _, text in draft.features):
-        event = f"event = pl.col({code.quote(draft.clock.column)}).dt.date()"
+        event = f"event = pl.col({source_code.quote(draft.clock.column)}).dt.date()"
         body = [event, "return (event - pl.col(column).dt.date()).dt.total_days().cast(pl.Float32)"]
         return _function("days_since", "Days from a date to the event.", body)
     return []
@@ -182,10 +191,10 @@ def _split_note(draft: Draft) -> str:
 
 
 def _policy(argument: str, name: str, values: Mapping[str, str], note: str = "") -> list[str]:
-    comment = code.comment(note, INDENT) if note else []
+    comment = source_code.comment(note, INDENT) if note else []
     if not values:
         return comment
-    return [*comment, *code.call_lines(f"{INDENT}{argument}={name}", "(", _pairs(values), ")", end=",")]
+    return [*comment, *source_code.call_lines(f"{INDENT}{argument}={name}", "(", _pairs(values), ")", end=",")]
 
 
 def _training(values: Mapping[str, str]) -> list[str]:

@@ -9,7 +9,7 @@ from math import prod
 
 import polars as pl
 
-from deployments.scaffold.profile import Profile
+from deployments.scaffold.column_profile import Profile
 from schemas.errors import UsageError
 
 NEARLY = 0.98

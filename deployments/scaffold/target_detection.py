@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from deployments.scaffold.code import quote
-from deployments.scaffold.profile import Profile
+from deployments.scaffold.column_profile import Profile
+from deployments.scaffold.source_code import quote
 from schemas.errors import UsageError
 from schemas.verdicts import Kind
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from deployments.scaffold import code, render, render_test
-from deployments.scaffold.check import check
+from deployments.scaffold import render_module, render_test, source_code
 from deployments.scaffold.draft import Draft, Wishes, draft
-from deployments.scaffold.files import write_all
-from deployments.scaffold.place import Place, place_for
-from deployments.scaffold.reading import read
+from deployments.scaffold.location import Place, place_for
+from deployments.scaffold.sampling import read
+from deployments.scaffold.trial_audit import check
+from deployments.scaffold.write_files import write_all
 from schemas.errors import UsageError
 from schemas.refs import Value
 from schemas.verdicts import AuditVerdict, Kind
@@ -46,8 +46,8 @@ def new_use_case(name: str, source: Path, wishes: Wishes, folder: Path, limits: 
     _refuse_taken(place, force)
     sample = read(source)
     made = draft(name, source.name, sample, wishes)
-    with code.line_length(place.project.line_length if place.project else code.WIDTH):
-        files = {place.module: render.module(made), place.test: render_test.source(made, place.package)}
+    with source_code.line_length(place.project.line_length if place.project else source_code.WIDTH):
+        files = {place.module: render_module.module(made), place.test: render_test.source(made, place.package)}
     verdict = check(files[place.module], made.constant, sample, source, limits)
     if place.project:
         files[place.project.manifest] = place.project.with_use_case(name, f"{place.import_path}:{made.constant}")

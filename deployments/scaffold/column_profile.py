@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from deployments.scaffold.texts import TIMES, Type, Typed
+from deployments.scaffold.type_inference import TIMES, Type, Typed
 
 CLOSED_SET = 12
 CATEGORIES = 50

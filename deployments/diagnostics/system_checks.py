@@ -12,10 +12,10 @@ from uuid import uuid4
 
 import httpx
 
-from deployments.applying import POOL, definitions, flows_of
-from deployments.doctor import Finding
-from deployments.up.parts import binary
-from deployments.up.system import read_state
+from deployments.diagnostics.finding import Finding
+from deployments.local_stack.plan import binary
+from deployments.local_stack.stack import read_state
+from deployments.prefect_server.apply import POOL, definitions, flows_of
 from schemas.errors import UsageError
 from schemas.settings import Settings
 from tasks import ingestion
@@ -98,7 +98,7 @@ def _server(settings: Settings, url: str) -> Iterator[Finding]:
 
 
 def _automations(settings: Settings, url: str) -> Finding:
-    from deployments.automations import automations
+    from deployments.prefect_server.automations import automations
 
     ours = [a for a in _post(url, "automations/filter", {}) if a["name"].startswith(f"{settings.deployment}: ")]
     if not ours:

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from deployments.serving.models import Package
+from deployments.serving.model_loader import Package
 from schemas.errors import IntegrityError
 from schemas.refs import ModelRef
 from schemas.usecase import UseCase

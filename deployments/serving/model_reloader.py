@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 
 import polars as pl
 
-from deployments.serving.cache import Cache
-from deployments.serving.models import Deployed, Package, Verifier, fetch, shown, told
-from deployments.serving.tables import Loader, commits
+from deployments.serving.lookup_loader import Loader, commits
+from deployments.serving.model_cache import Cache
+from deployments.serving.model_loader import Deployed, Package, Verifier, fetch, shown, told
 from schemas.errors import IntegrityError, PenstockError
 from schemas.refs import ModelRef
 from tasks.fault_injection import fault_point

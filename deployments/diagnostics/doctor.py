@@ -4,24 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable
-from typing import Literal
 
+from deployments.diagnostics.finding import Check, Finding
 from schemas.errors import PenstockError
-from schemas.refs import Value
 from schemas.settings import Settings
-
-
-class Finding(Value):
-    """What one check saw."""
-
-    name: str
-    status: Literal["ok", "note", "wrong"]
-    detail: str
-    mend: str = ""
-
-
-Check = Callable[[Settings], "Finding | list[Finding]"]
 
 
 def packages(settings: Settings) -> Finding:
@@ -75,7 +61,7 @@ def lake(settings: Settings) -> Finding:
 
 def lakefs(settings: Settings) -> list[Finding]:
     """On lakeFS: who we are there, and whether `main` is protected and the hook installed."""
-    from deployments.lake import lake_findings
+    from deployments.diagnostics.lakefs_checks import lake_findings
 
     return lake_findings(settings)
 
@@ -148,7 +134,7 @@ def demo_data(settings: Settings) -> Finding:
 
 def deployments(settings: Settings) -> list[Finding]:
     """The deployed system, where a Prefect server is set: deployments, automations, a worker, and what is up here."""
-    from deployments.checking import deployment_findings
+    from deployments.diagnostics.system_checks import deployment_findings
 
     return deployment_findings(settings)
 

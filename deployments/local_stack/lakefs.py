@@ -7,8 +7,9 @@ import os
 import secrets
 from pathlib import Path
 
-from deployments.lake import TOKEN_VARIABLE
-from deployments.up.parts import HOOK, HOST, LAKEFS, PENSTOCK, Part, Ports, binary
+from deployments.lakefs_server.setup import TOKEN_VARIABLE
+from deployments.local_stack.plan import binary
+from deployments.local_stack.services import HOOK, HOST, LAKEFS, PENSTOCK, Part, Ports
 from schemas.settings import Settings
 
 

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import polars as pl
 
-from deployments.scaffold.reading import Sample
+from deployments.scaffold.sampling import Sample
 from schemas.errors import Refused, UsageError
 from schemas.usecase import UseCase
 from schemas.verdicts import AuditVerdict

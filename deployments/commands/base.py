@@ -35,7 +35,7 @@ def command(**attributes: Any) -> Callable[[Callable[..., int | None]], click.Co
 def located(arguments: dict[str, Any]) -> dict[str, Any]:
     """The arguments, with the use case as `module:NAME` where it lies in the project or folder at hand."""
     if arguments.get("use_case"):
-        from deployments.scaffold.place import nearby
+        from deployments.scaffold.location import nearby
 
         return {**arguments, "use_case": nearby(arguments["use_case"], Path.cwd())}
     return arguments
@@ -81,7 +81,7 @@ def one_line(error: BaseException) -> str:
 
 def ready(**overrides: object) -> Settings:
     """Settings of the environment, with Prefect made ready for flows in this process."""
-    from deployments.local import prepare
+    from deployments.prefect_server.in_process import prepare
     from schemas.settings import read_settings
 
     settings = read_settings(**overrides)

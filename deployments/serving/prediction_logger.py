@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from deployments.serving.following import Serving
 from deployments.serving.metrics import Metrics
-from deployments.serving.models import Deployed
+from deployments.serving.model_loader import Deployed
+from deployments.serving.model_reloader import Serving
 from tasks import inference
 from tasks.inference.online import Prepared, Values
 from tasks.versions import VersionStore

@@ -10,7 +10,7 @@ from math import ceil
 
 import polars as pl
 
-from deployments.scaffold.profile import Profile
+from deployments.scaffold.column_profile import Profile
 from schemas.errors import UsageError
 
 WELL_KNOWN = (

@@ -17,11 +17,11 @@ from typing import Any
 
 import polars as pl
 
-from deployments.serving import answers
-from deployments.serving.following import Serving
+from deployments.serving import responses
 from deployments.serving.metrics import Metrics
-from deployments.serving.models import Deployed
-from deployments.serving.recording import Record, Recorder
+from deployments.serving.model_loader import Deployed
+from deployments.serving.model_reloader import Serving
+from deployments.serving.prediction_logger import Record, Recorder
 from schemas.errors import PenstockError
 from tasks import inference
 from tasks.inference.online import Prepared, Problem, Values, rows_of
@@ -69,7 +69,7 @@ class Application:
     ) -> None:
         self._prepared, self._serving, self._recorder, self._metrics = prepared, serving, recorder, metrics
         self._token, self._rest, self._canary_share = f"Bearer {token}".encode(), rest, canary_share
-        self._say = answers.sayer(prepared.use_case)
+        self._say = responses.sayer(prepared.use_case)
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="careful")
         self._key = [list(prepared.columns).index(name) for name in prepared.use_case.key if name in prepared.columns]
         self._counted: dict[tuple[str, str, int], Any] = {}
@@ -88,11 +88,11 @@ class Application:
         except Gone:
             return
         except Refused as refused:
-            status, body = refused.status, answers.refusal(refused.error, refused.problems)
+            status, body = refused.status, responses.refusal(refused.error, refused.problems)
             headers = PLAIN + refused.headers
             self._count_refusal(refused)
         except Exception as error:
-            status, body = 500, answers.refusal("the server failed; its log says where")
+            status, body = 500, responses.refusal("the server failed; its log says where")
             log.error("POST /predict failed: %s", _where(error))
         length = (b"content-length", str(len(body)).encode())
         await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
@@ -122,7 +122,7 @@ class Application:
         except (PenstockError, pl.exceptions.PolarsError) as error:
             raise Refused(422, f"this row cannot be scored: {_line(error)}") from None
         self._fast.inc()
-        return answers.encode(self._told(deployed, role, values, scores))
+        return responses.encode(self._told(deployed, role, values, scores))
 
     def _admit(self, headers: list[tuple[bytes, bytes]]) -> bytes:
         """Token, kind and length of the body; returns the caller's name, where it gives one."""
@@ -159,11 +159,11 @@ class Application:
 
     def _told(self, deployed: Deployed, role: str, values: Values, scores: list[float]) -> Any:
         """The answer for one row; its receipt is on its way."""
-        name = answers.new_id()
+        name = responses.new_id()
         version = deployed.ref.version
         answer = self._say(scores, version, name)
         self._recorder.add(Record(name, deployed, role, values, scores))
-        counted = (answers.category_of(answer), role, version)
+        counted = (responses.category_of(answer), role, version)
         if counted not in self._counted:
             self._counted[counted] = self._metrics.predictions.labels(*map(str, counted))
         self._counted[counted].inc()
@@ -188,9 +188,9 @@ class Application:
             raise Refused(422, f"these rows cannot be scored: {_line(error)}") from None
         told = [self._told(deployed, role, *each) for each in zip(rows, scores, strict=True)]
         for answer, reason in zip(told, reasons, strict=False):
-            answer.explanation = answers.explanation(self._prepared.use_case, answer, *reason)
+            answer.explanation = responses.explanation(self._prepared.use_case, answer, *reason)
         self._slow.inc(len(rows))
-        return answers.encode(told[0] if single else answers.Many(deployed.ref.version, told))
+        return responses.encode(told[0] if single else responses.Many(deployed.ref.version, told))
 
     def _rows(self, body: bytes) -> tuple[list[Values], bool]:
         """The rows of a body, and whether it is one row by itself."""

@@ -1,0 +1,1 @@
+"""A lakeFS server made ready for a use case, and the hook that it calls."""
