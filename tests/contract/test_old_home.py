@@ -21,9 +21,11 @@ import pytest
 from schemas.errors import IntegrityError
 from schemas.settings import Settings
 from schemas.usecase import resolve
-from tasks import chronicle, manifests, tracing
-from tasks.registry import open_registry
-from tasks.versions import open_store
+from tasks.inference import trace
+from tasks.promotion import queries
+from tasks.registry.factory import open_registry
+from tasks.training import manifest
+from tasks.versions.factory import open_store
 from tests.services.processes import ROOT, environment
 from tests.serving_kit import TOKEN, serving
 
@@ -96,9 +98,8 @@ def test_every_version_is_made_again_to_the_byte(again: list[dict[str, Any]]) ->
     assert all(each["why"].startswith("identical") for each in again)
 
 
-@pytest.mark.skipif(manifests.code_digest() == CODE, reason="this is the code that wrote the archive: nothing differs")
 def test_the_training_code_is_named_as_what_differs(again: list[dict[str, Any]]) -> None:
-    told = f"training code was {CODE[:12]}..., is {manifests.code_digest()[:12]}..."
+    told = f"training code was {CODE[:12]}..., is {manifest.code_digest()[:12]}..."
     for each in again:
         assert [line for line in each["differences"] if not line.startswith("library ")] == [told]
         assert told in each["why"]
@@ -126,7 +127,7 @@ def test_it_serves_the_bits_it_predicted_and_receipts_name_the_version(tmp_path:
     assert {answer["model_version"] for answer in answers} == {champion.version} == {2}
     assert set(receipts.select("model_version", "model_sha256").iter_rows()) == {(2, champion.sha256)}
 
-    found = tracing.trace(
+    found = trace.trace_prediction(
         resolve(NAME),
         answers[-1]["prediction_id"],
         open_registry(settings.registry_url),
@@ -157,10 +158,10 @@ def flipped(files: list[Path]) -> None:
 def test_a_bit_of_the_evidence_or_of_a_model_does_not_pass(tmp_path: Path) -> None:
     settings = unpacked(tmp_path)
     registry, log = open_registry(settings.registry_url), open_store(settings.store_url("orders-log"))
-    assert chronicle.problems(registry, log, "orders") == []
+    assert queries.history_problems(registry, log, "orders") == []
     artifacts = settings.root / "mlflow" / "artifacts" / "orders" / "models"
     flipped(list(artifacts.glob("*/artifacts/verdicts/*.json")))
-    assert ["the evidence of entry 1" in problem for problem in chronicle.problems(registry, log, "orders")] == [True]
+    assert ["the evidence of entry 1" in problem for problem in queries.history_problems(registry, log, "orders")] == [True]
 
     flipped(list(artifacts.glob("*/artifacts/model.ubj")))
     for ref in registry.versions("orders"):
