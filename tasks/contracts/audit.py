@@ -87,8 +87,8 @@ def split(frame: pl.DataFrame, contract: type[Contract]) -> Split:
     check_types(contract, frame)
     failures = []
     for unique in compiled.unique:
-        found = find_repeated_keys([partial(frame.select, unique.key)], unique.key, compiled.first_stays)
-        failures.append(_failure(unique.column, unique.check, found.duplicate, unique.key))
+        repeated = find_repeated_keys([partial(frame.select, unique.key)], unique.key, compiled.first_stays)
+        failures.append(_failure(unique.column, unique.check, repeated.duplicate, unique.key))
     failures += _opaque(frame, compiled, by_row=True) + _opaque(frame, compiled, by_row=False)
     good = _passing(frame, compiled, failures)
     bad = ~good
@@ -104,9 +104,9 @@ def split(frame: pl.DataFrame, contract: type[Contract]) -> Split:
 def failing_rows(rows: pl.DataFrame, compiled: Compiled, failures: Sequence[Failure], tally: FailureCounts) -> int:
     """How many parsed rows fail, by `failures` found over more than these rows or by a rule; why is counted in `tally`."""
     data = rows.select(*compiled.types)
-    found = [*failures, *_opaque(data, compiled, by_row=True)]
-    bad = ~(_passing(data, compiled, found) & (rows[UNTYPED].list.len() == 0))
-    rejected, among = rows.filter(bad), _among(found, bad)
+    rules = [*failures, *_opaque(data, compiled, by_row=True)]
+    bad = ~(_passing(data, compiled, rules) & (rows[UNTYPED].list.len() == 0))
+    rejected, among = rows.filter(bad), _among(rules, bad)
     for first in range(0, rejected.height, AT_ONCE):
         piece = rejected.slice(first, AT_ONCE)
         _explained(piece, compiled, [piece_of(failure, first, piece.height) for failure in among], tally)
@@ -120,11 +120,11 @@ def judged_together(data: pl.DataFrame, compiled: Compiled) -> list[Failure]:
 
 def touched_partitions(parsed: Parsed, spec: Input) -> list[str]:
     """The partitions that the rows of a parsed source lie in, as far as they can be named, sorted."""
-    found: set[str] = set()
+    partitions: set[str] = set()
     for path in parsed.parts:
         names = _partitions(pl.read_parquet(path).drop(ROW, UNTYPED), spec).unique()
-        found |= set(names.filter(names.str.contains(PARTITION_NAME).fill_null(False)))
-    return sorted(found)
+        partitions |= set(names.filter(names.str.contains(PARTITION_NAME).fill_null(False)))
+    return sorted(partitions)
 
 
 def _judge_whole(parsed: Parsed, compiled: Compiled, known_keys: pl.LazyFrame | None, folder: Path) -> _Whole:
@@ -133,10 +133,10 @@ def _judge_whole(parsed: Parsed, compiled: Compiled, known_keys: pl.LazyFrame | 
     for unique in compiled.unique:
         keys = [partial(_keys, path, unique.key) for path in parsed.parts]
         before = known_keys.select(unique.key).collect() if known_keys is not None and unique.column is None else None
-        found = find_repeated_keys(keys, unique.key, compiled.first_stays, before, folder)
-        failures.append(_failure(unique.column, unique.check, found.duplicate, unique.key))
+        repeated = find_repeated_keys(keys, unique.key, compiled.first_stays, before, folder)
+        failures.append(_failure(unique.column, unique.check, repeated.duplicate, unique.key))
         if before is not None:
-            known = pl.Series(found.known)
+            known = pl.Series(repeated.known)
     if any(not check.by_row for check in compiled.opaque):
         everything = pl.concat([pl.read_parquet(path, columns=list(compiled.types)) for path in parsed.parts])
         failures += judged_together(everything, compiled)
@@ -209,9 +209,9 @@ def _explained(bad: pl.DataFrame, compiled: Compiled, failures: Sequence[Failure
     for first in range(0, max(bad.height, 1), AT_ONCE):
         piece = bad.slice(first, AT_ONCE)
         failing = compiled.failing(piece.select(*compiled.types))
-        found = [Failure(rule.column, rule.check, failed, rule.shows) for rule, failed in failing]
-        found += [piece_of(failure, first, piece.height) for failure in failures]
-        explained.append(explain(piece, found, compiled.types, tally))
+        all_failures = [Failure(rule.column, rule.check, failed, rule.shows) for rule, failed in failing]
+        all_failures += [piece_of(failure, first, piece.height) for failure in failures]
+        explained.append(explain(piece, all_failures, compiled.types, tally))
     return pl.concat(explained)
 
 

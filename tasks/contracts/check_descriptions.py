@@ -36,15 +36,15 @@ def describe_check(check: str) -> str:
     """What a check demands. One that no phrase is known for is told by its name."""
     if check in PLAIN:
         return PLAIN[check]
-    found = CALLED.fullmatch(check)
-    if not found or found["name"] not in WITH_VALUE:
+    match = CALLED.fullmatch(check)
+    if not match or match["name"] not in WITH_VALUE:
         return check
-    value = found["value"]
-    if found["name"] == "dtype":
+    value = match["value"]
+    if match["name"] == "dtype":
         return WITH_VALUE["dtype"].format(_type(value.strip("'\"")))
-    if found["name"] in ("isin", "notin"):
+    if match["name"] in ("isin", "notin"):
         value = value.strip("()[]{}").rstrip(",")
-    return WITH_VALUE[found["name"]].format(value if len(value) <= MOST else f"{value[:MOST]}...")
+    return WITH_VALUE[match["name"]].format(value if len(value) <= MOST else f"{value[:MOST]}...")
 
 
 def _type(name: str) -> str:

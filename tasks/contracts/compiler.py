@@ -105,11 +105,11 @@ def compile_contract(contract: type[Contract], columns: Sequence[str] | None = N
     for column, check in [*checks, *((None, check) for check in schema.checks)]:
         if check.raise_warning:
             continue  # advice, by Pandera's own word: it rejects nothing
-        made = _compiled(contract, column, check, types)
-        if isinstance(made, Rule):
-            rules.append(made)
+        rule = _compiled(contract, column, check, types)
+        if isinstance(rule, Rule):
+            rules.append(rule)
         else:
-            opaque.append(made)
+            opaque.append(rule)
     if key := tuple(name for name in schema.unique or () if name in types):
         unique.append(Unique(None, "multiple_fields_uniqueness", key))
     return Compiled(contract, types, tuple(rules), tuple(opaque), tuple(unique), contract.first_stays())
@@ -117,15 +117,15 @@ def compile_contract(contract: type[Contract], columns: Sequence[str] | None = N
 
 def without_outcomes(contract: type[Contract]) -> type[Contract]:
     """The contract of rows whose outcome has not come yet: without outcome columns and the checks that may read them."""
-    gone = set(contract.known("outcome"))
-    if not gone:
+    outcomes = set(contract.known("outcome"))
+    if not outcomes:
         return contract
-    told = compile_contract(contract)
-    readable = {rule.check for rule in told.rules if rule.column is None and not set(rule.shows) & gone}
+    compiled = compile_contract(contract)
+    readable = {rule.check for rule in compiled.rules if rule.column is None and not set(rule.shows) & outcomes}
     schema = contract.to_schema()
-    columns = {name: spec for name, spec in schema.columns.items() if name not in gone}
+    columns = {name: spec for name, spec in schema.columns.items() if name not in outcomes}
     checks = [check for check in schema.checks if str(check.error or check.name or check) in readable]
-    unique = [name for name in schema.unique or () if name not in gone]
+    unique = [name for name in schema.unique or () if name not in outcomes]
 
     class Known(contract):  # type: ignore[valid-type,misc]
         """Made of another contract."""
@@ -204,10 +204,10 @@ def _compiled(contract: type[Contract], column: str | None, check: Any, types: M
 def _recorded(check: Any, column: str | None) -> pl.Expr | None:
     recorder = _Recorder()
     try:
-        made = partial(check._check_fn, **check._check_kwargs)(PolarsData(recorder, column or "*"))  # type: ignore[arg-type]
+        result = partial(check._check_fn, **check._check_kwargs)(PolarsData(recorder, column or "*"))  # type: ignore[arg-type]
     except Exception:  # own code that wants more than a select: Pandera runs it
         return None
-    if made is not recorder or not recorder.selected:
+    if result is not recorder or not recorder.selected:
         return None
     if len(recorder.selected) == 1 and isinstance(recorder.selected[0], pl.Expr):
         only: pl.Expr = recorder.selected[0]
@@ -244,7 +244,7 @@ def _nullability(name: str, spec: Any) -> list[Rule]:
 
 def _check_supported(contract: type[Contract], schema: pa.DataFrameSchema) -> None:
     columns = schema.columns.items()
-    found = {
+    unsupported = {
         "Config.strict other than True": schema.strict is not True,
         "Config.coerce": schema.coerce or any(spec.coerce for _, spec in columns),
         "a default": any(spec.default is not None for _, spec in columns),
@@ -255,7 +255,7 @@ def _check_supported(contract: type[Contract], schema: pa.DataFrameSchema) -> No
         "Config.add_missing_columns": schema.add_missing_columns,
         "more than one joint key": not all(isinstance(name, str) for name in schema.unique or ()),
     }
-    if asked := [what for what, there in found.items() if there]:
+    if asked := [what for what, present in unsupported.items() if present]:
         raise UsageError(
             f"contract {contract.__name__} has {', '.join(asked)}: an audit neither changes nor drops what it judges"
         )

@@ -44,9 +44,9 @@ class FailureCounts:
         """Count rows that failed a check; of `examples`, row number and value, those with other values come first."""
         self.rows[check, column] += rows
         kept = self.examples[check, column]
-        told = examples.head(LOOKED_AT)
-        telling = told.filter(told.to_series(1).is_first_distinct()).head(EXAMPLES)
-        several = pl.concat([telling, told.join(telling, on=ROW, how="anti", maintain_order="left")])
+        shown = examples.head(LOOKED_AT)
+        telling = shown.filter(shown.to_series(1).is_first_distinct()).head(EXAMPLES)
+        several = pl.concat([telling, shown.join(telling, on=ROW, how="anti", maintain_order="left")])
         left = several.head(EXAMPLES - len(kept)).iter_rows()
         kept += [Example(row=row, value=value[:LONGEST], file=self.file) for row, value in left]
 
@@ -66,18 +66,18 @@ def explain(
 
     A value that could not be typed is told by its original text, and no check that reads it is told beside it.
     """
-    made = _untyped(rows, types, tally)
+    untyped = _untyped(rows, types, tally)
     judged = _judged(rows, failures)
     for failure, failed in zip(failures, judged, strict=True):
         if failed.any():
             shown = rows.with_columns(_shown(failure.shows, types).alias("shown"))["shown"]
             examples = pl.DataFrame([rows[ROW], shown]).filter(failed)
             tally.add(failure.check, failure.column, examples.height, examples)
-            made.append((failed, pl.lit(failure.label), pl.lit(f"{failure.label} fails for ") + shown))
-    if not made:
+            untyped.append((failed, pl.lit(failure.label), pl.lit(f"{failure.label} fails for ") + shown))
+    if not untyped:
         return rows.with_columns(pl.lit([], pl.List(pl.String)).alias(CHECKS), pl.lit("").alias(REASONS))
-    checks = _joined([pl.when(failed).then(label) for failed, label, _ in made], UNIT).str.split(UNIT)
-    reasons = _joined([pl.when(failed).then(text) for failed, _, text in made], "; ")
+    checks = _joined([pl.when(failed).then(label) for failed, label, _ in untyped], UNIT).str.split(UNIT)
+    reasons = _joined([pl.when(failed).then(text) for failed, _, text in untyped], "; ")
     return rows.with_columns(checks.alias(CHECKS), reasons.alias(REASONS))
 
 
@@ -120,16 +120,16 @@ def _untyped(
     if not _any_untyped(rows):
         return []
     each = rows.select(ROW, UNTYPED).explode(UNTYPED, empty_as_null=False).unnest(UNTYPED)
-    made: list[tuple[pl.Series, pl.Expr, pl.Expr | pl.Series]] = []
-    for (column,), found in each.partition_by("column", as_dict=True, maintain_order=True).items():
+    columns_untyped: list[tuple[pl.Series, pl.Expr, pl.Expr | pl.Series]] = []
+    for (column,), column_texts in each.partition_by("column", as_dict=True, maintain_order=True).items():
         check = f"dtype('{types[str(column)]}')" if column is not None else RECORD
         label = f"{column}: {check}" if column is not None else RECORD
-        texts = rows.select(ROW).join(found.select(ROW, "text"), on=ROW, how="left", maintain_order="left")["text"]
-        tally.add(check, str(column) if column is not None else None, found.height, found.select(ROW, "text"))
+        texts = rows.select(ROW).join(column_texts.select(ROW, "text"), on=ROW, how="left", maintain_order="left")["text"]
+        tally.add(check, str(column) if column is not None else None, column_texts.height, column_texts.select(ROW, "text"))
         what = (
             f"{column} cannot be {types[str(column)]}: "
             if column is not None
             else "the record has not the header's fields: "
         )
-        made.append((texts.is_not_null(), pl.lit(label), pl.lit(what) + texts.str.head(LONGEST)))
-    return made
+        columns_untyped.append((texts.is_not_null(), pl.lit(label), pl.lit(what) + texts.str.head(LONGEST)))
+    return columns_untyped

@@ -83,9 +83,11 @@ def _retyped(name: str, old: str, new: str) -> Change:
 
 def _sets(old: Collection[Any], new: Collection[Any], word: str) -> tuple[Effect, str]:
     """The effect of allowing `new` instead of `old`."""
-    gone, come = [[v for v in a if v not in b] for a, b in ((old, new), (new, old))]
-    told = [f"{verb} {_few(values)}" for verb, values in ((f"no {word} any more:", gone), (f"new {word}:", come)) if values]
-    return ("narrows" if gone else "widens" if come else "neutral"), "; ".join(told)
+    dropped, come = [[v for v in a if v not in b] for a, b in ((old, new), (new, old))]
+    phrases = [
+        f"{verb} {_few(values)}" for verb, values in ((f"no {word} any more:", dropped), (f"new {word}:", come)) if values
+    ]
+    return ("narrows" if dropped else "widens" if come else "neutral"), "; ".join(phrases)
 
 
 def _few(values: Collection[Any]) -> str:
@@ -131,15 +133,18 @@ def _interval(column: str | None, old: Collection[Demand], new: Collection[Deman
 
 
 def _bound(demands: Collection[Demand], names: Mapping[str, bool | None], key: str, inclusive: str, lower: bool) -> Bound:
-    found: Bound = None
+    tightest: Bound = None
     for demand in demands:
         if demand["name"] in names:
-            told = demand["statistics"]
+            statistics = demand["statistics"]
             included = names[demand["name"]]
-            bound = (told.get(key, told.get("value")), told.get(inclusive, True) if included is None else included)
-            if bound[0] is not None and (found is None or _tighter(found, bound, lower) == "narrows"):
-                found = bound
-    return found
+            bound = (
+                statistics.get(key, statistics.get("value")),
+                statistics.get(inclusive, True) if included is None else included,
+            )
+            if bound[0] is not None and (tightest is None or _tighter(tightest, bound, lower) == "narrows"):
+                tightest = bound
+    return tightest
 
 
 def _tighter(old: Bound, new: Bound, lower: bool) -> Effect:
@@ -182,11 +187,11 @@ def _allowed(column: str | None, old: Collection[Demand], new: Collection[Demand
 
 def _forbidden(column: str | None, old: Collection[Demand], new: Collection[Demand]) -> Iterator[Change]:
     lists = ([d["statistics"].get("forbidden_values") or () for d in ds if d["name"] == "notin"] for ds in (old, new))
-    before, after = ([value for listed in found for value in listed] for found in lists)
+    before, after = ([value for listed in lists_of for value in listed] for lists_of in lists)
     if come := [value for value in after if value not in before]:
         yield Change(effect="narrows", column=column, what=f"may not be {_few(come)}")
-    elif gone := [value for value in before if value not in after]:
-        yield Change(effect="widens", column=column, what=f"may be {_few(gone)}")
+    elif dropped := [value for value in before if value not in after]:
+        yield Change(effect="widens", column=column, what=f"may be {_few(dropped)}")
 
 
 def _lengths(column: str | None, old: Collection[Demand], new: Collection[Demand]) -> Iterator[Change]:
@@ -199,21 +204,21 @@ def _lengths(column: str | None, old: Collection[Demand], new: Collection[Demand
 
 def _length(demands: Collection[Demand], key: str, lower: bool) -> Bound:
     pick: Callable[[list[Any]], Any] = max if lower else min
-    told = [demand["statistics"] for demand in demands if demand["name"] == "str_length"]
-    found = [length for one in told for length in (one.get("exact_value"), one.get(key)) if length is not None]
-    return (pick(found), True) if found else None
+    statistics = [demand["statistics"] for demand in demands if demand["name"] == "str_length"]
+    lengths = [length for one in statistics for length in (one.get("exact_value"), one.get(key)) if length is not None]
+    return (pick(lengths), True) if lengths else None
 
 
 def _others(column: str | None, old: Collection[Demand], new: Collection[Demand]) -> Iterator[Change]:
-    gone, come = [demand for demand in old if demand not in new], [demand for demand in new if demand not in old]
+    dropped, come = [demand for demand in old if demand not in new], [demand for demand in new if demand not in old]
     for demand in come:
-        replaced = next((other for other in gone if other["name"] == demand["name"]), None)
+        replaced = next((other for other in dropped if other["name"] == demand["name"]), None)
         if replaced is not None:
-            gone.remove(replaced)
+            dropped.remove(replaced)
             yield Change(effect="unclear", column=column, what=f"check {_told(demand)}, was {_told(replaced)}")
         else:
             yield Change(effect="narrows", column=column, what=f"new check {_told(demand)}")
-    for demand in gone:
+    for demand in dropped:
         yield Change(effect="widens", column=column, what=f"no check {_told(demand)} any more")
 
 

@@ -46,13 +46,13 @@ def find_repeated_keys(
     mine = _stored(_hashes(frames, key, sizes), scratch / "hashes" if scratch else None)
     before = _stored(iter([hashed(known, key)] if known is not None else []), None)
     total = sum(sizes)
-    found = Repeats(np.zeros(total, bool), np.zeros(total, bool))
+    repeats = Repeats(np.zeros(total, bool), np.zeros(total, bool))
     ranges = 1 + (total + (known.height if known is not None else 0)) // RANGE
     for number in range(ranges):
         twice = _twice([mine, before], number, ranges)
         if len(twice):
-            _compare(frames, sizes, key, known, twice, first_stays, found)
-    return found
+            _compare(frames, sizes, key, known, twice, first_stays, repeats)
+    return repeats
 
 
 def hashed(frame: pl.DataFrame, key: Sequence[str]) -> Hashes:
@@ -67,9 +67,9 @@ def _comparable(frame: pl.DataFrame, key: Sequence[str]) -> list[pl.Expr]:
 
 def _hashes(frames: Frames, key: Sequence[str], sizes: list[int]) -> Iterator[Hashes]:
     for frame in frames:
-        found = hashed(frame(), key)
-        sizes.append(len(found))
-        yield found
+        hashes = hashed(frame(), key)
+        sizes.append(len(hashes))
+        yield hashes
 
 
 def _stored(pieces: Iterator[Hashes], path: Path | None) -> Stored:
@@ -106,7 +106,7 @@ def _compare(
     known: pl.DataFrame | None,
     twice: Hashes,
     first_stays: bool,
-    found: Repeats,
+    repeats: Repeats,
 ) -> None:
     """Compare the keys whose hashes occur twice by value, and mark the rows in `found`."""
     starts = np.concatenate(([0], np.cumsum(sizes)[:-1])) if sizes else np.zeros(1, int)
@@ -118,17 +118,17 @@ def _compare(
     )
     same = pl.struct(key)
     repeated = ~same.is_first_distinct() if first_stays else same.is_duplicated()
-    found.duplicate[candidates.filter(repeated)[AT].to_numpy()] = True
+    repeats.duplicate[candidates.filter(repeated)[AT].to_numpy()] = True
     if known is not None:
         before = _with_hash_in(known, key, twice).drop(AT)
         again = candidates.join(before, on=list(key), how="semi", nulls_equal=True)
-        found.known[again[AT].to_numpy()] = True
+        repeats.known[again[AT].to_numpy()] = True
 
 
 def _with_hash_in(frame: pl.DataFrame, key: Sequence[str], twice: Hashes) -> pl.DataFrame:
     mine = hashed(frame, key)
     at = np.searchsorted(twice, mine)
-    here: Any = twice[np.minimum(at, len(twice) - 1)] == mine
+    equal: Any = twice[np.minimum(at, len(twice) - 1)] == mine
     if "_comparable" in frame.columns:
-        here &= frame["_comparable"].to_numpy()
-    return frame.select(_comparable(frame, key)).with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias(AT)).filter(here)
+        equal &= frame["_comparable"].to_numpy()
+    return frame.select(_comparable(frame, key)).with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias(AT)).filter(equal)

@@ -30,8 +30,8 @@ def locate(source: str | Path, root: Path | None = None) -> list[Path]:
     path = Path(text).expanduser()
     if path.is_dir():
         raise UsageError(f"cannot read {text!r}: it is a directory; name its files, for example '{text.rstrip('/')}/*.csv'")
-    found = [path] if path.exists() else [Path(p) for p in glob.glob(str(path), recursive=True)]
-    files = sorted({p.resolve() for p in found if p.is_file()})
+    candidates = [path] if path.exists() else [Path(p) for p in glob.glob(str(path), recursive=True)]
+    files = sorted({p.resolve() for p in candidates if p.is_file()})
     if not files:
         raise UsageError(f"cannot read {text!r}: no such file in {Path.cwd()}, and as a pattern it matches none")
     if root is not None and (outside := [p for p in files if not p.is_relative_to(root.resolve())]):

@@ -47,8 +47,8 @@ def locate_landed(folder: Path, path: Path) -> LandedFile:
 
 def scan_landing_zone(folder: Path) -> list[Path]:
     """Every file that has landed, the oldest first; names of files in the making are left out."""
-    found = [path for path in folder.glob("*/*/**/*") if is_delivery(folder, path) and path.is_file()]
-    return sorted(found, key=arrived_at)
+    files = [path for path in folder.glob("*/*/**/*") if is_delivery(folder, path) and path.is_file()]
+    return sorted(files, key=arrived_at)
 
 
 def is_delivery(folder: Path, path: Path) -> bool:
@@ -105,11 +105,11 @@ class SettlingFiles:
 
     def _is_whole(self, path: Path) -> bool:
         try:
-            told = path.stat()
+            status = path.stat()
         except OSError:
             self._seen.pop(path)  # it went away: nothing has landed
             return False
-        now, state = time.monotonic(), (told.st_size, told.st_mtime_ns)
+        now, state = time.monotonic(), (status.st_size, status.st_mtime_ns)
         before, since = self._seen[path]
         if state != before:
             self._seen[path] = (state, now)

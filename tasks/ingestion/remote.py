@@ -55,9 +55,9 @@ def _own(path: Path) -> Path:
 
 def _folder(folder: Path, parent: str) -> Path:
     """The folder of the copies: it is named like the remote one, which may say which input the source delivers."""
-    made = folder / (Path(parent).name or "source")
-    made.mkdir()
-    return made
+    copies = folder / (Path(parent).name or "source")
+    copies.mkdir()
+    return copies
 
 
 def _from_lakefs(source: str, folder: Path) -> Path:
@@ -73,11 +73,11 @@ def _from_lakefs(source: str, folder: Path) -> Path:
     copies = _folder(folder, parent)
     try:
         commit = store.head(store.place.own(ref) or ref)
-        for found in _matching(
+        for matched in _matching(
             source, [stored.path for stored in store.objects(commit, f"{parent}/" if parent else "")], path
         ):
-            with (copies / Path(found).name).open("wb") as file:
-                store.download(commit, found, file)
+            with (copies / Path(matched).name).open("wb") as file:
+                store.download(commit, matched, file)
     except NotFound as error:
         raise UsageError(f"cannot read {source!r}: {error}") from None
     return copies
@@ -85,10 +85,10 @@ def _from_lakefs(source: str, folder: Path) -> Path:
 
 def _matching(source: str, paths: list[str], pattern: str) -> list[str]:
     level = pattern.count("/")
-    found = [path for path in paths if path == pattern or (path.count("/") == level and fnmatchcase(path, pattern))]
-    if not found:
+    matching = [path for path in paths if path == pattern or (path.count("/") == level and fnmatchcase(path, pattern))]
+    if not matching:
         raise UsageError(f"cannot read {source!r}: no such object, and as a pattern it matches none")
-    return found
+    return matching
 
 
 def _from_s3(source: str, folder: Path) -> Path:
@@ -103,8 +103,8 @@ def _from_s3(source: str, folder: Path) -> Path:
     with reporting(f"cannot read {source!r}"):
         remote = fs.FileSystem.from_uri(f"s3://{quote(parent)}")[0]
         selected = remote.get_file_info(fs.FileSelector(parent, recursive=False))
-        files = [found.path for found in selected if found.type == fs.FileType.File]
-        for found in _matching(source, files, bucket):
-            with remote.open_input_stream(found) as there, (copies / Path(found).name).open("wb") as here:
-                shutil.copyfileobj(there, here, _CHUNK)
+        files = [matched.path for matched in selected if matched.type == fs.FileType.File]
+        for matched in _matching(source, files, bucket):
+            with remote.open_input_stream(matched) as reader, (copies / Path(matched).name).open("wb") as writer:
+                shutil.copyfileobj(reader, writer, _CHUNK)
     return copies

@@ -38,16 +38,16 @@ def scan_bucket(url: str) -> tuple[list[LandedFile], list[str]]:
     root = Path(url.removeprefix("s3://").rstrip("/"))
     files: list[LandedFile] = []
     strange = []
-    for found in sorted(_listed(url, str(root)), key=lambda each: (each.mtime_ns or 0, each.path)):
-        if not landing_zone.is_delivery(root, Path(found.path)):
+    for info in sorted(_listed(url, str(root)), key=lambda each: (each.mtime_ns or 0, each.path)):
+        if not landing_zone.is_delivery(root, Path(info.path)):
             continue
         try:
-            told = landing_zone.locate_landed(root, Path(found.path))
+            landed = landing_zone.locate_landed(root, Path(info.path))
         except UsageError as error:
             strange.append(str(error))
             continue
-        state = f"{found.size} {found.mtime_ns}"
-        files.append(LandedObject(told.use_case, told.input, f"s3://{found.path}", told.path, state))
+        state = f"{info.size} {info.mtime_ns}"
+        files.append(LandedObject(landed.use_case, landed.input, f"s3://{info.path}", landed.path, state))
     return files, strange
 
 
@@ -68,5 +68,5 @@ def _listed(url: str, root: str) -> list[Any]:
 
     with reporting(f"cannot list {url!r}"):
         remote = fs.FileSystem.from_uri(f"s3://{quote(root)}")[0]
-        found = remote.get_file_info(fs.FileSelector(root, recursive=True, allow_not_found=True))
-    return [each for each in found if each.type == fs.FileType.File]
+        infos = remote.get_file_info(fs.FileSelector(root, recursive=True, allow_not_found=True))
+    return [each for each in infos if each.type == fs.FileType.File]

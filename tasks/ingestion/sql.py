@@ -46,29 +46,29 @@ def queried(path: Path, folder: Path) -> Path:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the query {str(path)!r}: {error}") from None
     url = _url(query, path)
-    made = folder / f"{path.name}.csv"
-    with _connected(url, path) as connection, made.open("wb") as file:
+    rows_file = folder / f"{path.name}.csv"
+    with _connected(url, path) as connection, rows_file.open("wb") as file:
         for number, batch in enumerate(_batches(query, connection)):
             _as_text(batch, path).write_csv(file, include_header=not number)
-    return made
+    return rows_file
 
 
 def _url(query: str, path: Path) -> URL:
     from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
 
-    told = [found["name"] for line in _head(query) if (found := CONNECTION.fullmatch(line))]
-    if len(told) != 1 or not VARIABLE.fullmatch(told[0]):
+    names = [match["name"] for line in _head(query) if (match := CONNECTION.fullmatch(line))]
+    if len(names) != 1 or not VARIABLE.fullmatch(names[0]):
         raise UsageError(
             f"{path.name!r} has to name its database: begin it with a line `-- connection: VARIABLE`, an environment "
             "variable that holds a SQLAlchemy URL; the URL itself stays out of the file"
         )
-    value = os.environ.get(told[0], "")
+    value = os.environ.get(names[0], "")
     try:
         return make_url(value)
     except (ArgumentError, ValueError):  # a port that is no number
         what = "is no SQLAlchemy URL, such as postgresql+psycopg2://user:password@host/database" if value else "is not set"
-        raise UsageError(f"{path.name!r} asks the database of the environment variable {told[0]}, which {what}") from None
+        raise UsageError(f"{path.name!r} asks the database of the environment variable {names[0]}, which {what}") from None
 
 
 def _head(query: str) -> Iterator[str]:
@@ -101,8 +101,8 @@ def _connected(url: URL, path: Path) -> Iterator[Connection]:
     except AttributeError:  # polars, of a statement without a result
         raise UsageError(f"the query {path.name!r} gives no rows: it has to select them") from None
     except (SQLAlchemyError, pl.exceptions.PolarsError, ValueError, TypeError) as error:
-        gone = isinstance(error, DBAPIError) and error.connection_invalidated
-        raise (ServiceUnavailable if gone else UsageError)(f"the query {path.name!r} failed: {_said(error, url)}") from None
+        lost = isinstance(error, DBAPIError) and error.connection_invalidated
+        raise (ServiceUnavailable if lost else UsageError)(f"the query {path.name!r} failed: {_said(error, url)}") from None
     finally:
         connection.close()
         engine.dispose()
@@ -118,11 +118,11 @@ def _said(error: Exception, url: URL) -> str:
 def _batches(query: str, connection: Connection) -> Iterator[pl.DataFrame]:
     """The rows as polars reads them; of none, a frame of the columns."""
     several: Any = {"iter_batches": True, "batch_size": BATCH, "infer_schema_length": None}
-    found = False
+    any_rows = False
     for batch in pl.read_database(query, connection, **several):
-        found = True
+        any_rows = True
         yield batch
-    if not found:
+    if not any_rows:
         yield pl.read_database(query, connection).clear()
 
 

@@ -138,19 +138,19 @@ def _batch(block: bytes, columns: list[str], name: str, row: int) -> tuple[Batch
     check_text(block, name, row)
     if not block.endswith(b"\n"):
         block += b"\n"
-    found = scan(block)
-    _check_quotes(block, found, name, row)
-    starts = np.concatenate(([0], found.ends[:-1] + 1))
-    lengths = found.ends - starts
+    scanned = scan(block)
+    _check_quotes(block, scanned, name, row)
+    starts = np.concatenate(([0], scanned.ends[:-1] + 1))
+    lengths = scanned.ends - starts
     data: Bytes = np.frombuffer(block, np.uint8)
     blank = (lengths == 0) | ((lengths == 1) & (data[starts] == RETURN))
     if len(columns) == 1:
         blank = np.zeros_like(blank)  # a row whose only field is empty
     numbers = row + np.cumsum(~blank)
-    wrong = (found.commas != len(columns) - 1) & ~blank
-    broken = {int(numbers[i]): _record(block, starts[i], found.ends[i]) for i in np.flatnonzero(wrong)}
+    wrong = (scanned.commas != len(columns) - 1) & ~blank
+    broken = {int(numbers[i]): _record(block, starts[i], scanned.ends[i]) for i in np.flatnonzero(wrong)}
     kept = ~(wrong | blank)
-    frame = _frame(_only(block, starts, found.ends, kept), columns, int(kept.sum()), name)
+    frame = _frame(_only(block, starts, scanned.ends, kept), columns, int(kept.sum()), name)
     return Batch(frame.with_columns(pl.Series("_row", numbers[kept], dtype=pl.UInt64)), broken), int((~blank).sum())
 
 
@@ -197,7 +197,7 @@ def check_text(block: bytes, name: str, row: int) -> None:
         raise Refused(f"{name!r} is not UTF-8 near row {near} (byte {block[error.start]:#04x}); write it as UTF-8") from None
 
 
-def _check_quotes(block: bytes, found: Scan, name: str, row: int) -> None:
+def _check_quotes(block: bytes, scanned: Scan, name: str, row: int) -> None:
     """Refuse a quote that opens inside a field, one that closes before its end, and one that stays open."""
     if QUOTE not in block:
         return
@@ -210,10 +210,10 @@ def _check_quotes(block: bytes, found: Scan, name: str, row: int) -> None:
     stray = np.concatenate(
         (opening[~np.isin(before, (COMMA, NEWLINE, QUOTE))], closing[~(np.isin(after, (COMMA, NEWLINE, QUOTE)) | returned)])
     )
-    if found.open_quote:
+    if scanned.open_quote:
         stray = np.append(stray, quotes[-1])
     if len(stray):
-        near = row + int(np.searchsorted(found.ends, stray.min())) + 1
+        near = row + int(np.searchsorted(scanned.ends, stray.min())) + 1
         raise Refused(
             f"{name!r}: a quote in or near row {near} is stray or never closed; double quotes inside quoted fields"
         )

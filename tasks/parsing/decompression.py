@@ -38,13 +38,13 @@ def format_of(name: str) -> tuple[str, str]:
     lower = name.lower()
     compression = next((end for end in COMPRESSIONS if lower.endswith(end)), "")
     stem = lower.removesuffix(compression)
-    found = next((kind for end, kind in FORMATS.items() if stem.endswith(end)), None)
-    if found is None and compression == ".zip":
-        found = "csv"
-    if found is None or (found == "parquet" and compression):
+    kind_found = next((kind for end, kind in FORMATS.items() if stem.endswith(end)), None)
+    if kind_found is None and compression == ".zip":
+        kind_found = "csv"
+    if kind_found is None or (kind_found == "parquet" and compression):
         kinds = "csv, csv.gz, csv.zip, csv.zst, jsonl (ndjson) likewise, and parquet"
         raise Refused(f"cannot tell the format of {name!r} by its name; known are {kinds}")
-    return found, compression
+    return kind_found, compression
 
 
 def check_magic(head: bytes, name: str, form: str, compression: str) -> None:

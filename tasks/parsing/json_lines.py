@@ -35,17 +35,17 @@ class Repeated(ValueError):
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
+    record = dict(pairs)
+    if len(record) != len(pairs):
         raise Repeated
-    return made
+    return record
 
 
 DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number, parse_constant=Number, object_pairs_hook=_object)
 
 
 def json_batches(
-    stream: Iterator[bytes], name: str, dtypes: Mapping[str, pl.DataType], made: Mapping[str, Conversion]
+    stream: Iterator[bytes], name: str, dtypes: Mapping[str, pl.DataType], conversions: Mapping[str, Conversion]
 ) -> Iterator[tuple[pl.DataFrame, set[str]]]:
     """Frames of the contract's types with `_row` and `_untyped`, and the keys that occur in each."""
     row = 0
@@ -56,26 +56,26 @@ def json_batches(
         present = set().union(*rows)
         if extra := sorted(present - dtypes.keys()):
             raise Refused(f"{name!r} has keys that the contract does not know: {', '.join(map(repr, extra))}")
-        yield _frame(rows, broken, row - len(rows), dtypes, made), present
+        yield _frame(rows, broken, row - len(rows), dtypes, conversions), present
 
 
 def _lines(stream: Iterator[bytes], name: str) -> Iterator[list[str]]:
     row = 0
     for block in blocks(stream, name, quotes=False):
         check_text(block, name, row)
-        found = [line for line in block.decode().split("\n") if line and line != "\r"]
-        for first in range(0, len(found), LINES):
-            yield found[first : first + LINES]
-        row += len(found)
+        lines = [line for line in block.decode().split("\n") if line and line != "\r"]
+        for first in range(0, len(lines), LINES):
+            yield lines[first : first + LINES]
+        row += len(lines)
 
 
 def _values(line: str, number: int, broken: dict[int, str]) -> dict[str, Any]:
     try:
-        made = DECODER.decode(line)
+        record = DECODER.decode(line)
     except (ValueError, RecursionError):
-        made = None
-    if isinstance(made, dict) and line.count("[") + line.count("{") <= MOST_NESTED:
-        return made
+        record = None
+    if isinstance(record, dict) and line.count("[") + line.count("{") <= MOST_NESTED:
+        return record
     broken[number] = line.rstrip("\r")
     return {}
 
@@ -85,12 +85,12 @@ def _frame(
     broken: Mapping[int, str],
     before: int,
     dtypes: Mapping[str, pl.DataType],
-    made: Mapping[str, Conversion],
+    conversions: Mapping[str, Conversion],
 ) -> pl.DataFrame:
     misfits: list[Misfit] = [(at + 1, None, text) for at, text in broken.items()]
     texts = [_column(column, dtype, rows, before, misfits) for column, dtype in dtypes.items()]
     numbers = pl.Series(ROW, range(before + 1, before + len(rows) + 1), dtype=pl.UInt64)
-    return _with_misfits(typed(pl.DataFrame([*texts, numbers]), made), misfits)
+    return _with_misfits(typed(pl.DataFrame([*texts, numbers]), conversions), misfits)
 
 
 def _column(column: str, dtype: pl.DataType, rows: list[dict[str, Any]], before: int, misfits: list[Misfit]) -> pl.Series:

@@ -20,21 +20,25 @@ def schema_of(path: Path) -> dict[str, pl.DataType]:
     return dict(pl.read_parquet_schema(path))
 
 
-def conversions(name: str, found: Mapping[str, pl.DataType], wanted: Mapping[str, pl.DataType]) -> dict[str, Conversion]:
+def conversions(name: str, schema: Mapping[str, pl.DataType], wanted: Mapping[str, pl.DataType]) -> dict[str, Conversion]:
     """How each wanted column that is there becomes the contract's. Raises Refused that lists those that cannot."""
-    made = {column: conversion(column, found[column], dtype) for column, dtype in wanted.items() if column in found}
-    if wrong := [f"{column!r} is {found[column]}, not {wanted[column]}" for column, how in made.items() if how is None]:
+    by_column = {column: conversion(column, schema[column], dtype) for column, dtype in wanted.items() if column in schema}
+    if wrong := [
+        f"{column!r} is {schema[column]}, not {wanted[column]}" for column, how in by_column.items() if how is None
+    ]:
         raise Refused(f"{name!r} does not fit the contract's types: {'; '.join(wrong)}")
-    return {column: how for column, how in made.items() if how is not None}
+    return {column: how for column, how in by_column.items() if how is not None}
 
 
-def batches(path: Path, name: str, made: Mapping[str, Conversion]) -> Iterator[pl.DataFrame]:
+def batches(path: Path, name: str, conversions: Mapping[str, Conversion]) -> Iterator[pl.DataFrame]:
     """Frames of the contract's types with `_row` and `_untyped`. Raises Refused for files that grow beyond all measure."""
     lazy = pl.scan_parquet(path)
     rows = lazy.select(pl.len()).collect().item()
-    if rows * max(len(made), 1) > max(ALWAYS_ALLOWED, RATIO * path.stat().st_size):
+    if rows * max(len(conversions), 1) > max(ALWAYS_ALLOWED, RATIO * path.stat().st_size):
         raise Refused(f"{name!r} unpacks to {rows} rows, far more than a file of its size holds; split it if it is meant so")
-    step = max(1000, CELLS // max(len(made), 1))
+    step = max(1000, CELLS // max(len(conversions), 1))
     for first in range(0, rows, step):
-        frame = lazy.select(list(made)).slice(first, step).collect()
-        yield typed(frame.with_columns(pl.int_range(first + 1, first + frame.height + 1, dtype=pl.UInt64).alias(ROW)), made)
+        frame = lazy.select(list(conversions)).slice(first, step).collect()
+        yield typed(
+            frame.with_columns(pl.int_range(first + 1, first + frame.height + 1, dtype=pl.UInt64).alias(ROW)), conversions
+        )

@@ -89,10 +89,10 @@ def parse_source(source: Source, contract: type[Contract], folder: Path, limits:
 def _identity(path: str) -> tuple[int, ...]:
     """Which file this is and when it last changed: one that is changed and changed back has its old hash, not its time."""
     try:
-        told = os.stat(path)
+        status = os.stat(path)
     except OSError as error:
         raise UsageError(f"cannot read {path!r}: {error.strerror or error}") from None
-    return told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _attempt(source: Source, contract: type[Contract], folder: Path, limits: Limits) -> Parsed | Refused:

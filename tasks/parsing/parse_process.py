@@ -72,27 +72,27 @@ def parse(plan: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     if form == "parquet":
         with path.open("rb") as file:
             check_magic(file.read(4), name, form, compression)
-        found = parquet.schema_of(path)
-        check_columns(name, found, wanted, plan["required"])
-        made = parquet.conversions(name, found, wanted)
-        return _written(parquet.batches(path, name, made), list(made), folder)
+        schema = parquet.schema_of(path)
+        check_columns(name, schema, wanted, plan["required"])
+        conversions = parquet.conversions(name, schema, wanted)
+        return _written(parquet.batches(path, name, conversions), list(conversions), folder)
     stream = pieces(path, name, form, compression)
     if form == "csv":
         return _delimited(stream, name, wanted, plan["required"], folder)
     return _json_lines(stream, name, wanted, plan["required"], folder)
 
 
-def check_columns(name: str, found: Iterable[str], wanted: Mapping[str, Any], required: Iterable[str]) -> None:
+def check_columns(name: str, present: Iterable[str], wanted: Mapping[str, Any], required: Iterable[str]) -> None:
     """Refuse a source that lacks a required column or has one that the contract does not know: one line names them all."""
-    columns = list(found)
+    columns = list(present)
     missing = [c for c in required if c not in columns]
     extra = [c for c in columns if c not in wanted]
-    told = [
+    complaints = [
         f"{what}: {', '.join(map(repr, names))}" for what, names in (("missing", missing), ("not known", extra)) if names
     ]
-    if told:
+    if complaints:
         hint = "; are its fields separated by commas?" if len(columns) == 1 and len(wanted) > 1 else ""
-        raise Refused(f"the columns of {name!r} are not the contract's ({'; '.join(told)}){hint}")
+        raise Refused(f"the columns of {name!r} are not the contract's ({'; '.join(complaints)}){hint}")
 
 
 def _delimited(
@@ -104,17 +104,17 @@ def _delimited(
         return NOTHING
     columns = first.frame.columns[:-1]
     check_columns(name, columns, wanted, required)
-    made = {c: text_conversion(c, dtype, name) for c, dtype in wanted.items() if c in columns}
-    frames = (_with_broken(typed(batch.frame, made), batch.broken) for batch in batches)
-    return _written(frames, list(made), folder)
+    conversions = {c: text_conversion(c, dtype, name) for c, dtype in wanted.items() if c in columns}
+    frames = (_with_broken(typed(batch.frame, conversions), batch.broken) for batch in batches)
+    return _written(frames, list(conversions), folder)
 
 
 def text_conversion(column: str, dtype: pl.DataType, name: str) -> Conversion:
     """How text becomes that column. Raises Refused for a type that text cannot say."""
-    made = from_text(column, dtype)
-    if made is None:
+    converted = from_text(column, dtype)
+    if converted is None:
         raise Refused(f"{name!r}: column {column!r} is of type {dtype}, which text cannot say; bring it as Parquet")
-    return made
+    return converted
 
 
 def _with_broken(frame: pl.DataFrame, broken: Mapping[int, str]) -> pl.DataFrame:
@@ -128,11 +128,11 @@ def _with_broken(frame: pl.DataFrame, broken: Mapping[int, str]) -> pl.DataFrame
 def _json_lines(
     stream: Iterator[bytes], name: str, wanted: Mapping[str, pl.DataType], required: Iterable[str], folder: Path
 ) -> dict[str, Any]:
-    made = {column: text_conversion(column, dtype, name) for column, dtype in wanted.items()}
+    conversions = {column: text_conversion(column, dtype, name) for column, dtype in wanted.items()}
     present: set[str] = set()
 
     def frames() -> Iterator[pl.DataFrame]:
-        for frame, columns in json_lines.json_batches(stream, name, wanted, made):
+        for frame, columns in json_lines.json_batches(stream, name, wanted, conversions):
             present.update(columns)
             yield frame
 

@@ -66,9 +66,9 @@ def from_text(name: str, target: pl.DataType) -> Conversion | None:
 
 def typed(frame: pl.DataFrame, conversions: Mapping[str, Conversion]) -> pl.DataFrame:
     """The frame with each column converted, `_row` kept, and `_untyped`: column and text of what could not be typed."""
-    texts = {name: made.text for name, made in conversions.items()}
+    texts = {name: each.text for name, each in conversions.items()}
     done = frame.select(
-        *(made.value.alias(name) for name, made in conversions.items()),
+        *(each.value.alias(name) for name, each in conversions.items()),
         pl.col(ROW),
         *(text.alias(f"_text_{name}") for name, text in texts.items()),
     )

@@ -114,8 +114,8 @@ def set_hold(registry: ModelRegistry, log: VersionStore, name: str, *, frozen: b
             return None
         champion = history.recorded_champion(links)
         kind: str = "freeze" if frozen else "thaw"
-        told = {"kind": kind, "who": who, "why": reason, "before": champion, "after": champion}
-        link = history.append(log, Move.model_validate({**told, "when": datetime.now(UTC)}))
+        fields = {"kind": kind, "who": who, "why": reason, "before": champion, "after": champion}
+        link = history.append(log, Move.model_validate({**fields, "when": datetime.now(UTC)}))
         registry.anchor(name, history.anchor([link]))
         return link.entry
 
@@ -137,5 +137,5 @@ def mark_superseded(registry: ModelRegistry, model: ModelRef) -> None:
 
 def fitted_until(registry: ModelRegistry, model: ModelRef) -> datetime | None:
     """Event time of the newest row that a version was fitted on."""
-    told = registry.document(model, "manifest").get("fitted_until")
-    return datetime.fromisoformat(told) if told else None
+    recorded = registry.document(model, "manifest").get("fitted_until")
+    return datetime.fromisoformat(recorded) if recorded else None

@@ -37,10 +37,10 @@ def stored(log: VersionStore, ref: str = MAIN) -> list[tuple[str, bytes]]:
 
 def read_history(log: VersionStore, ref: str = MAIN) -> list[HistoryEntry]:
     """The history, oldest first. Raises IntegrityError where it was rewritten."""
-    found, problems = linked(stored(log, ref))
+    entries, problems = linked(stored(log, ref))
     if problems:
         raise IntegrityError(f"the history in {log.url} was rewritten: {problems[0]}; restore that repository from a backup")
-    return found
+    return entries
 
 
 def linked(files: Sequence[tuple[str, bytes]]) -> tuple[list[HistoryEntry], list[str]]:
@@ -84,9 +84,9 @@ def _append(log: VersionStore, move: Move) -> HistoryEntry:
     data = packed(entry)
     digest = hashlib.sha256(data).hexdigest()
     path = _path(entry, digest)
-    told = {"format_version": "1", "kind": HISTORY_KIND, "path": path, "move": move.kind}
+    metadata = {"format_version": "1", "kind": HISTORY_KIND, "path": path, "move": move.kind}
     versions.commit_and_merge(
-        log, _branch(digest), FOLDER, seen, {path: data}, f"history {entry.number}: {move.kind} {_to(move)}", told
+        log, _branch(digest), FOLDER, seen, {path: data}, f"history {entry.number}: {move.kind} {_to(move)}", metadata
     )
     return HistoryEntry(entry, digest)
 
@@ -101,8 +101,8 @@ def delete_merged_branches(log: VersionStore, links: Sequence[HistoryEntry]) -> 
 
 def packed(entry: Entry) -> bytes:
     """The one JSON text of an entry."""
-    told = entry.model_dump(mode="json", by_alias=True)
-    return json.dumps(told, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    document = entry.model_dump(mode="json", by_alias=True)
+    return json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _branch(digest: str) -> str:

@@ -40,20 +40,20 @@ def history_problems(registry: ModelRegistry, log: VersionStore, name: str) -> l
     intended = registry.intended(champion) if champion else None
     files = history.stored(log)
     known = {version: ref.sha256 for version, ref in refs.items()}
-    found = history.contradictions(files, registry.anchor(name), ChampionState.of(champion), known, intended)
-    return found + _without_evidence(registry, refs, history.linked(files)[0])
+    problems = history.contradictions(files, registry.anchor(name), ChampionState.of(champion), known, intended)
+    return problems + _without_evidence(registry, refs, history.linked(files)[0])
 
 
 def _without_evidence(registry: ModelRegistry, refs: dict[int, ModelRef], links: Sequence[HistoryEntry]) -> list[str]:
-    found = []
+    problems = []
     for entry, _ in links:
         ref = refs.get(entry.after.version) if entry.after else None
         if ref and entry.evidence:
             try:
                 registry.verdict(ref, entry.evidence)
             except PenstockError as error:
-                found.append(f"the evidence of entry {entry.number}: {error}")
-    return found
+                problems.append(f"the evidence of entry {entry.number}: {error}")
+    return problems
 
 
 def champion_at(links: Sequence[HistoryEntry], moment: datetime) -> tuple[ChampionState | None, Entry | None]:
@@ -61,5 +61,5 @@ def champion_at(links: Sequence[HistoryEntry], moment: datetime) -> tuple[Champi
     now = history.entry_at(links, moment)
     if now is None or now.after is None:
         return None, None
-    made = [e for e, _ in links if e.number <= now.number and e.after == now.after and e.kind not in history.HELD]
-    return now.after, made[-1] if made else None
+    reigning = [e for e, _ in links if e.number <= now.number and e.after == now.after and e.kind not in history.HELD]
+    return now.after, reigning[-1] if reigning else None

@@ -107,7 +107,7 @@ def fitted_until(stated: Mapping[str, Any]) -> datetime | None:
 def files(candidate: Candidate) -> dict[str, bytes]:
     """All files but MLmodel and the record of hashes. Raises UsageError, IntegrityError."""
     code = _source()
-    made = {
+    contents = {
         MANIFEST: manifest(candidate),
         document_path("evaluation"): wrapped(candidate.evaluation),
         MODEL: candidate.model,
@@ -117,9 +117,9 @@ def files(candidate: Candidate) -> dict[str, bytes]:
         "requirements.txt": "".join(f"{line}\n" for line in requirements()).encode(),
         "python_env.yaml": canonical({"python": python_version(), "dependencies": ["-r requirements.txt"]}),
     }
-    if clash := {document_path(name) for name in candidate.documents} & made.keys():
+    if clash := {document_path(name) for name in candidate.documents} & contents.keys():
         raise UsageError(f"cannot register {candidate.name}: the registry writes {', '.join(sorted(clash))} itself")
-    return made | {document_path(name): wrapped(document) for name, document in candidate.documents.items()}
+    return contents | {document_path(name): wrapped(document) for name, document in candidate.documents.items()}
 
 
 def document_path(name: str) -> str:
@@ -192,7 +192,7 @@ def _source() -> bytes:
 
 def requirements() -> list[str]:
     """Pinned requirements of the stored predictor, as installed here."""
-    return [f"{name}=={found}" for name in ("mlflow", _xgboost(), "pandas") if (found := _installed(name))]
+    return [f"{name}=={version}" for name in ("mlflow", _xgboost(), "pandas") if (version := _installed(name))]
 
 
 def python_version() -> str:

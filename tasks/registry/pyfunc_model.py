@@ -40,8 +40,8 @@ class Predictor:
         columns = self.words["columns"] or [{"name": name, "categories": None} for name in names]
         if missing := [column["name"] for column in columns if column["name"] not in frame]:
             raise ValueError(f"the frame lacks the feature(s) {', '.join(missing)}")
-        made = {column["name"]: _typed(frame[column["name"]], column["categories"]) for column in columns}
-        return pandas.DataFrame(made)
+        typed = {column["name"]: _typed(frame[column["name"]], column["categories"]) for column in columns}
+        return pandas.DataFrame(typed)
 
     def _business(self, scores: Any, index: Any) -> Any:
         import pandas

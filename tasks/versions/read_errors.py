@@ -14,5 +14,5 @@ def is_lake_gone(error: BaseException) -> bool:
 
 def lake_gone(error: BaseException) -> ServiceUnavailable:
     """The error that is worth a retry, in place of what polars says of a lake that stopped answering."""
-    told = str(error).splitlines()[0][:200]
-    return ServiceUnavailable(f"the lake stopped answering while its rows were read ({told}): is it up?")
+    reason = str(error).splitlines()[0][:200]
+    return ServiceUnavailable(f"the lake stopped answering while its rows were read ({reason}): is it up?")

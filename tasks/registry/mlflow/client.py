@@ -84,9 +84,9 @@ class MlflowStore:
             return client.search_model_versions(f"name = '{name}'{condition}", 200, page_token=token or None)
 
         while token is not None:
-            found = self.tried(f"list {name}", page)
-            entries.extend(found)
-            token = found.token or None
+            page_entries = self.tried(f"list {name}", page)
+            entries.extend(page_entries)
+            token = page_entries.token or None
         return sorted(entries, key=lambda entry: int(entry.version))
 
     def aliases(self, name: str) -> dict[str, int]:
@@ -194,8 +194,8 @@ class MlflowStore:
         def effect(client: MlflowClient) -> tuple[str, Any]:
             experiment = self._experiment(client, name)
             known = client.search_runs([experiment], f"tags.`{STUDY}` = '{study}'", order_by=["start_time ASC"])
-            told: dict[str, Any] = {"tags": {STUDY: study}, "run_name": f"{name}-search-{study[:8]}"}
-            run = known[0] if known else client.create_run(experiment, **told)
+            request: dict[str, Any] = {"tags": {STUDY: study}, "run_name": f"{name}-search-{study[:8]}"}
+            run = known[0] if known else client.create_run(experiment, **request)
             client.log_batch(run.info.run_id, params=model_metadata.params(params))
             result = run.data.tags.get(RESULT)
             return str(run.info.run_id), json.loads(result) if result else None
@@ -215,13 +215,13 @@ class MlflowStore:
                 return str(known[0].info.run_id)
             tags = {PARENT: parent, TRIAL: str(number), f"{TRIAL}.pruned": str(pruned).lower()}
             run = known[0] if known else client.create_run(experiment, tags=tags, run_name=f"trial-{number}")
-            made = run.info
+            info = run.info
             if not run.data.params:  # which cannot change once they are there
                 client.log_batch(
-                    made.run_id, model_metadata.metrics(metrics, made.start_time), model_metadata.params(params)
+                    info.run_id, model_metadata.metrics(metrics, info.start_time), model_metadata.params(params)
                 )
-            client.set_terminated(made.run_id, "FINISHED")
-            return str(made.run_id)
+            client.set_terminated(info.run_id, "FINISHED")
+            return str(info.run_id)
 
         return self.tried(f"record trial {number}", effect)
 
@@ -282,8 +282,8 @@ class MlflowStore:
                 client.create_registered_model(name)
             if known := self.recorded(name, tags[MANIFEST]):
                 return known
-            made = {"tags": dict(tags), "description": candidate.description or None, "model_id": model_id}
-            return client.create_model_version(name, model.artifact_location, run_id, **made)
+            request = {"tags": dict(tags), "description": candidate.description or None, "model_id": model_id}
+            return client.create_model_version(name, model.artifact_location, run_id, **request)
 
         return self.tried(f"register a version of {name}", effect)
 

@@ -50,6 +50,6 @@ def translated(error: Exception, tried: str, url: str) -> PenstockError:
 def _short(error: Exception) -> str:
     text = " ".join(str(error).split())
     for pattern, meaning in CAUSES.items():
-        if found := re.search(pattern, text):
-            return found.expand(meaning)
+        if match := re.search(pattern, text):
+            return match.expand(meaning)
     return text[:150]

@@ -56,14 +56,14 @@ def _signature(candidate: Candidate) -> ModelSignature | None:
     return ModelSignature(Schema(inputs), Schema(outputs))
 
 
-def params(told: Mapping[str, Any]) -> list[Param]:
+def params(values: Mapping[str, Any]) -> list[Param]:
     """A run's parameters."""
-    return [Param(name, str(value)) for name, value in told.items()]
+    return [Param(name, str(value)) for name, value in values.items()]
 
 
-def metrics(told: Mapping[str, float], at: int) -> list[Metric]:
+def metrics(values: Mapping[str, float], at: int) -> list[Metric]:
     """A run's metrics at a moment in ms since 1970; what is no finite number is left out."""
-    return [Metric(name, value, at, 0) for name, value in told.items() if artifacts.finite(value)]
+    return [Metric(name, value, at, 0) for name, value in values.items() if artifacts.finite(value)]
 
 
 def dataset(candidate: Candidate) -> DatasetInput:

@@ -79,8 +79,8 @@ class Reader:
 
     def intended(self, ref: ModelRef) -> Move | None:
         """The last move that made, or was about to make, a version champion."""
-        told = self._entry(ref).tags.get(MOVE)
-        return Move.model_validate_json(told) if told else None
+        recorded = self._entry(ref).tags.get(MOVE)
+        return Move.model_validate_json(recorded) if recorded else None
 
     def card(self, ref: ModelRef, suffix: str) -> bytes | None:
         """A version's card, hash-checked; None where there is none."""

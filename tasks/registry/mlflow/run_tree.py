@@ -18,5 +18,5 @@ def parent(client: MlflowClient, experiment: str, candidate: Candidate) -> dict[
     if recipe := candidate.manifest.get("recipe_of"):
         return {PARENT: str(client.get_model_version(candidate.name, str(recipe)).run_id)}
     study = (candidate.manifest.get("search") or {}).get("study")
-    found = client.search_runs([experiment], f"tags.`{STUDY}` = '{study}'", max_results=1) if study else []
-    return {PARENT: str(found[0].info.run_id)} if found else {}
+    runs = client.search_runs([experiment], f"tags.`{STUDY}` = '{study}'", max_results=1) if study else []
+    return {PARENT: str(runs[0].info.run_id)} if runs else {}

@@ -61,8 +61,8 @@ class Lake:
         try:
             client: Any = Client(**self._credentials)  # type: ignore[no-untyped-call]
         except (LakeFSException, ValueError, OSError) as error:
-            told = type(error).__name__
-            raise UsageError(f"cannot connect to lakeFS ({told}): no usable credentials; looked at {_TRIED}") from None
+            reason = type(error).__name__
+            raise UsageError(f"cannot connect to lakeFS ({reason}): no usable credentials; looked at {_TRIED}") from None
         if not (client.config.host or "").startswith("http"):
             raise UsageError(f"cannot connect to lakeFS: no endpoint; looked at {_TRIED}")
         pool = client.sdk_client.objects_api.api_client.rest_client.pool_manager
@@ -108,13 +108,13 @@ class Lake:
         """
         for attempt in _attempts():
             with attempt:
-                if attempt.num > 1 and (found := done()) is not None:
-                    return found
+                if attempt.num > 1 and (earlier := done()) is not None:
+                    return earlier
                 try:
                     return act()
                 except (NothingToCommit, Conflict):
-                    if attempt.num > 1 and (found := done()) is not None:
-                        return found
+                    if attempt.num > 1 and (earlier := done()) is not None:
+                        return earlier
                     raise
         raise AssertionError("unreachable")
 
@@ -140,42 +140,42 @@ class Lake:
         except ApiException as error:
             raise self._explained(error.status, _told(error.body) or str(error.reason or "")) from error
         except ServerException as error:
-            told = error.body.get("message") if isinstance(error.body, dict) else ""
-            raise self._explained(error.status_code, _told(told) or str(error.reason or "")) from error
+            message = error.body.get("message") if isinstance(error.body, dict) else ""
+            raise self._explained(error.status_code, _told(message) or str(error.reason or "")) from error
         except (urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
             raise ServiceUnavailable(
                 f"lakeFS at {self.endpoint} does not answer ({type(error).__name__}): start it, or set "
                 "LAKECTL_SERVER_ENDPOINT_URL to where it is"
             ) from error
 
-    def _explained(self, status: int | None, told: str) -> PenstockError:
+    def _explained(self, status: int | None, message: str) -> PenstockError:
         where = f"lakeFS at {self.endpoint}"
         if status == 400:
-            return _bad_request(told, where)
+            return _bad_request(message, where)
         if status == 401:
             return UsageError(f"{where} does not know these credentials; looked at {_TRIED}")
         if status == 403:
-            if "protected branch" in told or "default branch" in told:
-                return ProtectedBranch(f"{where}: {told}; it takes merges only")
-            return StoreError(f"{where} does not allow this ({told}): ask for the rights that docs/lakefs.md lists")
+            if "protected branch" in message or "default branch" in message:
+                return ProtectedBranch(f"{where}: {message}; it takes merges only")
+            return StoreError(f"{where} does not allow this ({message}): ask for the rights that docs/lakefs.md lists")
         if status == 404:
-            return NotFound(f"{where}: {told}")
+            return NotFound(f"{where}: {message}")
         if status == 409:
-            return Conflict(f"{where}: {told or 'both sides changed a path'}: redo the change on the newest state")
+            return Conflict(f"{where}: {message or 'both sides changed a path'}: redo the change on the newest state")
         if status == 412:
-            run = _RUN.search(told)
-            return HookRefusal(f"a hook of {where} refused: {told}", run and run.group(1))
+            run = _RUN.search(message)
+            return HookRefusal(f"a hook of {where} refused: {message}", run and run.group(1))
         if status is None or status == 0 or status == 429 or status >= 500:
-            return ServiceUnavailable(f"{where} answers {status or 'nothing'} ({told}): try again, or look at its log")
-        return StoreError(f"{where} answers {status}: {told}")
+            return ServiceUnavailable(f"{where} answers {status or 'nothing'} ({message}): try again, or look at its log")
+        return StoreError(f"{where} answers {status}: {message}")
 
 
-def _bad_request(told: str, where: str) -> PenstockError:
-    if "no changes" in told:
+def _bad_request(message: str, where: str) -> PenstockError:
+    if "no changes" in message:
         return NothingToCommit("nothing to bring over: the destination has all of it")
-    if "uncommitted" in told or "dirty" in told:
-        return Conflict(f"{where}: {told}: the branch has uncommitted changes, commit or reset them first")
-    return StoreError(f"{where} refuses the request: {told}")
+    if "uncommitted" in message or "dirty" in message:
+        return Conflict(f"{where}: {message}: the branch has uncommitted changes, commit or reset them first")
+    return StoreError(f"{where} refuses the request: {message}")
 
 
 def _told(body: Any) -> str:

@@ -30,10 +30,10 @@ class History:
         name = self._place.ref(ref)
         if names.is_commit(ref):
             return self._by_id(name)
-        found = self._ask(name)
-        if found.id.startswith(name) and not self._is_named(name):
+        commit = self._ask(name)
+        if commit.id.startswith(name) and not self._is_named(name):
             raise NotFound(f"there is no branch or tag {ref!r} in {self._place.url}; a commit is named by its whole id")
-        return found
+        return commit
 
     def _is_named(self, name: str) -> bool:
         """Whether there is a branch or tag of that name; lakeFS takes the beginning of a commit's id for a ref, too."""
@@ -52,9 +52,9 @@ class History:
 
     def log(self, ref: str = MAIN, *, first_parent: bool = False) -> Iterator[Commit]:
         """Commits from the newest to the oldest; below a prefix, those that were made through it."""
-        for found in self._walk(self.head(ref), first_parent=first_parent):
-            if not self._place.prefix or (found.metadata or {}).get(names.PREFIX_KEY) == self._place.prefix:
-                yield _commit(found)
+        for record in self._walk(self.head(ref), first_parent=first_parent):
+            if not self._place.prefix or (record.metadata or {}).get(names.PREFIX_KEY) == self._place.prefix:
+                yield _commit(record)
 
     def _walk(self, ref: str, *, first_parent: bool) -> Iterator[Any]:
         log = self._lake.sdk.refs_api.log_commits
@@ -64,8 +64,8 @@ class History:
         self, head: CommitId, branch: str, message: str, metadata: Mapping[str, str], source: CommitId | None = None
     ) -> Commit | None:
         """The commit of that message and metadata, and of that merged source, that came upon `head` on a branch."""
-        for found in self._walk(self._place.ref(branch), first_parent=True):
-            commit = _commit(found)
+        for record in self._walk(self._place.ref(branch), first_parent=True):
+            commit = _commit(record)
             if commit.id == head:
                 return None
             if (commit.message, commit.metadata) == (message, dict(metadata)) and source in (None, *commit.parents[1:]):
@@ -84,8 +84,8 @@ class History:
 
     def diff(self, left: str, right: str, prefix: str = "") -> list[Change]:
         """Paths that differ between two refs, below a string prefix, sorted."""
-        found = self._diff(self.head(left), self.head(right), prefix)
-        changes = (Change(path=self._place.path(each.path), kind=each.type) for each in found)
+        differences = self._diff(self.head(left), self.head(right), prefix)
+        changes = (Change(path=self._place.path(each.path), kind=each.type) for each in differences)
         return sorted(changes, key=lambda change: change.path)
 
     def is_empty(self, ref: CommitId) -> bool:
@@ -98,23 +98,23 @@ class History:
         """A path under the guard's prefixes that differs between its commit and a ref."""
         head = self.head(ref)
         for prefix in guard.prefixes if head != guard.commit else ():
-            for found in self._diff(guard.commit, head, prefix, amount=1):
-                return self._place.path(found.path)
+            for difference in self._diff(guard.commit, head, prefix, amount=1):
+                return self._place.path(difference.path)
         return None
 
     def brings(self, source: CommitId, base: CommitId) -> tuple[list[Change], str]:
         """What `source` changed since `base`, and the digest of it with every object's checksum."""
-        found = list(self._diff(base, source, "", include_right_stats=True))
-        changes = [Change(path=self._place.path(each.path), kind=each.type) for each in found]
-        sums = ((each.type, each.path, each.right.checksum if each.right else "") for each in found)
+        differences = list(self._diff(base, source, "", include_right_stats=True))
+        changes = [Change(path=self._place.path(each.path), kind=each.type) for each in differences]
+        sums = ((each.type, each.path, each.right.checksum if each.right else "") for each in differences)
         return changes, signatures.digest(sums)
 
 
-def _commit(found: Any) -> Commit:
+def _commit(record: Any) -> Commit:
     return Commit(
-        id=found.id,
-        parents=tuple(found.parents),
-        message=found.message,
-        metadata=names.read_commit_metadata(found.metadata),
-        time=datetime.fromtimestamp(found.creation_date, UTC),
+        id=record.id,
+        parents=tuple(record.parents),
+        message=record.message,
+        metadata=names.read_commit_metadata(record.metadata),
+        time=datetime.fromtimestamp(record.creation_date, UTC),
     )

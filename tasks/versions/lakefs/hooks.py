@@ -43,9 +43,9 @@ def explained(lake: Lake, place: Place, refusal: HookRefusal) -> PenstockError:
     if _UNREACHABLE.search(str(refusal)):
         return ServiceUnavailable(f"{refusal}: start the hook's application, or mend its address (penstock lake init)")
     for output in _outputs(lake, place, refusal.run) if refusal.run else ():
-        if told := _answer_in(output):
-            why = str(told.get("why", ""))
-            return StaleCheck(why) if told["penstock"] == STALE else Refused(f"the lake's hook refused: {why}")
+        if answer := _answer_in(output):
+            why = str(answer.get("why", ""))
+            return StaleCheck(why) if answer["penstock"] == STALE else Refused(f"the lake's hook refused: {why}")
     return Refused(str(refusal))
 
 

@@ -83,8 +83,8 @@ class Lease:
 
     def _numbers(self, head: CommitId) -> list[int]:
         start = f"{MARK}{head[:16]}-"
-        found = self._lake.pages(self._lake.sdk.branches_api.list_branches, self._repository, prefix=start)
-        return [int(branch.id.removeprefix(start)) for branch in found]
+        branches = self._lake.pages(self._lake.sdk.branches_api.list_branches, self._repository, prefix=start)
+        return [int(branch.id.removeprefix(start)) for branch in branches]
 
     def _create(self, name: str, commit: CommitId) -> None:
         api, creation = self._lake.sdk.branches_api, body("BranchCreation", name=name, source=commit)

@@ -72,13 +72,13 @@ class Merger:
 
         def act() -> Commit:
             with self._hooks_explained():
-                made = self._lake.once(operation, self._place.repository, ref, self._place.ref(into), merge=wanted)
-            return self._history.get(made.reference)
+                merged = self._lake.once(operation, self._place.repository, ref, self._place.ref(into), merge=wanted)
+            return self._history.get(merged.reference)
 
         fault_point("store.before_merge")
-        made = self._lake.change(act, lambda: self._history.since(head, into, message, metadata, commit))
+        merged = self._lake.change(act, lambda: self._history.since(head, into, message, metadata, commit))
         fault_point("store.after_merge")
-        return made
+        return merged
 
     def revert(self, branch: str, commit: CommitId, message: str, metadata: Mapping[str, str]) -> Commit:
         """Undo a commit; see `VersionStore.revert`. It waits for its turn, too: others rely on what it takes away."""
@@ -108,15 +108,15 @@ class Merger:
                 self._lake.once(
                     self._lake.sdk.branches_api.revert_branch, self._place.repository, self._place.ref(branch), wanted
                 )
-            made = done()
-            if made is None:
+            reverted = done()
+            if reverted is None:
                 raise NotFound(f"the revert of {undone.id} left no commit on {branch!r}: look at its log")
-            return made
+            return reverted
 
         fault_point("store.before_revert")
-        made = self._lake.change(act, done)
+        reverted = self._lake.change(act, done)
         fault_point("store.after_revert")
-        return made
+        return reverted
 
     def _undone_already(self, undone: Commit, head: CommitId) -> bool:
         """Whether the branch is empty and the commit only added: of all reverts that change nothing, lakeFS makes this."""

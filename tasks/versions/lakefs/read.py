@@ -101,9 +101,9 @@ def _row_groups(
     with lake.reporting(), _open(lake, repository, commit, key) as file:
         parquet = pq.ParquetFile(file, pre_buffer=True)
         wanted = columns if columns is not None else list(schema or parquet.schema_arrow.names)
-        there = [name for name in wanted if name in parquet.schema_arrow.names]
+        present = [name for name in wanted if name in parquet.schema_arrow.names]
         for group in range(parquet.num_row_groups):
-            table = parquet.read_row_group(group, columns=there)
+            table = parquet.read_row_group(group, columns=present)
             frame = pl.from_arrow(table)
             assert isinstance(frame, pl.DataFrame)
             yield _fitted(frame, table.num_rows, wanted, schema)

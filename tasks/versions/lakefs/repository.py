@@ -75,7 +75,7 @@ class Repository:
     def uncommitted(self) -> list[str]:
         """Some of the paths that were written to `main` and not committed: they block every merge."""
         diff = self._lake.sdk.branches_api.diff_branch
-        return [found.path for found in self._lake.ask(diff, self._place.repository, MAIN, amount=10).results]
+        return [change.path for change in self._lake.ask(diff, self._place.repository, MAIN, amount=10).results]
 
     def protect(self) -> None:
         """Protect `main`; other rules stay."""

@@ -46,8 +46,8 @@ def merge_document(
 
 def revert_document(repository: str, branch: str, commit: CommitId, head: CommitId) -> dict[str, Any]:
     """What is signed about a revert. lakeFS does not tell a hook what is reverted, so it holds for one head only."""
-    told = {"repository": repository, "into": branch, REVERTS: commit, UPON: head}
-    return {"format_version": FORMAT, "act": "revert", **told}
+    document = {"repository": repository, "into": branch, REVERTS: commit, UPON: head}
+    return {"format_version": FORMAT, "act": "revert", **document}
 
 
 def sign(key: str, document: Mapping[str, Any]) -> str:

@@ -81,8 +81,8 @@ class LakeFSStore:
 
     def branches(self, prefix: str = "") -> list[str]:
         """Names of the branches, sorted; those that stand for turns are left out."""
-        found = self.lake.pages(self.lake.sdk.branches_api.list_branches, self.place.repository)
-        names = (self.place.own(branch.id) for branch in found if not branch.id.startswith(MARK))
+        branches = self.lake.pages(self.lake.sdk.branches_api.list_branches, self.place.repository)
+        names = (self.place.own(branch.id) for branch in branches if not branch.id.startswith(MARK))
         return sorted(name for name in names if name is not None and name.startswith(prefix))
 
     def branch(self, name: str, source: str = MAIN) -> CommitId:
@@ -133,13 +133,13 @@ class LakeFSStore:
         creation = body("CommitCreation", message=message, metadata=lakefs_names.commit_metadata(self.place, metadata))
 
         def act() -> Commit:
-            made = self.lake.once(self.lake.sdk.commits_api.commit, self.place.repository, name, creation)
-            return self.get(made.id)
+            committed = self.lake.once(self.lake.sdk.commits_api.commit, self.place.repository, name, creation)
+            return self.get(committed.id)
 
         fault_point("store.before_commit")
-        made = self.lake.change(act, lambda: self.history.since(head, branch, message, metadata))
+        committed = self.lake.change(act, lambda: self.history.since(head, branch, message, metadata))
         fault_point("store.after_commit")
-        return made
+        return committed
 
     def merge(
         self, source: str, into: str, message: str, metadata: Mapping[str, str], *, guard: Guard | None = None
@@ -164,14 +164,14 @@ class LakeFSStore:
         try:
             self.lake.ask(self.lake.sdk.tags_api.create_tag, self.place.repository, creation)
         except Conflict:
-            there = self.lake.ask(self.lake.sdk.tags_api.get_tag, self.place.repository, creation.id).commit_id
-            if there != creation.ref:
-                raise Conflict(f"the tag {name!r} names {there} already: choose another name") from None
+            tagged = self.lake.ask(self.lake.sdk.tags_api.get_tag, self.place.repository, creation.id).commit_id
+            if tagged != creation.ref:
+                raise Conflict(f"the tag {name!r} names {tagged} already: choose another name") from None
 
     def tags(self, prefix: str = "") -> dict[str, CommitId]:
         """Tags and the commits they name."""
-        found = self.lake.pages(self.lake.sdk.tags_api.list_tags, self.place.repository)
-        names = {self.place.own(tag.id): str(tag.commit_id) for tag in found}
+        tags = self.lake.pages(self.lake.sdk.tags_api.list_tags, self.place.repository)
+        names = {self.place.own(tag.id): str(tag.commit_id) for tag in tags}
         return {name: names[name] for name in sorted(n for n in names if n is not None and n.startswith(prefix))}
 
     def objects(self, ref: str, prefix: str = "", *, staged: bool = False) -> list[StoredObject]:
@@ -179,23 +179,23 @@ class LakeFSStore:
         commit = self.head(ref)
         at = self.place.ref(ref) if staged else commit
         listing = self.lake.sdk.objects_api.list_objects
-        found = self.lake.pages(listing, self.place.repository, at, prefix=self.place.key(prefix), presign=False)
-        return sorted((self._stored(each) for each in found), key=lambda stored: stored.path)
+        listed = self.lake.pages(listing, self.place.repository, at, prefix=self.place.key(prefix), presign=False)
+        return sorted((self._stored(each) for each in listed), key=lambda stored: stored.path)
 
-    def _stored(self, found: Any) -> StoredObject:
-        metadata = lakefs_names.read_object_metadata(found.metadata)
-        path, digest = self.place.path(found.path), metadata.pop(_HASH, "")
-        if metadata.get("path") == found.path:
+    def _stored(self, entry: Any) -> StoredObject:
+        metadata = lakefs_names.read_object_metadata(entry.metadata)
+        path, digest = self.place.path(entry.path), metadata.pop(_HASH, "")
+        if metadata.get("path") == entry.path:
             metadata["path"] = path
-        return StoredObject(path=path, sha256=digest, size=found.size_bytes or 0, metadata=metadata)
+        return StoredObject(path=path, sha256=digest, size=entry.size_bytes or 0, metadata=metadata)
 
     def read(self, ref: str, path: str) -> bytes:
         """The committed bytes of one object, compared with the hash it carries. Raises NotFound, IntegrityError."""
         _refuse_odd(path)
         api, at = self.lake.sdk.objects_api, (self.place.repository, self.head(ref), self.place.key(path))
-        found = self.lake.ask(api.stat_object, *at)
+        entry = self.lake.ask(api.stat_object, *at)
         content = bytes(self.lake.ask(api.get_object, *at))
-        digest = lakefs_names.read_object_metadata(found.metadata).get(_HASH)
+        digest = lakefs_names.read_object_metadata(entry.metadata).get(_HASH)
         if digest and sha256(content).hexdigest() != digest:
             raise IntegrityError(f"{path!r} at {ref!r} of {self.url} is damaged: restore it on the server")
         return content
@@ -221,9 +221,9 @@ class LakeFSStore:
     def _require(self, commit: CommitId, paths: Sequence[str]) -> None:
         """Raise NotFound where a path is not there: one listing a folder, instead of one question a path."""
         folders = {path.rpartition("/")[0] for path in paths}
-        there = {stored.path for folder in folders for stored in self.objects(commit, f"{folder}/" if folder else "")}
+        present = {stored.path for folder in folders for stored in self.objects(commit, f"{folder}/" if folder else "")}
         for path in paths:
-            if path not in there:
+            if path not in present:
                 raise NotFound(f"there is no object {path!r} at {commit} in {self.url}")
 
 

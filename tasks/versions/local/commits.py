@@ -171,13 +171,13 @@ class History:
 
     def edited(self, tree: str, edits: Mapping[str, str | None]) -> str:
         """The tree with pointers set or (None) removed. Raises Conflict where a path would be object and folder at once."""
-        made: list[ShaFile] = []
-        edited = self._edit(tree, edits, made)
-        self._git.add(made)
+        objects: list[ShaFile] = []
+        edited = self._edit(tree, edits, objects)
+        self._git.add(objects)
         return edited
 
-    def _edit(self, tree: str, edits: Mapping[str, str | None], made: list[ShaFile]) -> str:
-        entries, here, below = dict(self._entries(tree)), {}, dict[str, dict[str, str | None]]()
+    def _edit(self, tree: str, edits: Mapping[str, str | None], objects: list[ShaFile]) -> str:
+        entries, direct, below = dict(self._entries(tree)), {}, dict[str, dict[str, str | None]]()
         for path, pointer in edits.items():
             name, _, rest = path.partition("/")
             if rest:
@@ -185,22 +185,22 @@ class History:
             elif pointer is None:
                 entries.pop(name, None)
             else:
-                here[name] = (_FILE, pointer)
+                direct[name] = (_FILE, pointer)
         for name, deeper in below.items():
             mode, old = entries.pop(name, (_FOLDER, EMPTY))
             _refuse_clash(mode != _FOLDER, name)
-            child = self._edit(old, deeper, made)
+            child = self._edit(old, deeper, objects)
             if child != EMPTY:
                 entries[name] = (_FOLDER, child)
-        for name, entry in here.items():
+        for name, entry in direct.items():
             _refuse_clash(entries.get(name, entry)[0] != _FILE, name)
             entries[name] = entry
-        return _tree(entries, made)
+        return _tree(entries, objects)
 
 
 def _side(entries: Entries, name: str, mode: int, missing: str | None) -> str | None:
-    found, object_id = entries.get(name, (mode, missing))
-    return object_id if found == mode else missing
+    entry_mode, object_id = entries.get(name, (mode, missing))
+    return object_id if entry_mode == mode else missing
 
 
 def _refuse_clash(clash: bool, name: str) -> None:
@@ -208,11 +208,11 @@ def _refuse_clash(clash: bool, name: str) -> None:
         raise Conflict(f"{name!r} would be an object and a folder at once: remove one of them or choose another path")
 
 
-def _tree(entries: Entries, made: list[ShaFile]) -> str:
+def _tree(entries: Entries, objects: list[ShaFile]) -> str:
     tree = Tree()
     for name, (mode, child) in entries.items():
         tree.add(name.encode(), mode, ObjectID(child.encode()))
-    made.append(tree)
+    objects.append(tree)
     return tree.id.decode()
 
 

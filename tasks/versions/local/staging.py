@@ -40,13 +40,13 @@ class Staging:
 
     def changes(self, branch: str, head: CommitId) -> Mapping[str, bytes | None]:
         """What is staged on top of `head`."""
-        found: dict[str, bytes | None] = {}
+        edits: dict[str, bytes | None] = {}
         with suppress(FileNotFoundError):  # cleared meanwhile by a commit: the caller looks at the head again
             for entry in self._below(branch, head).iterdir():
                 header, _, pointer = entry.read_bytes().partition(b"\n")
                 document = json.loads(header)
-                found[document["path"]] = None if document[_REMOVED] else pointer
-        return found
+                edits[document["path"]] = None if document[_REMOVED] else pointer
+        return edits
 
     def clear(self, branch: str) -> None:
         """Forget all that was staged on a branch."""

@@ -58,9 +58,9 @@ class LocalStore:
     def head(self, ref: str = MAIN) -> CommitId:
         """The commit of a branch, else of a tag, else the commit itself. Raises NotFound."""
         git = self._git
-        found = is_name(ref) and (git.ref(HEADS + ref) or git.ref(TAGS + ref))
-        if found:
-            return found
+        commit = is_name(ref) and (git.ref(HEADS + ref) or git.ref(TAGS + ref))
+        if commit:
+            return commit
         if is_commit_id(ref) and git.has(ref):
             return self._history.node(ref).commit.id
         raise NotFound(f"there is no branch, tag or commit {ref!r} in {self.url}")
@@ -69,10 +69,10 @@ class LocalStore:
         return self._history.node(self.head(ref))
 
     def _branch_head(self, branch: str) -> CommitId:
-        found = self._git.ref(HEADS + branch) if is_name(branch) else None
-        if not found:
+        head = self._git.ref(HEADS + branch) if is_name(branch) else None
+        if not head:
             raise NotFound(f"there is no branch {branch!r} in {self.url}")
-        return found
+        return head
 
     def branches(self, prefix: str = "") -> list[str]:
         """Names of the branches, sorted."""
@@ -82,8 +82,8 @@ class LocalStore:
         """Make a branch at `source`, or leave the one that is there. Returns its head."""
         check_name(name, "branch")
         with reporting(f"make the branch {name!r}"), self._locked():
-            there = self._git.ref(HEADS + name)
-            return there or self._make_branch(name, self.head(source))
+            head = self._git.ref(HEADS + name)
+            return head or self._make_branch(name, self.head(source))
 
     def _make_branch(self, name: str, commit: CommitId) -> CommitId:
         self._refuse_nested(HEADS, name)
@@ -145,13 +145,13 @@ class LocalStore:
         _refuse_protected(branch, "commit to another branch and merge that")
         with reporting(f"commit to {branch!r}"), self._locked():
             head = self._branch_head(branch)
-            made = self._history.write(self._staged_tree(branch, head), (head,), message, metadata)
+            commit_id = self._history.write(self._staged_tree(branch, head), (head,), message, metadata)
             fault_point("store.before_commit")
-            if not self._git.move(HEADS + branch, head, made.commit.id):
+            if not self._git.move(HEADS + branch, head, commit_id.commit.id):
                 raise Conflict(f"cannot commit to {branch!r}: another tool has moved it; upload and commit again")
             fault_point("store.after_commit")
             self._staging.clear(branch)
-        return made.commit
+        return commit_id.commit
 
     def _staged_tree(self, branch: str, head: CommitId) -> str:
         staged, tree = self._staging.changes(branch, head), self._history.node(head).tree
@@ -213,14 +213,14 @@ class LocalStore:
 
     def _advance(self, branch: str, build: Callable[[CommitId], Node], point: str) -> Commit:
         """Move a branch to a commit built on its head. The first try is built without the lock: others go on meanwhile."""
-        made = build(self._branch_head(branch))
+        commit = build(self._branch_head(branch))
         with self._locked():
             self._refuse_dirty(branch)
             fault_point(f"store.before_{point}")
-            while not self._git.move(HEADS + branch, made.commit.parents[0], made.commit.id):
-                made = build(self._branch_head(branch))
+            while not self._git.move(HEADS + branch, commit.commit.parents[0], commit.commit.id):
+                commit = build(self._branch_head(branch))
             fault_point(f"store.after_{point}")
-        return made.commit
+        return commit.commit
 
     def _refuse_dirty(self, branch: str) -> None:
         if self._staging.changes(branch, self._branch_head(branch)):
@@ -237,12 +237,12 @@ class LocalStore:
         check_name(name, "tag")
         commit = self.head(ref)
         with reporting(f"make the tag {name!r}"), self._locked():
-            there = self._git.ref(TAGS + name)
-            if there is None:
+            tagged = self._git.ref(TAGS + name)
+            if tagged is None:
                 self._refuse_nested(TAGS, name)
                 self._git.move(TAGS + name, None, commit)
-            elif there != commit:
-                raise Conflict(f"the tag {name!r} names {there} already: choose another name")
+            elif tagged != commit:
+                raise Conflict(f"the tag {name!r} names {tagged} already: choose another name")
 
     def tags(self, prefix: str = "") -> dict[str, CommitId]:
         """Tags and the commits they name."""
@@ -254,12 +254,12 @@ class LocalStore:
         while True:
             head = self.head(ref)
             committed = self._history.listing(self._history.node(head).tree, prefix)
-            found: dict[str, StoredObject | None] = {path: self._history.pointer(pointer) for path, pointer in committed}
+            by_path: dict[str, StoredObject | None] = {path: self._history.pointer(pointer) for path, pointer in committed}
             if staged and self._git.ref(HEADS + ref):
                 for path, pointer in self._staging.changes(ref, head).items():
-                    found[path] = parsed_pointer(pointer, path) if pointer else None
+                    by_path[path] = parsed_pointer(pointer, path) if pointer else None
             if not staged or self.head(ref) == head:  # else a commit came between
-                return [stored for path, stored in sorted(found.items()) if stored and path.startswith(prefix)]
+                return [stored for path, stored in sorted(by_path.items()) if stored and path.startswith(prefix)]
 
     def _object(self, tree: str, ref: str, path: str) -> StoredObject:
         pointer = self._history.entry(tree, path)
@@ -279,7 +279,7 @@ class LocalStore:
         """
         tree = self._node(ref).tree
         stored = [self._object(tree, ref, path) for path in paths]
-        files = [self._files.checked(found.sha256, PurePosixPath(found.path).suffix) for found in stored]
+        files = [self._files.checked(each.sha256, PurePosixPath(each.path).suffix) for each in stored]
         if not files:
             return pl.LazyFrame(schema=schema)
         scan = partial(pl.scan_parquet, files, glob=False, hive_partitioning=False)
