@@ -52,10 +52,10 @@ def land(settings: Settings, last: int) -> dict[int, dict[str, Path]]:
     from tasks.replay import land_flights
 
     files = land_flights(settings.landing_dir, range(1, last + 1))
-    found = {m: {i: _file(files, i, m) for i in INPUTS} for m in range(1, last + 1)}
-    if BAD_MONTH in found:
-        spoil(found[BAD_MONTH]["flights"])
-    return found
+    files_by_month = {m: {i: _file(files, i, m) for i in INPUTS} for m in range(1, last + 1)}
+    if BAD_MONTH in files_by_month:
+        spoil(files_by_month[BAD_MONTH]["flights"])
+    return files_by_month
 
 
 def spoil(path: Path, rows: int = BAD_ROWS, seed: int = 4) -> None:
@@ -127,8 +127,8 @@ def never_retrained(case: UseCase, settings: Settings, first: ModelRef, arrival:
         return {}
     data = datasets.data_at(settings.store_url(case.name), None)
     paths = datasets.paths_added_by(open_store(data.store), arrival, case.rows)
-    told = features.with_labels(case, datasets.load_designed_rows(case, data, paths), datasets.load_labels(case, data))
-    rows = told.filter(pl.col("_target").is_not_null()).collect()
+    labelled = features.with_labels(case, datasets.load_designed_rows(case, data, paths), datasets.load_labels(case, data))
+    rows = labelled.filter(pl.col("_target").is_not_null()).collect()
     booster = models.load_booster(open_registry(first.registry).model_bytes(first))
     return dict(
         evaluation.evaluate(case, first.sha256, data.commit, rows, models.predict_scores(case, booster, rows)).metrics

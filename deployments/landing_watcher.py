@@ -95,8 +95,8 @@ def watch(settings: Settings, stop: Event, ready: Callable[[], None] = lambda: N
     watcher.look(_changed(first))
     catch_up = 0.0  # when to look at what lay there before; it is asked for until the server answers
     bucket = Bucket(settings.landing_bucket) if settings.landing_bucket else None
-    for found in seen:
-        watcher.look(_changed(found))
+    for batch in seen:
+        watcher.look(_changed(batch))
         if time.monotonic() >= catch_up:
             catch_up = float("inf") if _start_missed(folder) else time.monotonic() + RETRY_SECONDS
         if bucket:
@@ -121,8 +121,8 @@ class Bucket:
             with get_client(sync_client=True) as client:
                 for file in missed(client, fresh):
                     log.info("%s: started", file.source)
-            for told in set(strange) - self._seen:
-                log.warning("refused: %s", told)
+            for message in set(strange) - self._seen:
+                log.warning("refused: %s", message)
             self._seen = {*strange, *(file.sha256() for file in files)}
         except Exception as error:
             log.warning("%s waits: %s", self._url, error)
@@ -140,14 +140,14 @@ def _start_missed(folder: Path) -> bool:
     except Exception as error:
         log.warning("what lies there waits: %s", error)
         return False
-    for told in strange:
-        log.warning("refused: %s", told)
+    for message in strange:
+        log.warning("refused: %s", message)
     return True
 
 
-def _changed(found: set[tuple[Change, str]]) -> list[Path]:
+def _changed(changes: set[tuple[Change, str]]) -> list[Path]:
     """The files of a batch of changes; one that is gone is no arrival."""
-    return [file for _, path in found for file in _files(Path(path))]
+    return [file for _, path in changes for file in _files(Path(path))]
 
 
 def _files(path: Path) -> list[Path]:

@@ -165,11 +165,11 @@ def _demands(contract: type[Contract], checks: Iterable[Any]) -> list[dict[str, 
 
 def _demand(contract: type[Contract], check: Any) -> dict[str, Any]:
     """What a check demands: its name, its numbers, how it takes nulls, and what a check of the contract's own computes."""
-    told: dict[str, Any] = {"name": check.name, "statistics": json.loads(canonical(check.statistics or {}))}
-    told |= {word: True for word, said in (("nulls_fail", not check.ignore_na), ("warns", check.raise_warning)) if said}
+    demand: dict[str, Any] = {"name": check.name, "statistics": json.loads(canonical(check.statistics or {}))}
+    demand |= {word: True for word, said in (("nulls_fail", not check.ignore_na), ("warns", check.raise_warning)) if said}
     if not check.statistics and (own := getattr(contract, check.name or "", None)) is not None:
-        told["computes"] = _own_text(contract, own)
-    return told
+        demand["computes"] = _own_text(contract, own)
+    return demand
 
 
 def _own_text(contract: type[Contract], method: Any) -> str:

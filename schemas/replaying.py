@@ -96,10 +96,10 @@ class Backfill(Value):
         """One sentence."""
         if not self.partitions:
             return "no partition lies in the range"
-        statuses = [found.status for found in self.partitions]
+        statuses = [each.status for each in self.partitions]
         return ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
 
     @property
     def complete(self) -> bool:
         """Whether every partition is done."""
-        return all(found.status in ("done", "already done") for found in self.partitions)
+        return all(each.status in ("done", "already done") for each in self.partitions)

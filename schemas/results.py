@@ -113,19 +113,21 @@ class Sweep(Value):
     @property
     def why(self) -> str:
         """One sentence."""
-        gone = "would be removed" if self.dry_run else "removed"
-        told = f"{len(self.branches)} branches: {len(self.removed)} {gone}"
-        return f"{told}; {len(self.receipts)} folders of old receipts: {len(self.let_go)} {gone}" if self.receipts else told
+        removed = "would be removed" if self.dry_run else "removed"
+        text = f"{len(self.branches)} branches: {len(self.removed)} {removed}"
+        return (
+            f"{text}; {len(self.receipts)} folders of old receipts: {len(self.let_go)} {removed}" if self.receipts else text
+        )
 
     @property
     def removed(self) -> tuple[SweptBranch, ...]:
         """Branches that are gone, or with `dry_run` would be."""
-        return tuple(found for found in self.branches if found.what != "kept")
+        return tuple(branch for branch in self.branches if branch.what != "kept")
 
     @property
     def let_go(self) -> tuple[SweptReceipts, ...]:
         """Receipts that are gone from the head of the log, or with `dry_run` would be."""
-        return tuple(found for found in self.receipts if found.what == "let go")
+        return tuple(receipts for receipts in self.receipts if receipts.what == "let go")
 
 
 class Challenge(Value):
@@ -275,5 +277,5 @@ class Rescan(Value):
     @property
     def why(self) -> str:
         """One sentence."""
-        told = f"{self.files} files: {len(self.started)} started, {len(self.again)} runs taken up again"
-        return f"{told}; {'; '.join(self.strange)}" if self.strange else told
+        text = f"{self.files} files: {len(self.started)} started, {len(self.again)} runs taken up again"
+        return f"{text}; {'; '.join(self.strange)}" if self.strange else text

@@ -204,8 +204,8 @@ class UseCase:
         if name:
             return self.input(name)
         path = PurePath(source)
-        told = [i for i in self.inputs if path.parent.name == i.name or re.match(rf"{i.name}\b", path.name)]
-        candidates = told or list(self.inputs)
+        named = [i for i in self.inputs if path.parent.name == i.name or re.match(rf"{i.name}\b", path.name)]
+        candidates = named or list(self.inputs)
         if len(candidates) == 1:
             return candidates[0]
         names = ", ".join(i.name for i in self.inputs)
@@ -261,9 +261,9 @@ def resolve(name: str, *, modules: bool = True) -> UseCase:
         raise UsageError(f"unknown use case {name!r}; registered: {', '.join(sorted(known)) or 'none'}; or give module:NAME")
     module, _, attribute = target.partition(":")
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        use_case = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise UsageError(f"use case {name!r}: cannot load {target!r} ({error}); check the module's path and name") from None
-    if not isinstance(found, UseCase):
-        raise UsageError(f"use case {name!r}: {target!r} is a {type(found).__name__}, not a UseCase")
-    return found
+    if not isinstance(use_case, UseCase):
+        raise UsageError(f"use case {name!r}: {target!r} is a {type(use_case).__name__}, not a UseCase")
+    return use_case

@@ -23,11 +23,11 @@ class Example(Value):
     file: str | None = None
 
     def __str__(self) -> str:
-        told = f"row {self.row}: {self.value}"
+        text = f"row {self.row}: {self.value}"
         if self.file is None:
-            return told
+            return text
         path = PurePath(self.file)  # named by a hash: its beginning tells it apart
-        return f"{path.parent.name}/{path.name[:12]} {told}"
+        return f"{path.parent.name}/{path.name[:12]} {text}"
 
 
 class Reason(Value):

@@ -33,8 +33,8 @@ def scratch(prefix: str) -> Iterator[Path]:
 
 def is_full(error: Exception) -> bool:
     """Whether there was no room for a file, whoever says so."""
-    told = _TOLD.search(str(error))
-    return getattr(error, "errno", None) in FULL or (told is not None and int(told[1]) in FULL)
+    match = _TOLD.search(str(error))
+    return getattr(error, "errno", None) in FULL or (match is not None and int(match[1]) in FULL)
 
 
 def no_room(what: str) -> StoreError:

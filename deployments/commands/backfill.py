@@ -46,6 +46,6 @@ def command(
 
 
 def _print(result: Backfill) -> None:
-    for found in result.partitions:
-        click.echo(f"{found.name}: {found.status} ({found.why})")
+    for partition in result.partitions:
+        click.echo(f"{partition.name}: {partition.status} ({partition.why})")
     click.echo(f"{result.use_case}: {result.why}")

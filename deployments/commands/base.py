@@ -26,8 +26,8 @@ def command(**attributes: Any) -> Callable[[Callable[..., int | None]], click.Co
 
         run = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(run)
         run = click.option("--debug", is_flag=True, help="Show tracebacks and logs.")(run)
-        made: click.Command = click.command(**attributes)(run)
-        return made
+        wrapped: click.Command = click.command(**attributes)(run)
+        return wrapped
 
     return wrap
 
@@ -125,6 +125,6 @@ def held(use_case: str, reason: str, *, frozen: bool, as_json: bool) -> int:
         entry = promotion.set_hold(registry, log, case.name, frozen=frozen, who=person(), reason=reason)
         why = promotion.hold_reason(registry, log, case.name)
     status = "already done" if entry is None else "frozen" if frozen else "thawed"
-    told = {"use_case": case.name, "status": status, "why": why or "nothing is frozen"}
-    show(told, as_json, lambda _: click.echo(f"{case.name}: {click.style(status, fg='cyan')} ({told['why']})"))
+    document = {"use_case": case.name, "status": status, "why": why or "nothing is frozen"}
+    show(document, as_json, lambda _: click.echo(f"{case.name}: {click.style(status, fg='cyan')} ({document['why']})"))
     return 0

@@ -37,9 +37,9 @@ def diff_command(use_case: str, input_name: str | None, ref: str, to: str | None
     """
     from tasks.publishing import contract_evolution
 
-    found = _each(use_case, input_name, lambda store, spec: contract_evolution(store, spec, ref, to))
-    show([one.model_dump(mode="json") for one in found], as_json, lambda _: _print_all(_print_evolution, found))
-    return 1 if any(one.status in ("narrower", "unknown") for one in found) else 0
+    evolutions = _each(use_case, input_name, lambda store, spec: contract_evolution(store, spec, ref, to))
+    show([one.model_dump(mode="json") for one in evolutions], as_json, lambda _: _print_all(_print_evolution, evolutions))
+    return 1 if any(one.status in ("narrower", "unknown") for one in evolutions) else 0
 
 
 @make(name="check")
@@ -50,9 +50,9 @@ def check_command(use_case: str, input_name: str | None, ref: str, as_json: bool
     """Judge all published rows by the contract as it is now. Exit code 1 where rows would fail."""
     from tasks.publishing import revalidate
 
-    found = _each(use_case, input_name, lambda store, spec: revalidate(store, spec, ref))
-    show([one.model_dump(mode="json") for one in found], as_json, lambda _: _print_all(_print_recheck, found))
-    return 1 if any(one.failing for one in found) else 0
+    rechecks = _each(use_case, input_name, lambda store, spec: revalidate(store, spec, ref))
+    show([one.model_dump(mode="json") for one in rechecks], as_json, lambda _: _print_all(_print_recheck, rechecks))
+    return 1 if any(one.failing for one in rechecks) else 0
 
 
 def _each(use_case: str, input_name: str | None, judge: Callable[[VersionStore, Input], T]) -> list[T]:
@@ -67,31 +67,31 @@ def _each(use_case: str, input_name: str | None, judge: Callable[[VersionStore, 
         return [judge(store, spec) for spec in ([case.input(input_name)] if input_name else case.inputs)]
 
 
-def _print_all(print_one: Callable[[Any], None], found: Iterable[Any]) -> None:
-    for one in found:
+def _print_all(print_one: Callable[[Any], None], results: Iterable[Any]) -> None:
+    for one in results:
         print_one(one)
 
 
-def _print_evolution(found: Evolution) -> None:
-    versions = f"{found.old or 'none'} -> {found.new}" if found.old != found.new else found.new
-    since = f", last used by {found.commit[:12]}" if found.commit else ""
-    click.echo(f"{click.style(found.input, bold=True)}  {versions}: {found.status} ({found.why}{since})")
-    for change in found.changes:
+def _print_evolution(evolution: Evolution) -> None:
+    versions = f"{evolution.old or 'none'} -> {evolution.new}" if evolution.old != evolution.new else evolution.new
+    since = f", last used by {evolution.commit[:12]}" if evolution.commit else ""
+    click.echo(f"{click.style(evolution.input, bold=True)}  {versions}: {evolution.status} ({evolution.why}{since})")
+    for change in evolution.changes:
         where = f"{change.column}: " if change.column else ""
         click.echo(f"  {click.style(f'{change.effect:<8}', fg=COLOURS[change.effect])} {where}{change.what}")
 
 
-def _print_recheck(found: Recheck) -> None:
+def _print_recheck(recheck: Recheck) -> None:
     from deployments.commands.rejection_table import print_reasons
 
-    colour = "red" if found.failing else "green"
-    where = f"{found.read:,} files at {found.commit[:12]}, contract {found.contract_version}"
-    click.echo(f"{click.style(found.input, bold=True)}  {click.style(found.why, fg=colour)} ({where})")
-    for path, rows in found.files[:10]:
+    colour = "red" if recheck.failing else "green"
+    where = f"{recheck.read:,} files at {recheck.commit[:12]}, contract {recheck.contract_version}"
+    click.echo(f"{click.style(recheck.input, bold=True)}  {click.style(recheck.why, fg=colour)} ({where})")
+    for path, rows in recheck.files[:10]:
         click.echo(f"  {rows:>8,} in {path}")
-    if len(found.files) > 10:
-        click.echo(f"  and in {len(found.files) - 10:,} more files")
-    print_reasons(found.reasons, found.rows)
+    if len(recheck.files) > 10:
+        click.echo(f"  and in {len(recheck.files) - 10:,} more files")
+    print_reasons(recheck.reasons, recheck.rows)
 
 
 command.add_command(diff_command)

@@ -48,11 +48,11 @@ def _settings(home: Path, lake: str | None, here: bool) -> Settings:
     from deployments.prefect_server.in_process import forget_user, prepare
     from schemas.settings import read_settings
 
-    told: dict[str, Any] = {"lake_url": lake} if lake else {}
+    lake_setting: dict[str, Any] = {"lake_url": lake} if lake else {}
     if not here:
         forget_user()
-        told["home"] = fresh_home(home.absolute())
-    settings = read_settings(**told)
+        lake_setting["home"] = fresh_home(home.absolute())
+    settings = read_settings(**lake_setting)
     prepare(settings, isolated=not here)
     return settings
 

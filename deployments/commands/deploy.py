@@ -29,4 +29,4 @@ def command(path: Path | None, as_json: bool) -> None:
         raise UsageError("no Prefect server is named: set PREFECT_API_URL or a profile, or run penstock up")
     with settings.active():
         lines = list(apply(path or definitions(Path.cwd())))
-    show(lines, as_json, lambda told: click.echo("\n".join(told)))
+    show(lines, as_json, lambda texts: click.echo("\n".join(texts)))

@@ -50,6 +50,6 @@ def _print_audit(delivery: Delivery) -> None:
     if delivery.audit is None:
         return
     audit = delivery.audit
-    gone = f", {audit.redelivered:,} redelivered" if audit.redelivered else ""
-    click.echo(f"  {audit.rows:,} rows = {audit.accepted:,} accepted + {audit.rejected:,} rejected{gone}")
+    redelivered = f", {audit.redelivered:,} redelivered" if audit.redelivered else ""
+    click.echo(f"  {audit.rows:,} rows = {audit.accepted:,} accepted + {audit.rejected:,} rejected{redelivered}")
     print_reasons(audit.reasons, audit.rows)

@@ -22,7 +22,7 @@ def command(directory: str, name: str | None, as_json: bool) -> None:
     show({"directory": directory, "files": [str(path) for path in files]}, as_json, _print)
 
 
-def _print(made: dict[str, Any]) -> None:
-    for path in made["files"]:
+def _print(result: dict[str, Any]) -> None:
+    for path in result["files"]:
         click.echo(f"  {path}")
-    click.echo(f"next: cd {made['directory']} && penstock new NAME --from FILE --target COLUMN")
+    click.echo(f"next: cd {result['directory']} && penstock new NAME --from FILE --target COLUMN")

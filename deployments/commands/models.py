@@ -59,10 +59,10 @@ def command(use_case: str, verify: bool, moment: str | None, version: int | None
 
 def _moment(text: str) -> datetime:
     try:
-        found = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         raise click.UsageError(f"--at takes a time in ISO 8601, e.g. 2013-07-01 or 2013-07-01T12:00; not {text!r}") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _list(registry: ModelRegistry, log: VersionStore, name: str, as_json: bool) -> int:
@@ -71,13 +71,13 @@ def _list(registry: ModelRegistry, log: VersionStore, name: str, as_json: bool) 
     rows = promotion.version_table(registry, name)
     links, problems = promotion.history_entries(log)
     frozen = promotion.freeze_entry(links)
-    told = {
+    document = {
         "versions": rows,
         "history": [_entry(link) for link in links],
         "frozen": _told(frozen) if frozen else None,
         "problems": problems,
     }
-    show(told, as_json, lambda _: _print(rows, links, frozen))
+    show(document, as_json, lambda _: _print(rows, links, frozen))
     if problems and not as_json:
         click.secho(
             f"the history was rewritten: {problems[0]}; penstock models {name} --verify says all", fg="red", err=True
@@ -121,19 +121,19 @@ def _line(entry: Entry) -> str:
 def _verify(registry: ModelRegistry, log: VersionStore, name: str, as_json: bool) -> int:
     from tasks import promotion
 
-    found = promotion.history_problems(registry, log, name)
+    problems = promotion.history_problems(registry, log, name)
     count = len(promotion.history_entries(log)[0])
-    told = {"use_case": name, "status": "rewritten" if found else "verified", "entries": count, "problems": found}
+    document = {"use_case": name, "status": "rewritten" if problems else "verified", "entries": count, "problems": problems}
     whole = f"{name}: {click.style('verified', fg='green')}, {count} entries, and the registry agrees with them"
-    show(told, as_json, lambda _: click.echo("\n".join(click.style(each, fg="red") for each in found) or whole))
-    return 1 if found else 0
+    show(document, as_json, lambda _: click.echo("\n".join(click.style(each, fg="red") for each in problems) or whole))
+    return 1 if problems else 0
 
 
 def _at(log: VersionStore, name: str, when: datetime, as_json: bool) -> int:
     from tasks import promotion
 
     side, entry = promotion.champion_at(promotion.read_history(log), when)
-    told = {
+    document = {
         "use_case": name,
         "at": when.isoformat(),
         "champion": side.model_dump() if side else None,
@@ -142,7 +142,7 @@ def _at(log: VersionStore, name: str, when: datetime, as_json: bool) -> int:
     }
     since = f" since {entry.when:%Y-%m-%d %H:%M:%S} UTC ({entry.kind}: {entry.why})" if entry else ""
     text = f"{name} at {when:%Y-%m-%d %H:%M:%S %Z}: " + (f"v{side.version}{since}" if side else "no champion yet")
-    show(told, as_json, lambda _: click.echo(text))
+    show(document, as_json, lambda _: click.echo(text))
     return 0
 
 
@@ -154,6 +154,6 @@ def _card(case: UseCase, registry: ModelRegistry, version: int, target: Path | N
     pages = {suffix: fresh.get(suffix) or registry.card(ref, suffix) or b"" for suffix in ("md", "html")}
     if target:
         target.write_bytes(pages["html"])
-    told = {"version": version, "card": pages["md"].decode(), "html": str(target) if target else None}
-    show(told, as_json, lambda _: click.echo(f"{target}" if target else pages["md"].decode()))
+    document = {"version": version, "card": pages["md"].decode(), "html": str(target) if target else None}
+    show(document, as_json, lambda _: click.echo(f"{target}" if target else pages["md"].decode()))
     return 0

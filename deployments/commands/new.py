@@ -47,25 +47,24 @@ def command(
 
     settings = read_settings()
     limits = Limits(settings.parse_memory_mb, settings.parse_seconds)
-    made = new_use_case(name, Path(source), Wishes(target, kind, key, time), Path.cwd(), limits, force=force)
-    show(made, as_json, lambda result: _print(result, source))
+    drafted = new_use_case(name, Path(source), Wishes(target, kind, key, time), Path.cwd(), limits, force=force)
+    show(drafted, as_json, lambda result: _print(result, source))
 
 
-def _print(made: Drafted, source: str) -> None:
-    says = f": {', '.join(made.classes)}" if made.classes else ""
-    click.echo(f"{click.style(made.name, bold=True)} predicts {made.outcome} ({made.kind}{says})")
-    click.echo(f"  key       {', '.join(made.key)}")
-    click.echo(f"  time      {made.time or 'none: rows are split by a hash of their key'}")
-    click.echo(
-        f"  features  {len(made.features)}: {', '.join(made.features[:12])}{' ...' if len(made.features) > 12 else ''}"
-    )
-    for note in made.notes:
+def _print(drafted: Drafted, source: str) -> None:
+    says = f": {', '.join(drafted.classes)}" if drafted.classes else ""
+    click.echo(f"{click.style(drafted.name, bold=True)} predicts {drafted.outcome} ({drafted.kind}{says})")
+    click.echo(f"  key       {', '.join(drafted.key)}")
+    click.echo(f"  time      {drafted.time or 'none: rows are split by a hash of their key'}")
+    rest = " ..." if len(drafted.features) > 12 else ""
+    click.echo(f"  features  {len(drafted.features)}: {', '.join(drafted.features[:12])}{rest}")
+    for note in drafted.notes:
         click.echo(f"  {click.style('confirm', fg='yellow')}   {note}")
-    audit = made.audit
+    audit = drafted.audit
     click.echo(f"  audit     {audit.rows:,} rows = {audit.accepted:,} accepted + {audit.rejected:,} rejected")
     for reason in audit.reasons[:5]:
         click.echo(f"            {reason.rows:,} x {reason.column or 'row'} {reason.check}")
     if not audit.publishable:
         click.secho(f"  this file would not be published: {audit.why}", fg="red")
-    click.echo(f"wrote {', '.join(made.files)}")
-    click.echo(f"next: penstock lifecycle {made.name} {source}")
+    click.echo(f"wrote {', '.join(drafted.files)}")
+    click.echo(f"next: penstock lifecycle {drafted.name} {source}")

@@ -56,8 +56,8 @@ def command(
     with settings.active(), in_process(), listening(_Listener(as_json)):
         asked = (every, label_delay, source, dates[2], oracle, resume, deployed)
         result = replay(use_case, dates[0], dates[1], *asked)
-    told = {**result.model_dump(mode="json"), "recovered": result.recovered, "report": report(use_case, settings)}
-    show(told, as_json, lambda _: _print(result, told["report"], settings))
+    document = {**result.model_dump(mode="json"), "recovered": result.recovered, "report": report(use_case, settings)}
+    show(document, as_json, lambda _: _print(result, document["report"], settings))
     return 0
 
 
@@ -97,8 +97,8 @@ class _Listener:
             self.console.print(what, style="dim")
             return
         trained = f"; {', '.join(what.trained)}" if what.trained else ""
-        told = f"{what.accepted:,} rows in, {what.rejected:,} rejected{trained}"
-        self.console.print(f"  {told} ({what.seconds:.0f} s)")
+        line = f"{what.accepted:,} rows in, {what.rejected:,} rejected{trained}"
+        self.console.print(f"  {line} ({what.seconds:.0f} s)")
 
 
 def _print(result: Replay, report: str | None, settings: Settings) -> None:
@@ -110,8 +110,8 @@ def _print(result: Replay, report: str | None, settings: Settings) -> None:
     console.print(_table(result))
     for course in result.courses:
         auc = f", AUC {course.total['auc']:.3f}" if "auc" in course.total else ""
-        told = f"{result.metric} {course.total[result.metric]:.4f}{auc}, {course.trained} trainings, {course.seconds:.0f} s"
-        console.print(f"{course.name:>7}: {told}")
+        line = f"{result.metric} {course.total[result.metric]:.4f}{auc}, {course.trained} trainings, {course.seconds:.0f} s"
+        console.print(f"{course.name:>7}: {line}")
     if result.recovered is not None:
         console.print(f"The loop recovers {result.recovered:.0%} of what retraining every day gains over never retraining.")
     console.print(f"Totals from {result.judged_from:%Y-%m-%d} on. The loop took {result.seconds:.0f} s.")

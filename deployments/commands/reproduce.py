@@ -34,8 +34,8 @@ def command(use_case: str, version: str, threads: int | None, as_json: bool) -> 
             results.append(reproduce(case, registry, model, settings.store_url(case.name), threads))
             if not as_json:
                 _print(results[-1])
-    told: Any = results[0] if len(results) == 1 else [result.model_dump(mode="json") for result in results]
-    show(told, as_json, lambda _: None)
+    document: Any = results[0] if len(results) == 1 else [result.model_dump(mode="json") for result in results]
+    show(document, as_json, lambda _: None)
     return 0 if all(result.identical for result in results) else 1
 
 

@@ -36,10 +36,10 @@ def command(use_case: str, as_json: bool) -> int:
     url = PREFECT_API_URL.value() or (f"{state['addresses']['prefect']}/api" if state else None)
     runs = queries.running(url, case.name, use_case) if url else None
     alerts = queries.open_alerts(open_alerts(log), queries.told_alerts(url, case.name) if url else [])
-    told: dict[str, Any] = stands.model_dump(mode="json")
-    told["running"] = [run.model_dump(mode="json") for run in runs] if runs is not None else None
-    told["alerts"] = [alert.model_dump(mode="json") for alert in alerts]
-    show(told, as_json, lambda _: _print(stands, runs, alerts))
+    document: dict[str, Any] = stands.model_dump(mode="json")
+    document["running"] = [run.model_dump(mode="json") for run in runs] if runs is not None else None
+    document["alerts"] = [alert.model_dump(mode="json") for alert in alerts]
+    show(document, as_json, lambda _: _print(stands, runs, alerts))
     return 0
 
 
@@ -66,8 +66,8 @@ def _print_now(runs: list[Now] | None, alerts: list[Open]) -> None:
         _line("running", "not known: no Prefect server is set (PREFECT_API_URL)")
     else:
         _line("running", "; ".join(f"{run.name} ({run.state})" for run in runs) or "nothing")
-    for told in alerts:
-        _line("alert", f"{told.alert.severity}: {told.alert.summary} (docs/runbook.md#{told.alert.runbook})")
+    for alert in alerts:
+        _line("alert", f"{alert.alert.severity}: {alert.alert.summary} (docs/runbook.md#{alert.alert.runbook})")
     if not alerts:
         _line("alerts", "none open")
 

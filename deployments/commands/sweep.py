@@ -36,12 +36,12 @@ def command(use_case: str | None, days: float, dry_run: bool, as_json: bool) -> 
 def print_sweep(result: Sweep) -> None:
     """Every branch looked at, for a person."""
     verb = "would remove" if result.dry_run else "removed"
-    for found in result.branches:
-        word = click.style("kept", fg="cyan") if found.what == "kept" else click.style(verb, fg="yellow")
+    for branch in result.branches:
+        word = click.style("kept", fg="cyan") if branch.what == "kept" else click.style(verb, fg="yellow")
         click.echo(
-            f"{word} {found.branch} ({found.what}: {found.why})"
-            if found.what != "kept"
-            else f"{word} {found.branch} ({found.why})"
+            f"{word} {branch.branch} ({branch.what}: {branch.why})"
+            if branch.what != "kept"
+            else f"{word} {branch.branch} ({branch.why})"
         )
     for old in result.receipts:
         word = click.style("kept", fg="cyan") if old.what == "kept" else click.style(verb, fg="yellow")

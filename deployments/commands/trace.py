@@ -25,11 +25,11 @@ def command(prediction_id: str, use_case: str | None, as_json: bool) -> int:
 
     names = [use_case] if use_case else sorted(registered())
     for name in names:
-        if found := _trace(name, prediction_id, settings):
-            show(found, as_json, print_trace)
+        if trace := _trace(name, prediction_id, settings):
+            show(trace, as_json, print_trace)
             return 0
-    gone = "".join(_let_go(name, settings) for name in names)
-    raise NotFound(f"no prediction {prediction_id} of {', '.join(names)}; give its id in full, or --use-case{gone}")
+    removed = "".join(_let_go(name, settings) for name in names)
+    raise NotFound(f"no prediction {prediction_id} of {', '.join(names)}; give its id in full, or --use-case{removed}")
 
 
 def _let_go(name: str, settings: Settings) -> str:
@@ -57,20 +57,20 @@ def _trace(name: str, prediction_id: str, settings: Settings) -> Trace | None:
     )
 
 
-def print_trace(found: Trace) -> None:
+def print_trace(trace: Trace) -> None:
     """The way back, one step a paragraph."""
-    receipt, model = found.receipt, found.model
+    receipt, model = trace.receipt, trace.model
     predicted = receipt.get("category", receipt.get("prediction"))
     share = f" ({receipt['probability']:.4f})" if "probability" in receipt else ""
-    click.echo(f"prediction {found.prediction_id}: {predicted}{share}, {receipt.get('scored_at')}")
-    click.echo(f"  recorded in {found.lies_in}")
-    click.echo(f"model {model.name} v{model.version}, {found.state}, sha256 {model.sha256[:12]}, run {model.run_id}")
-    click.echo(f"  let through: {found.approved or 'no reason recorded'}")
-    metrics = ", ".join(f"{name} {value:.4f}" for name, value in sorted(found.evaluation.get("metrics", {}).items()))
+    click.echo(f"prediction {trace.prediction_id}: {predicted}{share}, {receipt.get('scored_at')}")
+    click.echo(f"  recorded in {trace.lies_in}")
+    click.echo(f"model {model.name} v{model.version}, {trace.state}, sha256 {model.sha256[:12]}, run {model.run_id}")
+    click.echo(f"  let through: {trace.approved or 'no reason recorded'}")
+    metrics = ", ".join(f"{name} {value:.4f}" for name, value in sorted(trace.evaluation.get("metrics", {}).items()))
     click.echo(f"  evaluated: {metrics}")
-    click.echo(f"trained on {found.manifest.get('data_store')} at {found.training_commit[:12]}")
-    click.echo(f"  {found.manifest.get('rows'):,} rows until {found.manifest.get('fitted_until')}")
-    for source in found.sources:
+    click.echo(f"trained on {trace.manifest.get('data_store')} at {trace.training_commit[:12]}")
+    click.echo(f"  {trace.manifest.get('rows'):,} rows until {trace.manifest.get('fitted_until')}")
+    for source in trace.sources:
         click.echo(_line(source))
 
 

@@ -32,12 +32,12 @@ def command(any_port: bool, exit_when_ready: bool, as_json: bool) -> int:
     from deployments.local_stack.stack import ENVIRONMENT, up
 
     with up(settings, Path.cwd(), lambda line: None if as_json else click.echo(line), Ports(usual=not any_port)) as running:
-        told = {**running.addresses(), "landing": str(running.settings.landing_dir), "logs": str(running.keeper.logs)}
-        told["environment"] = str(running.keeper.folder / ENVIRONMENT)
+        document = {**running.addresses(), "landing": str(running.settings.landing_dir), "logs": str(running.keeper.logs)}
+        document["environment"] = str(running.keeper.folder / ENVIRONMENT)
         if settings.api_token is None:
-            told["tokens"] = str(token_file(settings, "*"))
+            document["tokens"] = str(token_file(settings, "*"))
         ready.set()
-        click.echo(json.dumps(told) if as_json else _text(told))
+        click.echo(json.dumps(document) if as_json else _text(document))
         while not exit_when_ready and not stopped.wait(1):
             if not running.keeper.alive():
                 click.echo(f"circus is gone; see {running.keeper.logs}", err=True)
@@ -62,10 +62,10 @@ def _on_signals() -> tuple[threading.Event, threading.Event]:
     return stopped, ready
 
 
-def _text(told: dict[str, str]) -> str:
-    width = max(map(len, told))
-    lines = [f"  {name:<{width}}  {where}" for name, where in told.items()]
-    use = f"other commands in another terminal: . {told['environment']}"
+def _text(addresses: dict[str, str]) -> str:
+    width = max(map(len, addresses))
+    lines = [f"  {name:<{width}}  {where}" for name, where in addresses.items()]
+    use = f"other commands in another terminal: . {addresses['environment']}"
     return "\n".join(
         ["ready:", *lines, "a file copied to <landing>/<use case>/<input>/ starts the loop", use, "Ctrl-C stops"]
     )

@@ -111,8 +111,8 @@ def alerts(settings: Settings) -> Finding:
     with settings.active():
         urls = alerting.alert_sinks().values()
     if not urls:
-        told = "events and penstock status only; set PENSTOCK_ALERT_URLS to send them to a chat, mail or web hook"
-        return Finding(name="alerts", status="note", detail=told)
+        silent = "events and penstock status only; set PENSTOCK_ALERT_URLS to send them to a chat, mail or web hook"
+        return Finding(name="alerts", status="note", detail=silent)
     if strange := [url.partition(":")[0] for url in urls if not alerting.is_supported_url(url)]:
         detail = f"a {strange[0]} URL of PENSTOCK_ALERT_URLS is not understood"
         return Finding(name="alerts", status="wrong", detail=detail, mend="write it as apprise's documentation says")
@@ -147,8 +147,8 @@ def examine(settings: Settings) -> list[Finding]:
     findings: list[Finding] = []
     for check in CHECKS:
         try:
-            found = check(settings)
-            findings += found if isinstance(found, list) else [found]
+            outcome = check(settings)
+            findings += outcome if isinstance(outcome, list) else [outcome]
         except Exception as error:
             why = f"the check itself failed: {type(error).__name__}: {error}"
             findings.append(Finding(name=check.__name__, status="wrong", detail=why, mend="run with --debug"))

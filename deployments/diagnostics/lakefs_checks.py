@@ -27,7 +27,7 @@ def lake_findings(settings: Settings) -> list[Finding]:
         mend = "start the server, or mend LAKECTL_SERVER_ENDPOINT_URL and the credentials"
         return [Finding(name="lakeFS", status="wrong", detail=str(error), mend=mend)]
     who = Finding(name="lakeFS", status="ok", detail=f"{lake.endpoint} ({version}), as {user.friendly_name or user.id}")
-    return [who, *(found for name in sorted(registered()) for found in _findings(settings, lake, name))]
+    return [who, *(finding for name in sorted(registered()) for finding in _findings(settings, lake, name))]
 
 
 def _findings(settings: Settings, lake: Lake, use_case: str) -> Iterator[Finding]:
@@ -49,12 +49,12 @@ def _findings(settings: Settings, lake: Lake, use_case: str) -> Iterator[Finding
 
 
 def _hook_finding(settings: Settings, use_case: str, store: LakeFSStore) -> Finding:
-    name, there = f"{store.url} hook", installed(store)
+    name, current = f"{store.url} hook", installed(store)
     if not settings.lake_hook_url:
-        detail = "is installed, but PENSTOCK_LAKE_HOOK_URL is not set" if there else "not used: writers take turns"
+        detail = "is installed, but PENSTOCK_LAKE_HOOK_URL is not set" if current else "not used: writers take turns"
         return Finding(name=name, status="note", detail=detail)
-    if there != action(settings.lake_hook_url, use_case):
-        detail = "is out of date" if there else "is not installed"
+    if current != action(settings.lake_hook_url, use_case):
+        detail = "is out of date" if current else "is not installed"
         return Finding(name=name, status="wrong", detail=detail, mend=f"{INIT} {use_case}")
     if settings.lake_signing_key is None:
         detail = "is installed, but our merges are not sealed, so it audits each of them again"

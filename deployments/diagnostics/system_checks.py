@@ -27,11 +27,11 @@ def deployment_findings(settings: Settings) -> list[Finding]:
     """Every part; nothing of Prefect where no server is set."""
     from prefect.settings import PREFECT_API_URL
 
-    found = [_landing(settings), *_system(settings)]
+    findings = [_landing(settings), *_system(settings)]
     if url := PREFECT_API_URL.value():
         with suppress(httpx.HTTPError):  # that it does not answer is a finding of its own
-            found += _server(settings, url)
-    return found
+            findings += _server(settings, url)
+    return findings
 
 
 def _landing(settings: Settings) -> Finding:
@@ -81,8 +81,8 @@ def _process(name: str, pids: list[int], state: dict[str, Any]) -> Finding:
 
 
 def _server(settings: Settings, url: str) -> Iterator[Finding]:
-    told = {"deployments": {"name": {"any_": [settings.deployment]}}}
-    names = {_flow(url, each["flow_id"]) for each in _post(url, "deployments/filter", told)}
+    query = {"deployments": {"name": {"any_": [settings.deployment]}}}
+    names = {_flow(url, each["flow_id"]) for each in _post(url, "deployments/filter", query)}
     if not names:
         yield Finding(name="deployments", status="note", detail=f"nothing is deployed to {url}", mend=APPLY)
         return
@@ -127,8 +127,8 @@ def _workers(url: str) -> Finding:
 
 def _post(url: str, path: str, body: dict[str, Any]) -> list[dict[str, Any]]:
     answer = httpx.post(f"{url}/{path}", json=body, timeout=10, trust_env=False)
-    told: list[dict[str, Any]] = answer.raise_for_status().json()
-    return told
+    records: list[dict[str, Any]] = answer.raise_for_status().json()
+    return records
 
 
 def _flow(url: str, identity: str) -> str:

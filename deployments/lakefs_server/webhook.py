@@ -76,16 +76,16 @@ class Hook:
     def _tell(self, store: LakeFSStore, case: UseCase, event: Event) -> Ruling:
         """Make a merge that is not ours known; one that no hook was asked about is audited now."""
         merge = store.get(event.source_ref)
-        found = publishing.audit_past_merges(store, case, merge, event.commit_metadata, self._rules, event.branch_id)
-        if found.refused:
-            self._raise_alert(alerting.unaudited_merge_alert(case.name, merge, found.refused))
-        for name in found.inputs:
-            told = {"commit": merge.id, "input": name, "origin": "external", "why": found.why}
-            _emit("data.published", case.name, told)
-            if not found.refused:
+        result = publishing.audit_past_merges(store, case, merge, event.commit_metadata, self._rules, event.branch_id)
+        if result.refused:
+            self._raise_alert(alerting.unaudited_merge_alert(case.name, merge, result.refused))
+        for name in result.inputs:
+            payload = {"commit": merge.id, "input": name, "origin": "external", "why": result.why}
+            _emit("data.published", case.name, payload)
+            if not result.refused:
                 with self._settings.active():
                     _start(case.name, name, merge.id)
-        return Ruling("admitted", found.why)
+        return Ruling("admitted", result.why)
 
     def _raise_alert(self, alert: Alert) -> None:
         """Keep the alert open and tell its sinks; what cannot be told now waits for the next flow of the use case."""

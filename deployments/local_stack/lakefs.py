@@ -14,16 +14,16 @@ from schemas.settings import Settings
 
 def lake_parts(settings: Settings, ports: Ports) -> tuple[tuple[Part, ...], dict[str, str], tuple[str, ...]]:
     """Server and hook, what everybody has to know of them, and a note on which lake it is."""
-    found = binary("lakefs")
+    executable = binary("lakefs")
     if settings.lake_url:
         return (), {}, (f"lake: {settings.lake_url}, as PENSTOCK_LAKE_URL says",)
-    if found is None or (settings.root / "lake").exists():
-        why = "lakefs is not installed" if found is None else "this home has one"
+    if executable is None or (settings.root / "lake").exists():
+        why = "lakefs is not installed" if executable is None else "this home has one"
         return (), {}, (f"lake: the embedded store ({why})",)
     home = settings.root / "lakefs"
     server, hook = (f"http://{HOST}:{ports.take(port)}" for port in (LAKEFS, HOOK))
     keys = _keys(home / "keys.json")
-    told = {
+    environment = {
         "PENSTOCK_LAKE_URL": "lakefs://",
         "PENSTOCK_LAKE_NAMESPACE": f"local://{settings.root.name.strip('.') or 'penstock'}",
         "PENSTOCK_LAKE_HOOK_URL": hook,
@@ -39,10 +39,10 @@ def lake_parts(settings: Settings, ports: Ports) -> tuple[tuple[Part, ...], dict
         "LAKEFS_INSTALLATION_SECRET_ACCESS_KEY": keys["secret"],
     }
     # It keeps everything under HOME, so it gets one of its own.
-    command = ("env", f"HOME={home}", found, "run", "--local-settings")
+    command = ("env", f"HOME={home}", executable, "run", "--local-settings")
     asked = (*PENSTOCK, "lake", "hook", "--port", hook.rpartition(":")[2])
     parts = (Part("lakefs", command, server, f"{server}/_health"), Part("hook", asked, hook, f"{hook}/health"))
-    return parts, told, (f"lake: lakeFS; its keys are in {home / 'keys.json'} (only you can read it)",)
+    return parts, environment, (f"lake: lakeFS; its keys are in {home / 'keys.json'} (only you can read it)",)
 
 
 def _keys(path: Path) -> dict[str, str]:
@@ -52,12 +52,12 @@ def _keys(path: Path) -> dict[str, str]:
         return kept
     path.parent.mkdir(parents=True, exist_ok=True)
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
-    made = {
+    keys = {
         "id": "AKIA" + "".join(secrets.choice(alphabet) for _ in range(16)),
         "secret": secrets.token_urlsafe(30),
         "hook": secrets.token_urlsafe(32),
         "signing": secrets.token_urlsafe(32),
     }
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump(made, file)
-    return made
+        json.dump(keys, file)
+    return keys

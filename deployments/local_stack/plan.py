@@ -18,7 +18,7 @@ def plan(settings: Settings, project: Path, deployment: str, ports: Ports) -> Pl
 
     root = settings.root
     prefect = f"http://{HOST}:{ports.take(PREFECT)}"
-    told = {
+    environment = {
         **FOR_ALL,
         "PREFECT_HOME": str(root / "prefect"),
         "PREFECT_PROFILES_PATH": str(root / "prefect" / "profiles.toml"),
@@ -30,10 +30,10 @@ def plan(settings: Settings, project: Path, deployment: str, ports: Ports) -> Pl
         "PENSTOCK_DEPLOYMENT": deployment,
     }
     mlflow = [] if settings.mlflow_url else [_mlflow(root, ports.take(MLFLOW))]
-    told |= {"PENSTOCK_MLFLOW_URL": settings.mlflow_url or mlflow[0].address}
+    environment |= {"PENSTOCK_MLFLOW_URL": settings.mlflow_url or mlflow[0].address}
     lake, lake_told, notes = lake_parts(settings, ports)
     parts = (_prefect(prefect), *mlflow, *lake, *_workers(prefect), _landing(root), *_apis(ports))
-    return Plan(parts, {**inherited(), **told, **lake_told}, notes)
+    return Plan(parts, {**inherited(), **environment, **lake_told}, notes)
 
 
 def inherited() -> dict[str, str]:
@@ -61,15 +61,15 @@ def _mlflow(root: Path, port: int) -> Part:
 
 def _workers(prefect: str) -> list[Part]:
     """One for trainings alone: arrivals that wait for their turn must not keep them waiting."""
-    made = []
+    workers = []
     for name, queue, at_once in (
         ("worker", "default", ARRIVALS),
         ("trainer", "training", max(1, (os.cpu_count() or 1) // 2)),
     ):
-        told = ("--pool", POOL, "--work-queue", queue, "--name", name, "--limit", str(at_once))
+        options = ("--pool", POOL, "--work-queue", queue, "--name", name, "--limit", str(at_once))
         health = f"{prefect}/api/work_pools/{POOL}/workers/filter"
-        made.append(Part(name, _module("prefect", "worker", "start", *told), health=health))
-    return made
+        workers.append(Part(name, _module("prefect", "worker", "start", *options), health=health))
+    return workers
 
 
 def _landing(root: Path) -> Part:
@@ -78,10 +78,10 @@ def _landing(root: Path) -> Part:
 
 
 def _apis(ports: Ports) -> list[Part]:
-    made = []
+    apis = []
     for name in sorted(registered()):
         port = ports.take(API)
         address = f"http://{HOST}:{port}"
         command = (*PENSTOCK, "serve", name, "--port", str(port))
-        made.append(Part(f"api-{name}", command, address, f"{address}/healthz"))
-    return made
+        apis.append(Part(f"api-{name}", command, address, f"{address}/healthz"))
+    return apis

@@ -72,12 +72,12 @@ class Ports:
     def take(self, usual: int) -> int:
         """A free port."""
         for wanted in (*range(usual, usual + 1 if self._usual else usual), *[0] * 20):
-            with socket.socket() as found:
+            with socket.socket() as probe:
                 try:
-                    found.bind((HOST, wanted))
+                    probe.bind((HOST, wanted))
                 except OSError:
                     continue
-                port = int(found.getsockname()[1])
+                port = int(probe.getsockname()[1])
             if port not in self._taken:
                 self._taken.add(port)
                 return port

@@ -109,8 +109,8 @@ def is_ready(part: Part) -> bool:
         return part.ready_file.exists()
     try:
         if part.health.endswith("/workers/filter"):
-            found = httpx.post(part.health, json={}, timeout=5, trust_env=False).json()
-            return any(worker["name"] == part.name and worker.get("status") == "ONLINE" for worker in found)
+            runs = httpx.post(part.health, json={}, timeout=5, trust_env=False).json()
+            return any(worker["name"] == part.name and worker.get("status") == "ONLINE" for worker in runs)
         return httpx.get(part.health, timeout=5, trust_env=False).is_success
     except (httpx.HTTPError, ValueError):
         return False
@@ -149,7 +149,7 @@ def _in_environment(environment: Mapping[str, str]) -> Iterator[None]:
 
 
 def _write_state(folder: Path, running: Running) -> None:
-    told: dict[str, Any] = {
+    state: dict[str, Any] = {
         "format_version": 1,
         "pid": os.getpid(),
         "circus": running.keeper.endpoint,
@@ -158,7 +158,7 @@ def _write_state(folder: Path, running: Running) -> None:
         "landing": str(running.settings.landing_dir),
         "logs": str(running.keeper.logs),
     }
-    (folder / STATE).write_text(json.dumps(told, indent=2) + "\n")
+    (folder / STATE).write_text(json.dumps(state, indent=2) + "\n")
     _write_environment(folder / ENVIRONMENT, running.plan.environment)
 
 
@@ -175,8 +175,8 @@ def read_state(settings: Settings) -> dict[str, Any] | None:
     """What is up in this home, or None."""
     path = settings.root / "up" / STATE
     try:
-        told: dict[str, Any] = json.loads(path.read_text())
-        os.kill(told["pid"], 0)
+        state: dict[str, Any] = json.loads(path.read_text())
+        os.kill(state["pid"], 0)
     except (OSError, ValueError, KeyError):
         return None
-    return told
+    return state

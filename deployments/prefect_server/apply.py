@@ -31,10 +31,10 @@ def definitions(folder: Path) -> Path:
     """The prefect.yaml that counts: the project's, where the folder has one, else Penstock's own."""
     ours = Path(str(files("deployments"))).resolve()
     places = (folder / FILE, ours.parent / FILE, ours / FILE)  # a checkout has it beside the package, a wheel inside
-    found = next((place for place in places if place.is_file() and deployment_name(place)), None)
-    if found is None:
+    file = next((place for place in places if place.is_file() and deployment_name(place)), None)
+    if file is None:
         raise UsageError(f"no {FILE} that deploys flows.lifecycle in {', '.join(str(p.parent) for p in places)}")
-    return found
+    return file
 
 
 def deployment_name(file: Path) -> str | None:
@@ -45,13 +45,13 @@ def deployment_name(file: Path) -> str | None:
 def flows_of(file: Path) -> list[str]:
     """The flows of Penstock that a prefect.yaml deploys under the lifecycle's name."""
     name = deployment_name(file)
-    told = (d.get("entrypoint", "").partition(":") for d in _deployments(file) if d.get("name") == name)
-    return [flow for module, _, flow in told if module.startswith("flows.")]
+    entrypoints = (d.get("entrypoint", "").partition(":") for d in _deployments(file) if d.get("name") == name)
+    return [flow for module, _, flow in entrypoints if module.startswith("flows.")]
 
 
 def _deployments(file: Path) -> list[dict[str, Any]]:
-    told = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    return told.get("deployments") or []
+    document = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    return document.get("deployments") or []
 
 
 def apply(file: Path) -> Iterator[str]:
@@ -144,5 +144,5 @@ def _environment() -> dict[str, str]:
 def _ids(client: Any, name: str) -> dict[str, UUID]:
     from prefect.client.schemas.filters import DeploymentFilter
 
-    found = client.read_deployments(deployment_filter=DeploymentFilter.model_validate({"name": {"any_": [name]}}))
-    return {client.read_flow(each.flow_id).name: each.id for each in found}
+    deployments = client.read_deployments(deployment_filter=DeploymentFilter.model_validate({"name": {"any_": [name]}}))
+    return {client.read_flow(each.flow_id).name: each.id for each in deployments}

@@ -32,17 +32,17 @@ def automations(deployment: str, ids: Mapping[str, UUID]) -> list[AutomationCore
         ),
         "penstock.retrain.requested": ("train", {}),
     }
-    made = [_started_by(event, ids[flow], told) for event, (flow, told) in events.items()]
-    made += [_given_up(), _taken_up_again(ids)]
-    return [core.model_copy(update={"name": f"{deployment}: {core.name}"}) for core in made]
+    wanted = [_started_by(event, ids[flow], parameters) for event, (flow, parameters) in events.items()]
+    wanted += [_given_up(), _taken_up_again(ids)]
+    return [core.model_copy(update={"name": f"{deployment}: {core.name}"}) for core in wanted]
 
 
 def _started_by(event: str, deployment: UUID, parameters: Mapping[str, str]) -> AutomationCore:
-    told = {name: _text(expression) for name, expression in {"use_case": USE_CASE, **parameters}.items()}
+    templates = {name: _text(expression) for name, expression in {"use_case": USE_CASE, **parameters}.items()}
     return AutomationCore(
         name=f"{event} starts a run",
         trigger=EventTrigger(expect={event}, match={"prefect.resource.id": "penstock.use-case.*"}, posture=Posture.Reactive),
-        actions=[_run(deployment, told)],
+        actions=[_run(deployment, templates)],
     )
 
 
@@ -88,9 +88,9 @@ def _taken_up_again(ids: Mapping[str, UUID]) -> AutomationCore:
 
 def apply(client: SyncPrefectClient, wanted: list[AutomationCore]) -> None:
     """Create what is not there, and bring what is there up to date."""
-    there = {found.name: found for found in client.read_automations()}
+    existing = {automation.name: automation for automation in client.read_automations()}
     for core in wanted:
-        if found := there.get(core.name):
-            client.update_automation(found.id, core)
+        if automation := existing.get(core.name):
+            client.update_automation(automation.id, core)
         else:
             client.create_automation(core)

@@ -40,9 +40,9 @@ def running(url: str, *names: str) -> list[Now]:
     return [Now(name=run["name"], state=run["state_name"], since=run["start_time"] or run["created"]) for run in mine]
 
 
-def open_alerts(kept: Iterable[Alert], told: Iterable[Open]) -> list[Open]:
+def open_alerts(kept: Iterable[Alert], raised_events: Iterable[Open]) -> list[Open]:
     """What the log repository keeps open (`kept`), however old, with the moment that the events tell of."""
-    raised = {found.alert.cause: found.raised for found in told}
+    raised = {event.alert.cause: event.raised for event in raised_events}
     return [Open(alert=alert, raised=raised.get(alert.cause)) for alert in kept]
 
 
@@ -59,26 +59,26 @@ def told_alerts(url: str, use_case: str) -> list[Open]:
 
 def still_open(events: Iterable[Mapping[str, Any]]) -> list[Open]:
     """The alerts that are open after these events, which come in their order."""
-    found: dict[str, Open] = {}
+    by_cause: dict[str, Open] = {}
     for event in events:
         alert = Alert.model_validate(event["payload"])
         if event["event"] == RAISED:
-            found[alert.cause] = Open(alert=alert, raised=event["occurred"])
+            by_cause[alert.cause] = Open(alert=alert, raised=event["occurred"])
         else:
-            found.pop(alert.cause, None)
-    return list(found.values())
+            by_cause.pop(alert.cause, None)
+    return list(by_cause.values())
 
 
 def _ask(url: str, path: str, body: dict[str, Any], *, pages: bool = False) -> list[dict[str, Any]]:
     try:
         with httpx.Client(timeout=20, trust_env=False) as client:
-            told = client.post(f"{url}/{path}", json=body).raise_for_status().json()
+            page = client.post(f"{url}/{path}", json=body).raise_for_status().json()
             if not pages:
-                return list(told)
-            found = list(told["events"])
-            while told.get("next_page"):
-                told = client.get(told["next_page"]).raise_for_status().json()
-                found += told["events"]
-            return found
+                return list(page)
+            events = list(page["events"])
+            while page.get("next_page"):
+                page = client.get(page["next_page"]).raise_for_status().json()
+                events += page["events"]
+            return events
     except httpx.HTTPError as error:
         raise ServiceUnavailable(f"Prefect's server at {url} does not answer ({type(error).__name__})") from None

@@ -20,15 +20,15 @@ def token_file(settings: Settings, use_case: str) -> Path:
 def token(settings: Settings, use_case: str) -> tuple[str, Path | None]:
     """The token, and the file it was written to where none is set. Raises UsageError for one too short."""
     if settings.api_token is not None:
-        told = settings.api_token.get_secret_value()
-        if len(told) < LEAST or not told.isascii() or not told.isprintable() or " " in told:
+        configured = settings.api_token.get_secret_value()
+        if len(configured) < LEAST or not configured.isascii() or not configured.isprintable() or " " in configured:
             raise UsageError(f"PENSTOCK_API_TOKEN needs at least {LEAST} printable ASCII characters without spaces")
-        return told, None
-    made = secrets.token_urlsafe(32)
+        return configured, None
+    fresh = secrets.token_urlsafe(32)
     path = token_file(settings, use_case)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w") as file:
-        file.write(f"{made}\n")
-    return made, path
+        file.write(f"{fresh}\n")
+    return fresh, path

@@ -30,14 +30,14 @@ class Loader:
         if head == self._head:
             return False
         inputs = sorted({lookup.input for lookup in self._case.lookups})
-        found = {name: frozenset(each.path for each in self._store.objects(head, f"data/{name}/")) for name in inputs}
-        changed = [name for name in inputs if self.tables is None or found[name] != self._objects.get(name)]
-        made = dict(self.tables or {})
+        paths = {name: frozenset(each.path for each in self._store.objects(head, f"data/{name}/")) for name in inputs}
+        changed = [name for name in inputs if self.tables is None or paths[name] != self._objects.get(name)]
+        tables = dict(self.tables or {})
         frames = datasets.inputs_at(self._store, head, self._case)
         for name in changed:
-            made[name] = self._load(name, frames[name], head)
+            tables[name] = self._load(name, frames[name], head)
         renewed = bool(changed) or self.tables is None
-        self.tables, self._objects, self._head = made, found, head
+        self.tables, self._objects, self._head = tables, paths, head
         return renewed
 
     def _load(self, name: str, frame: pl.LazyFrame, head: CommitId) -> Table:

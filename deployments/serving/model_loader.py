@@ -70,12 +70,12 @@ class Verifier:
 
     def deploy(self, package: Package, tables: Tables, lookups: str, sample: pl.DataFrame) -> Deployed:
         """Verify a model and make it ready. Raises IntegrityError where anything is not as it was recorded."""
-        found = hashlib.sha256(package.model).hexdigest()
-        if found != package.ref.sha256:
+        digest = hashlib.sha256(package.model).hexdigest()
+        if digest != package.ref.sha256:
             raise IntegrityError(
-                f"the bytes of {shown(package.ref)} have SHA-256 {found[:12]}, not {package.ref.sha256[:12]}"
+                f"the bytes of {shown(package.ref)} have SHA-256 {digest[:12]}, not {package.ref.sha256[:12]}"
             )
-        what = (found, hashlib.sha256(package.golden).hexdigest())
+        what = (digest, hashlib.sha256(package.golden).hexdigest())
         scorer = self._verified.pop(what, None) or self._tried(package, tables, sample)
         self._verified = dict([*self._verified.items(), (what, scorer)][-REMEMBERED:])
         return Deployed(package, scorer, tables, told(self._prepared.use_case, package, lookups), datetime.now(UTC))

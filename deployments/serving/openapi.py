@@ -97,13 +97,13 @@ def _prediction(use_case: UseCase) -> Document:
     number = {"type": "number"}
     share = {"type": "number", "minimum": 0, "maximum": 1}
     category = {"type": "string", "enum": list(target.classes)}
-    told: dict[str, Document] = {
+    properties: dict[str, Document] = {
         "binary": {"category": category, "probability": {**share, "description": f"of {target.classes[-1:]}"}},
         "multiclass": {"category": category, "probabilities": _object(dict.fromkeys(target.classes, share))},
         "regression": {"prediction": number, "unit": {"type": "string"}},
     }
     every = {"model_version": {"type": "integer"}, "prediction_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"}}
-    schema = _object({**told[target.kind], **every})
+    schema = _object({**properties[target.kind], **every})
     parts = {"type": "object", "additionalProperties": number, "description": "SHAP value of each feature"}
     words = {"sentence": {"type": "string"}, "scale": {"type": "string"}, "base": number, "contributions": parts}
     schema["properties"]["explanation"] = _object(words)

@@ -186,11 +186,11 @@ class Application:
             reasons = self._reasons(deployed, rows) if explain else []
         except (PenstockError, pl.exceptions.PolarsError) as error:
             raise Refused(422, f"these rows cannot be scored: {_line(error)}") from None
-        told = [self._told(deployed, role, *each) for each in zip(rows, scores, strict=True)]
-        for answer, reason in zip(told, reasons, strict=False):
+        answers = [self._told(deployed, role, *each) for each in zip(rows, scores, strict=True)]
+        for answer, reason in zip(answers, reasons, strict=False):
             answer.explanation = responses.explanation(self._prepared.use_case, answer, *reason)
         self._slow.inc(len(rows))
-        return responses.encode(told[0] if single else responses.Many(deployed.ref.version, told))
+        return responses.encode(answers[0] if single else responses.Many(deployed.ref.version, answers))
 
     def _rows(self, body: bytes) -> tuple[list[Values], bool]:
         """The rows of a body, and whether it is one row by itself."""

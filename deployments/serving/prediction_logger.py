@@ -115,11 +115,11 @@ class Recorder:
 
     def _write(self, batch: Sequence[Record]) -> None:
         deployed = {id(record.deployed): record.deployed.told for record in batch}
-        made = inference.receipts_frame(
+        receipts = inference.receipts_frame(
             self._prepared, [(r.prediction_id, id(r.deployed), r.role, r.values, r.scores) for r in batch], deployed
         )
         with self._rotation:
-            self._journal.append(inference.receipts_to_parquet(made))
+            self._journal.append(inference.receipts_to_parquet(receipts))
         self._metrics.receipts_written.inc(len(batch))
 
     def _shadow(self, batch: Sequence[Record]) -> None:
@@ -130,8 +130,8 @@ class Recorder:
             return
         scores = challenger.scorer.scores_by_frame([record.values for record in answered], challenger.tables)
         shadows = [
-            record._replace(deployed=challenger, role=inference.SHADOW, scores=found)
-            for record, found in zip(answered, scores, strict=True)
+            record._replace(deployed=challenger, role=inference.SHADOW, scores=score)
+            for record, score in zip(answered, scores, strict=True)
         ]
         self._write(shadows)
         self._metrics.shadowed.inc(len(shadows))

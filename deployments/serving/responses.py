@@ -104,11 +104,11 @@ def category_of(answer: Any) -> str:
 
 def refusal(error: str, problems: Sequence[Problem] = ()) -> bytes:
     """The body of a 4xx or 5xx answer."""
-    told = [
+    problems_shown = [
         {"message": p.message, **{k: v for k in ("row", "field", "allowed") if (v := getattr(p, k)) is not None}}
         for p in problems
     ]
-    return encode(Refusal(error, told))
+    return encode(Refusal(error, problems_shown))
 
 
 def explanation(use_case: UseCase, answer: Any, features: pl.DataFrame, contributions: np.ndarray) -> dict[str, Any]:
@@ -145,12 +145,12 @@ def _reasons(parts: dict[str, float], values: dict[str, Any], scale: str) -> str
     ordered = sorted(parts, key=lambda name: -abs(parts[name]))
     raised = [name for name in ordered if parts[name] > 0][:TOLD_MOST]
     lowered = [name for name in ordered if parts[name] < 0][:TOLD_MOST]
-    told = [
+    reasons_shown = [
         f"{verb} most by {', '.join(f'{name} = {_value(values[name])} ({parts[name]:+.2f})' for name in names)}"
         for verb, names in (("raised", raised), ("lowered", lowered))
         if names
     ]
-    return f"That was {'; '.join(told)} (in {scale})." if told else "No feature moved it."
+    return f"That was {'; '.join(reasons_shown)} (in {scale})." if reasons_shown else "No feature moved it."
 
 
 def _value(value: Any) -> str:

@@ -120,8 +120,8 @@ def card(use_case: UseCase, serving: Serving, canary_share: float) -> dict[str, 
 
 def fitted_until(deployed: Deployed | None) -> float | None:
     """Event time of the newest row that a model was fitted on, in s since 1970."""
-    told = deployed.package.documents.get("manifest", {}).get("fitted_until") if deployed else None
-    return datetime.fromisoformat(told).timestamp() if told else None
+    until = deployed.package.documents.get("manifest", {}).get("fitted_until") if deployed else None
+    return datetime.fromisoformat(until).timestamp() if until else None
 
 
 def page() -> tuple[str, str]:

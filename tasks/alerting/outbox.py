@@ -58,12 +58,12 @@ def sync_alerts(use_case: str, log_url: str, scope: Sequence[str], now: Sequence
     for _ in range(ATTEMPTS):
         head = log.head(MAIN)
         state = read_outbox(log, head)
-        found = alert_changes((a for a in state.open if a.cause.startswith(tuple(scope))), now)
-        if not found.raised and not found.resolved:
-            return found
+        changed = alert_changes((a for a in state.open if a.cause.startswith(tuple(scope))), now)
+        if not changed.raised and not changed.resolved:
+            return changed
         with suppress(StaleCheck):
-            _write(log, use_case, head, _after(state, found))
-            return found
+            _write(log, use_case, head, _after(state, changed))
+            return changed
     raise StaleCheck(f"{use_case}: the open alerts kept changing; run it again")
 
 
@@ -75,20 +75,20 @@ def send_pending(use_case: str, log_url: str) -> int:
     """
     log, sinks = open_store(log_url), alert_sinks()
     waiting = read_outbox(log, log.head(MAIN)).waiting if log.exists() else ()
-    told, down = _send(waiting, sinks)
-    if told:
-        _note(log, use_case, told)
+    delivered, down = _send(waiting, sinks)
+    if delivered:
+        _note(log, use_case, delivered)
     if down:
         raise ServiceUnavailable(
             f"alerts of {use_case} could not be delivered: {'; '.join(down)}; they wait and are sent again"
         )
-    return len(told)
+    return len(delivered)
 
 
 def alert_sinks() -> dict[str, str]:
     """URLs of the sinks in the settings, by their digest: the state holds no secrets."""
-    told = in_force().alert_urls
-    urls = told.get_secret_value().split() if told else []
+    configured = in_force().alert_urls
+    urls = configured.get_secret_value().split() if configured else []
     return {hashlib.sha256(url.encode()).hexdigest()[:16]: url for url in urls}
 
 
@@ -103,22 +103,22 @@ def open_alerts(log: VersionStore) -> tuple[Alert, ...]:
     return read_outbox(log).open if log.exists() else ()
 
 
-def _after(state: Outbox, found: AlertChanges) -> Outbox:
-    gone = {alert.cause for alert in found.resolved}
+def _after(state: Outbox, changed: AlertChanges) -> Outbox:
+    resolved = {alert.cause for alert in changed.resolved}
     sinks = tuple(alert_sinks())
-    fresh = [Message(resolved=False, alert=alert, left=sinks) for alert in found.raised]
-    fresh += [Message(resolved=True, alert=alert, left=sinks) for alert in found.resolved]
-    still = (alert for alert in state.open if alert.cause not in gone)
+    fresh = [Message(resolved=False, alert=alert, left=sinks) for alert in changed.raised]
+    fresh += [Message(resolved=True, alert=alert, left=sinks) for alert in changed.resolved]
+    still = (alert for alert in state.open if alert.cause not in resolved)
     return Outbox(
         serial=state.serial + 1,
-        open=(*still, *found.raised),
+        open=(*still, *changed.raised),
         waiting=(*state.waiting, *(message for message in fresh if message.left)),
     )
 
 
 def _send(waiting: Iterable[Message], sinks: dict[str, str]) -> tuple[set[tuple[str, str]], list[str]]:
     """What went through, as (message, sink), and what each sink that is down said. After a failure a sink gets no more."""
-    told: set[tuple[str, str]] = set()
+    delivered: set[tuple[str, str]] = set()
     down: dict[str, str] = {}
     for message in waiting:
         for sink in message.left:
@@ -127,18 +127,18 @@ def _send(waiting: Iterable[Message], sinks: dict[str, str]) -> tuple[set[tuple[
             try:
                 if sink in sinks:  # a sink that is no longer in the settings is forgotten
                     channels.send(sinks[sink], message.alert, resolved=message.resolved)
-                told.add((message.model_dump_json(exclude={"left"}), sink))
+                delivered.add((message.model_dump_json(exclude={"left"}), sink))
             except (ServiceUnavailable, UsageError) as error:
                 down[sink] = str(error)
-    return told, list(down.values())
+    return delivered, list(down.values())
 
 
-def _note(log: VersionStore, use_case: str, told: set[tuple[str, str]]) -> None:
+def _note(log: VersionStore, use_case: str, delivered: set[tuple[str, str]]) -> None:
     """Take from the state what the sinks were told."""
     for _ in range(ATTEMPTS):
         head = log.head(MAIN)
         state = read_outbox(log, head)
-        left = [_untold(message, told) for message in state.waiting]
+        left = [_untold(message, delivered) for message in state.waiting]
         after = state.model_copy(update={"serial": state.serial + 1, "waiting": tuple(m for m in left if m.left)})
         with suppress(StaleCheck):
             _write(log, use_case, head, after)
@@ -146,9 +146,9 @@ def _note(log: VersionStore, use_case: str, told: set[tuple[str, str]]) -> None:
     raise StaleCheck(f"{use_case}: the open alerts kept changing; what was sent is sent again")
 
 
-def _untold(message: Message, told: set[tuple[str, str]]) -> Message:
+def _untold(message: Message, delivered: set[tuple[str, str]]) -> Message:
     name = message.model_dump_json(exclude={"left"})
-    return message.model_copy(update={"left": tuple(sink for sink in message.left if (name, sink) not in told)})
+    return message.model_copy(update={"left": tuple(sink for sink in message.left if (name, sink) not in delivered)})
 
 
 def _write(log: VersionStore, use_case: str, head: CommitId, state: Outbox) -> None:

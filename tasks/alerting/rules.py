@@ -57,13 +57,13 @@ def _of_audit(use_case: UseCase, verdict: AuditVerdict) -> tuple[Alert, ...]:
 
 
 def _of_drift(use_case: UseCase, verdict: DriftVerdict) -> tuple[Alert, ...]:
-    found = []
+    alerts = []
     if verdict.status == "drift":
         level: Severity = "warning" if verdict.impact >= use_case.monitor.impact else "info"
-        found.append(_alert(use_case, "drift.features", level, verdict.why))
+        alerts.append(_alert(use_case, "drift.features", level, verdict.why))
     if verdict.unscored or verdict.status == "not enough evidence":
-        found.append(_alert(use_case, "drift.undecided", "warning", verdict.why))
-    return tuple(found)
+        alerts.append(_alert(use_case, "drift.undecided", "warning", verdict.why))
+    return tuple(alerts)
 
 
 def _of_decision(use_case: UseCase, verdict: Decision) -> tuple[Alert, ...]:

@@ -12,16 +12,16 @@ UNAUDITED = "lake.unaudited."
 
 def unaudited_merge_alert(use_case: str, merge: Commit, why: str) -> Alert:
     """What a person should know of such a merge."""
-    told = f"{merge.id[:12]} went past the hook: {why}"
+    summary = f"{merge.id[:12]} went past the hook: {why}"
     cause = f"{UNAUDITED}{merge.id[:16]}"
-    return Alert(use_case=use_case, cause=cause, severity="critical", summary=told, runbook="lake-unaudited")
+    return Alert(use_case=use_case, cause=cause, severity="critical", summary=summary, runbook="lake-unaudited")
 
 
 def standing_unaudited_alerts(store_url: str, log_url: str) -> tuple[Alert, ...]:
     """The open alerts of merges whose rows still lie on `main`."""
     log, store = open_store(log_url), open_store(store_url)
-    found = [each for each in outbox.open_alerts(log) if each.cause.startswith(UNAUDITED)]
-    return tuple(each for each in found if _stands(store, each.cause.removeprefix(UNAUDITED)))
+    unaudited = [each for each in outbox.open_alerts(log) if each.cause.startswith(UNAUDITED)]
+    return tuple(each for each in unaudited if _stands(store, each.cause.removeprefix(UNAUDITED)))
 
 
 def _stands(store: VersionStore, merge: str) -> bool:

@@ -125,9 +125,9 @@ def _enough(use_case: UseCase, holdout: pl.DataFrame, seen_until: datetime | Non
     return checks
 
 
-def _count(name: str, found: int, wanted: int) -> Check:
-    detail = f"{found:,} {name}, at least {wanted:,} wanted"
-    return Check(name=name, passed=found >= wanted, detail=detail if found >= wanted else f"not enough evidence: {detail}")
+def _count(name: str, count: int, wanted: int) -> Check:
+    detail = f"{count:,} {name}, at least {wanted:,} wanted"
+    return Check(name=name, passed=count >= wanted, detail=detail if count >= wanted else f"not enough evidence: {detail}")
 
 
 def _evidence(use_case: UseCase, holdout: pl.DataFrame, scores: Mapping[str, np.ndarray], seed: int) -> _Evidence | None:
@@ -198,10 +198,10 @@ def _verdict(
     use_case: UseCase, holdout: pl.DataFrame, commit: CommitId, checks: list[Check], evidence: _Evidence | None
 ) -> GateVerdict:
     failed = next((check for check in checks if not check.passed), None)
-    told = next((check for check in checks if check.name == use_case.gate.rule), checks[0])
+    deciding = next((check for check in checks if check.name == use_case.gate.rule), checks[0])
     return GateVerdict(
         promoted=failed is None and evidence is not None,
-        why=f"refused: {failed.detail}" if failed else f"promoted: {told.detail}",
+        why=f"refused: {failed.detail}" if failed else f"promoted: {deciding.detail}",
         metric=use_case.gate.metric,
         **(dict(evidence.value) if evidence else {}),
         interval=evidence.interval if evidence else None,

@@ -81,14 +81,14 @@ def evaluate(
 
 def slice_metrics(use_case: UseCase, rows: pl.DataFrame) -> dict[str, dict[str, float | None]]:
     """Metrics per slice, as 'column=value', of rows made by `with_scores`; `rows` is each slice's size."""
-    found: dict[str, dict[str, float | None]] = {}
+    by_slice: dict[str, dict[str, float | None]] = {}
     for column in use_case.slices:
         grouped = rows.group_by(pl.col(column).cast(pl.String).fill_null("null")).agg(
             rows=pl.len(), **metric_expressions(use_case)
         )
         enough = grouped.filter(pl.col("rows") >= use_case.gate.min_slice_rows).sort(column)
-        found |= {f"{column}={row.pop(column)}": row for row in enough.iter_rows(named=True)}
-    return found
+        by_slice |= {f"{column}={row.pop(column)}": row for row in enough.iter_rows(named=True)}
+    return by_slice
 
 
 def block_metric(use_case: UseCase, rows: pl.DataFrame, metric: str) -> pl.DataFrame:

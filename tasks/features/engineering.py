@@ -102,12 +102,12 @@ def _check_names(use_case: UseCase) -> None:
         raise UsageError(f"use case {use_case.name!r}: the name {name!r} {why}; give the feature or lookup another one")
 
 
-def _look_up(use_case: UseCase, lookup: Lookup, rows: pl.LazyFrame, found: pl.LazyFrame) -> pl.LazyFrame:
+def _look_up(use_case: UseCase, lookup: Lookup, rows: pl.LazyFrame, table: pl.LazyFrame) -> pl.LazyFrame:
     dtypes = use_case.input(lookup.input).contract.dtypes()
     if set(lookup.on) != set(use_case.input(lookup.input).key):
         raise UsageError(f"use case {use_case.name!r}: a lookup in {lookup.input!r} must give every key column of it")
     keys = {name: f"_on_{name}" for name in lookup.on}
-    right = found.select(
+    right = table.select(
         *[pl.col(name).alias(key) for name, key in keys.items()],
         *[pl.col(source).alias(name) for name, source in lookup.columns.items()],
     )
@@ -135,6 +135,6 @@ def newest_labels(use_case: UseCase, labels: pl.DataFrame | pl.LazyFrame, as_of:
     rows = labels.lazy()
     if as_of is not None and spec.known_at:
         rows = rows.filter(pl.col(spec.known_at) <= as_of)
-    told = rows.select(*keys, *when, use_case.target.value.cast(target_dtype(use_case)).alias(TARGET))
-    newest = told.sort([*keys, *when, TARGET]).unique(keys, keep="last", maintain_order=True)
+    outcomes = rows.select(*keys, *when, use_case.target.value.cast(target_dtype(use_case)).alias(TARGET))
+    newest = outcomes.sort([*keys, *when, TARGET]).unique(keys, keep="last", maintain_order=True)
     return newest.select(*keys, TARGET, pl.lit(True).alias(KNOWN)).collect()

@@ -34,8 +34,8 @@ def receipt_inputs(use_case: UseCase, names: Sequence[str]) -> pl.Expr:
 def _pseudonym(name: str) -> pl.Expr:
     """64 bits of a hash of each value, in hexadecimal; null stays null."""
     text = pl.col(name).to_physical().cast(pl.String)
-    made = text.map_batches(_hashed_text, return_dtype=pl.String, is_elementwise=True)
-    return made.alias(name)
+    hashed = text.map_batches(_hashed_text, return_dtype=pl.String, is_elementwise=True)
+    return hashed.alias(name)
 
 
 def _hashed_text(texts: pl.Series) -> pl.Series:

@@ -90,12 +90,12 @@ def reference_profile(
     extra = [] if target is None else [target.alias(TARGET)]
     if scores is not None:
         extra += score_columns(use_case, scores)
-    found = summarize_columns(frame, frame.columns, bins) | {s.name: summarize_column(s, bins) for s in extra}
+    marginals = summarize_columns(frame, frame.columns, bins) | {s.name: summarize_column(s, bins) for s in extra}
     return {
         "format_version": FORMAT,
         "use_case": use_case.name,
         "rows": designed.height,
-        "columns": {name: _to_json(marginal) for name, marginal in found.items()},
+        "columns": {name: _to_json(marginal) for name, marginal in marginals.items()},
     }
 
 
@@ -199,8 +199,8 @@ def _cuts(values: NDArray[Any], bins: int) -> tuple[NDArray[np.int64], int]:
 
 
 def _categories(column: pl.Series) -> Categories:
-    found = column.alias("value").drop_nulls().value_counts(name="count").with_columns(pl.col("value").cast(pl.String))
-    pairs = found.sort(["count", "value"], descending=[True, False]).iter_rows()
+    counts = column.alias("value").drop_nulls().value_counts(name="count").with_columns(pl.col("value").cast(pl.String))
+    pairs = counts.sort(["count", "value"], descending=[True, False]).iter_rows()
     return Categories(len(column), column.null_count(), dict(pairs))
 
 

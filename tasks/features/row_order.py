@@ -33,8 +33,8 @@ def is_sorted(rows: pl.DataFrame, columns: Sequence[str]) -> bool:
         return True
     follows = pl.lit(True)
     for name in reversed(columns):
-        here, there = pl.col(name).head(rows.height - 1), pl.col(name).tail(rows.height - 1)
-        follows = (here < there) | ((here == there) & follows)
+        before, after = pl.col(name).head(rows.height - 1), pl.col(name).tail(rows.height - 1)
+        follows = (before < after) | ((before == after) & follows)
     return bool(rows[columns[0]].is_sorted() and rows.select(follows.fill_null(False).all()).item())
 
 

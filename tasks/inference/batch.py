@@ -102,8 +102,8 @@ def score_file(
     cause = hashlib.sha256(f"{model.sha256} file {source.sha256}".encode()).hexdigest()
     job = Job(case, model, data, log, cause, flow_run, with_inputs=True)
     if done := already_scored(log, RowsToScore(), cause):
-        told = {**_where(log, done), "audit": AuditVerdict.model_validate_json(done.metadata["audit"])}
-        return Scores(**job.told, status="already done", why=f"{source.name} was scored before", **told)
+        earlier = {**_where(log, done), "audit": AuditVerdict.model_validate_json(done.metadata["audit"])}
+        return Scores(**job.told, status="already done", why=f"{source.name} was scored before", **earlier)
     with TemporaryDirectory(prefix="penstock-") as scratch:
         return _score_audited(job, source, limits, Path(scratch))
 
@@ -119,7 +119,7 @@ def _score_audited(job: Job, source: Source, limits: parsing.Limits, scratch: Pa
     if not verdict.publishable:
         return Scores(**job.told, status="rejected" if verdict.rows else "skipped", why=verdict.why, audit=verdict)
     private = spec.contract.private()
-    aside = [_shown(pl.read_parquet(part.path), private) for part in audited.rejected]
+    rejected = [_shown(pl.read_parquet(part.path), private) for part in audited.rejected]
     metadata = {
         "kind": SCORE_FILE_KIND,
         "source_name": source.name,
@@ -127,7 +127,7 @@ def _score_audited(job: Job, source: Source, limits: parsing.Limits, scratch: Pa
         "audit": verdict.model_dump_json(),
     }
     accepted = pieces(lambda path: pl.scan_parquet(path), [str(part.path) for part in audited.accepted])
-    commit = run(job, accepted, scratch, metadata, aside)
+    commit = run(job, accepted, scratch, metadata, rejected)
     if commit is None:
         return Scores(**job.told, status="skipped", why=verdict.why, audit=verdict)
     return _published(job, commit).model_copy(update={"audit": verdict})
@@ -161,16 +161,16 @@ def run(
     rows: Iterable[pl.LazyFrame],
     scratch: Path,
     metadata: Mapping[str, str],
-    aside: Sequence[pl.DataFrame] = (),
+    set_aside: Sequence[pl.DataFrame] = (),
 ) -> Commit | None:
     """Score pieces of rows and publish the predictions; None where there are none. Raises StaleCheck: look again."""
     parts = prediction_store.PredictionWriter(job.log, job.cause, job.data.commit, scratch)
-    made = {"format_version": "1", "cause": job.cause, "flow_run": job.flow_run}
-    made |= {"model_version": str(job.model.version), "model_sha256": job.model.sha256}
+    described = {"format_version": "1", "cause": job.cause, "flow_run": job.flow_run}
+    described |= {"model_version": str(job.model.version), "model_sha256": job.model.sha256}
     _add_missing(job, rows, parts)
-    for number, rejected in enumerate(aside):
-        made["rejected"] = parts.set_aside(number, rejected)
-    return parts.publish(f"predictions of {job.case.name} v{job.model.version}", {**made, **metadata})
+    for number, rejected in enumerate(set_aside):
+        described["rejected"] = parts.set_aside(number, rejected)
+    return parts.publish(f"predictions of {job.case.name} v{job.model.version}", {**described, **metadata})
 
 
 def _add_missing(job: Job, rows: Iterable[pl.LazyFrame], parts: prediction_store.PredictionWriter) -> None:
@@ -200,8 +200,10 @@ def _add(
     case: UseCase,
     designed: pl.DataFrame,
 ) -> None:
-    made = receipts()
-    parts.add(number, made if inputs is None else made.with_columns(inputs), evaluation.event_window(case, designed))
+    predictions = receipts()
+    parts.add(
+        number, predictions if inputs is None else predictions.with_columns(inputs), evaluation.event_window(case, designed)
+    )
 
 
 def _designed(job: Job, rows: pl.LazyFrame, context: Mapping[str, pl.LazyFrame]) -> tuple[pl.DataFrame, pl.Series | None]:
@@ -247,10 +249,10 @@ def predict_frame(case: UseCase, model: ModelRef, data: DataRef, frame: pl.DataF
 def already_scored(log: VersionStore, rows: RowsToScore, cause: str) -> Commit | None:
     """The log's commit that holds predictions of this cause; where `once` is set, of these rows by any model."""
     for entry in log.log(MAIN, first_parent=True):
-        told = entry.metadata
-        if told.get("kind") not in (SCORE_KIND, SCORE_FILE_KIND):
+        metadata = entry.metadata
+        if metadata.get("kind") not in (SCORE_KIND, SCORE_FILE_KIND):
             continue
-        if told.get("cause") == cause or (rows.once and told.get("arrival") == rows.arrival):
+        if metadata.get("cause") == cause or (rows.once and metadata.get("arrival") == rows.arrival):
             return entry
     return None
 
@@ -261,12 +263,12 @@ def _published(job: Job, commit: Commit) -> Scores:
 
 
 def _where(log: VersionStore, commit: Commit) -> dict[str, Any]:
-    told = commit.metadata
-    pairs = [pair.rpartition("=") for pair in told.get("categories", "").split(";") if pair]
+    metadata = commit.metadata
+    pairs = [pair.rpartition("=") for pair in metadata.get("categories", "").split(";") if pair]
     return {
         "predictions": DataRef(store=log.url, commit=commit.id),
-        "path": told["path"],
-        "rejected": told.get("rejected"),
-        "rows": int(told["rows"]),
+        "path": metadata["path"],
+        "rejected": metadata.get("rejected"),
+        "rows": int(metadata["rows"]),
         "categories": {name: int(count) for name, _, count in pairs},
     }

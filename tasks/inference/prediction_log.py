@@ -60,14 +60,14 @@ def receipts_frame(
     rows = frame_of(prepared, values)
     private = case.input(case.rows).contract.private()
     named = [name for name in features.identity_columns(case) if name not in private]
-    told = [models[number] for number in numbers]
+    described = [models[number] for number in numbers]
     return pl.concat(
         [
             pl.DataFrame({"prediction_id": ids}, schema={"prediction_id": pl.String}),
             rows.select(named),
             prediction_rows.business_predictions(case, _array(scores)).with_columns(pl.col(pl.Enum).cast(pl.String)),
             pl.DataFrame({"role": roles}),
-            pl.DataFrame(told, schema=_TOLD),
+            pl.DataFrame(described, schema=_TOLD),
             pl.DataFrame({"scored_at": [_moment(each) for each in ids]}, schema={"scored_at": pl.Datetime("us", "UTC")}),
             rows.select(
                 features.key_hash(case).alias("row_key"),
@@ -90,8 +90,8 @@ _TOLD: dict[str, pl.DataType] = {
 
 
 def _array(scores: Sequence[Sequence[float]]) -> np.ndarray:
-    found = np.array(scores, dtype=np.float32)
-    return found[:, 0] if found.shape[1] == 1 else found
+    array = np.array(scores, dtype=np.float32)
+    return array[:, 0] if array.shape[1] == 1 else array
 
 
 def _moment(prediction_id: str) -> datetime:
@@ -117,14 +117,14 @@ def receipts_from_file(path: Path) -> pl.DataFrame:
 def publish_segment(log: VersionStore, path: Path, use_case: str) -> Commit | None:
     """Publish a segment of the journal, once, and remove it. None where it held nothing or was published before."""
     receipts = receipts_from_file(path)
-    made = None
+    commit = None
     if receipts.height:
         folder = f"{RECEIPTS_FOLDER}{day_of(receipts['prediction_id'][0])}/{path.stem}/"
         if not log.objects(MAIN, folder):
-            made = _publish(log, folder, receipts, use_case)
+            commit = _publish(log, folder, receipts, use_case)
             fault_point("receipts.after_publish")
     path.unlink(missing_ok=True)
-    return made
+    return commit
 
 
 def _publish(log: VersionStore, folder: str, receipts: pl.DataFrame, use_case: str) -> Commit:
@@ -167,16 +167,16 @@ def find_receipt(log: VersionStore, prediction_id: str) -> tuple[dict[str, Any],
     for folder in _places(prediction_id):
         paths = [stored.path for stored in log.objects(MAIN, folder) if stored.path.endswith(".parquet")]
         for path in reversed(paths):
-            found = answered(log.scan(MAIN, [path]), prediction_id)
-            if found.height:
-                return found.row(0, named=True), path
+            rows = answered(log.scan(MAIN, [path]), prediction_id)
+            if rows.height:
+                return rows.row(0, named=True), path
     return None
 
 
 def answered(receipts: pl.LazyFrame, prediction_id: str) -> pl.DataFrame:
     """The receipt of an answer; what a challenger said of the same row in shadow is none."""
-    found = receipts.filter(pl.col("prediction_id") == prediction_id).collect()
-    return found.filter(pl.col("role") != SHADOW) if "role" in found.columns else found
+    rows = receipts.filter(pl.col("prediction_id") == prediction_id).collect()
+    return rows.filter(pl.col("role") != SHADOW) if "role" in rows.columns else rows
 
 
 def _places(prediction_id: str) -> Iterator[str]:
@@ -189,8 +189,8 @@ def _places(prediction_id: str) -> Iterator[str]:
 def pending(folder: Path, prediction_id: str) -> dict[str, Any] | None:
     """A receipt that lies in a journal still."""
     for path in sorted(folder.glob(f"*/*{write_ahead_log.SUFFIX}")):
-        found = receipts_from_file(path)
-        if found.height and (rows := answered(found.lazy(), prediction_id)).height:
+        receipts = receipts_from_file(path)
+        if receipts.height and (rows := answered(receipts.lazy(), prediction_id)).height:
             return rows.row(0, named=True)
     return None
 

@@ -84,6 +84,6 @@ def _hexadecimal(numbers: np.ndarray) -> pl.Series:
 
     width = numbers.shape[1] * 8
     held = pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(numbers), [None, pa.py_buffer(numbers.tobytes())])
-    made = pl.from_arrow(held)
-    assert isinstance(made, pl.Series)
-    return made.bin.encode("hex")
+    series = pl.from_arrow(held)
+    assert isinstance(series, pl.Series)
+    return series.bin.encode("hex")

@@ -32,7 +32,7 @@ SCORE_KIND, SCORE_FILE_KIND = "score", "score-file"
 
 def prediction_paths(log: VersionStore, ref: str, path: str) -> list[str]:
     """The Parquet objects of one scoring: `path` is that of the only one, or the folder of several, ending in a slash."""
-    return [found.path for found in log.objects(ref, path)] if path.endswith("/") else [path]
+    return [stored.path for stored in log.objects(ref, path)] if path.endswith("/") else [path]
 
 
 def published_predictions(log: VersionStore, entry: Commit) -> pl.LazyFrame:
@@ -58,17 +58,17 @@ class PredictionWriter:
     def add(self, number: int, predictions: pl.DataFrame, window: Window) -> None:
         """Put a part on the branch; `window` is the first and last event time of its rows."""
         counts = predictions["category"].value_counts().rows() if "category" in predictions.columns else []
-        told = {
+        summary = {
             "rows": str(predictions.height),
             "categories": json.dumps(dict(sorted(counts))),
             "window": json.dumps([str(moment) for moment in window or ()]),
         }
-        self._upload(self._folder, number, predictions, told)
+        self._upload(self._folder, number, predictions, summary)
         fault_point("predictions.after_part")
 
     def set_aside(self, number: int, rejected: pl.DataFrame) -> str:
         """Put rejected rows beside the parts; returns the folder they lie in."""
-        held = {found.path for found in self._log.objects(self.branch, self._aside, staged=True)}
+        held = {stored.path for stored in self._log.objects(self.branch, self._aside, staged=True)}
         if not any(path.startswith(f"{self._aside}{number:06}-") for path in held):
             self._upload(self._aside, number, rejected, {})
         return self._aside
@@ -79,14 +79,14 @@ class PredictionWriter:
         Raises StaleCheck where another run of the same cause got in between: it has published them, or will.
         """
         with self._not_alone():
-            made = self._commit(title, metadata)
-            if made is None:
+            committed = self._commit(title, metadata)
+            if committed is None:
                 self._log.delete_branch(self.branch)
                 return None
-            commit, told = made
+            commit, described = committed
             fault_point("predictions.after_commit")
             guard = Guard(commit=self._seen, prefixes=(self._folder, self._aside))
-            merged = self._log.merge(commit, MAIN, title, told, guard=guard)
+            merged = self._log.merge(commit, MAIN, title, described, guard=guard)
         fault_point("predictions.after_merge")
         for left in self._log.branches(f"score/{self._cause}-"):
             self._log.delete_branch(left)
@@ -109,13 +109,13 @@ class PredictionWriter:
             parts = self._one_each()
             if not parts:
                 return None
-            told = {**metadata, **_summary(parts), "path": self._path(parts), "branch": self.branch}
+            described = {**metadata, **_summary(parts), "path": self._path(parts), "branch": self.branch}
             try:
-                commit = self._log.commit(self.branch, title, told).id
+                commit = self._log.commit(self.branch, title, described).id
             except NothingToCommit:  # a killed run came as far as this
                 commit = self._log.head(self.branch)
-            if {found.path for found in self._log.objects(commit, self._folder)} == {part.path for part in parts}:
-                return commit, told
+            if {stored.path for stored in self._log.objects(commit, self._folder)} == {part.path for part in parts}:
+                return commit, described
         raise StaleCheck(f"other runs keep adding to {self.branch}; score again")
 
     def _upload(self, folder: str, number: int, rows: pl.DataFrame, metadata: Mapping[str, str]) -> None:
@@ -128,15 +128,15 @@ class PredictionWriter:
         file.unlink()
 
     def _objects(self) -> list[tuple[int, StoredObject]]:
-        found = self._log.objects(self.branch, self._folder, staged=True)
-        return [(int(each.path.removeprefix(self._folder)[:6]), each) for each in found]
+        objects = self._log.objects(self.branch, self._folder, staged=True)
+        return [(int(each.path.removeprefix(self._folder)[:6]), each) for each in objects]
 
     def _one_each(self) -> list[StoredObject]:
         """One object a part: of two runs at one time both may have made it."""
         kept: dict[int, StoredObject] = {}
-        for number, found in self._objects():
-            if kept.setdefault(number, found) is not found:
-                self._log.remove(self.branch, found.path)
+        for number, stored in self._objects():
+            if kept.setdefault(number, stored) is not stored:
+                self._log.remove(self.branch, stored.path)
         return list(kept.values())
 
     def _path(self, parts: list[StoredObject]) -> str:

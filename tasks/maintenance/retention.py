@@ -50,7 +50,7 @@ def _online(log: VersionStore, before: date, dry_run: bool) -> list[SweptReceipt
 def _batch(log: VersionStore, limit: datetime, dry_run: bool) -> list[SweptReceipts]:
     seen = list(_scorings(log, limit))
     if not dry_run:
-        _remove(log, [found.path for found in seen if found.what == "let go"], limit)
+        _remove(log, [each.path for each in seen if each.what == "let go"], limit)
     return seen
 
 
@@ -101,12 +101,12 @@ def _folder(path: str) -> str:
 
 def _remove(log: VersionStore, folders: Sequence[str], limit: datetime) -> None:
     """Take predictions, and the rejected rows beside them, off the head of main in one commit."""
-    aside = [folder.replace(inference.PREDICTIONS_FOLDER, inference.REJECTED, 1) for folder in folders]
+    rejected = [folder.replace(inference.PREDICTIONS_FOLDER, inference.REJECTED, 1) for folder in folders]
     seen = log.head(MAIN)
-    gone = [stored.path for folder in [*folders, *aside] for stored in log.objects(seen, folder)]
-    if gone:
-        metadata = {"format_version": str(FORMAT), "kind": KIND, "before": str(limit), "objects": str(len(gone))}
+    paths = [stored.path for folder in [*folders, *rejected] for stored in log.objects(seen, folder)]
+    if paths:
+        metadata = {"format_version": str(FORMAT), "kind": KIND, "before": str(limit), "objects": str(len(paths))}
         message = f"predictions before {limit:%Y-%m-%d} let go"
         versions.commit_and_merge(
-            log, f"{inference.RECEIPTS_KIND}/predictions", inference.PREDICTIONS_FOLDER, seen, {}, message, metadata, gone
+            log, f"{inference.RECEIPTS_KIND}/predictions", inference.PREDICTIONS_FOLDER, seen, {}, message, metadata, paths
         )

@@ -34,10 +34,10 @@ def sweep(store_url: str, older_than_days: float, dry_run: bool) -> tuple[SweptB
     if not store.exists():
         return ()
     seen = []
-    for found in _judged(store, datetime.now(UTC) - timedelta(days=older_than_days)):
-        if found.what != "kept" and not dry_run:
-            store.delete_branch(found.branch)
-        seen.append(found)
+    for branch in _judged(store, datetime.now(UTC) - timedelta(days=older_than_days)):
+        if branch.what != "kept" and not dry_run:
+            store.delete_branch(branch.branch)
+        seen.append(branch)
     return tuple(seen)
 
 
@@ -56,5 +56,5 @@ def _judged(store: VersionStore, limit: datetime) -> Iterator[SweptBranch]:
 def _judge(url: str, name: str, head: Commit, merged: Commit | None, limit: datetime) -> SweptBranch:
     if merged is not None:
         return SweptBranch(store=url, branch=name, what="finished", why=f"published as {merged.id[:12]}")
-    told = f"last commit {head.time:%Y-%m-%d %H:%M} UTC" + (f", {head.message}" if name.startswith("ingest/") else "")
-    return SweptBranch(store=url, branch=name, what="stale" if head.time < limit else "kept", why=told)
+    detail = f"last commit {head.time:%Y-%m-%d %H:%M} UTC" + (f", {head.message}" if name.startswith("ingest/") else "")
+    return SweptBranch(store=url, branch=name, what="stale" if head.time < limit else "kept", why=detail)

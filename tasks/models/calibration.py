@@ -46,8 +46,8 @@ def calibrated(model: bytes, coefficients: Sigmoid) -> bytes:
     binary = learner["objective"]["name"] == "binary:logistic"
     scaled = [_probability(slope * _log_odds(p) + intercept) if binary else slope * p for p in base]
     learner["learner_model_param"]["base_score"] = json.dumps(scaled, separators=(",", ":"))
-    made = xgb.Booster(model_file=bytearray(json.dumps(document, ensure_ascii=False).encode()))
-    return bytes(made.save_raw("ubj"))
+    adjusted = xgb.Booster(model_file=bytearray(json.dumps(document, ensure_ascii=False).encode()))
+    return bytes(adjusted.save_raw("ubj"))
 
 
 def _scale(tree: dict[str, Any], slope: float) -> None:
@@ -88,8 +88,8 @@ def _temperature(margins: np.ndarray, y: np.ndarray) -> Sigmoid:
 def _least(loss: Callable[[np.ndarray], tuple[float, np.ndarray]], start: list[float]) -> Sigmoid:
     from scipy.optimize import minimize  # type: ignore[import-untyped]
 
-    found = minimize(loss, start, jac=True, method="BFGS", options={"gtol": 1e-8}).x
-    return float(found[0]), float(found[1])
+    optimum = minimize(loss, start, jac=True, method="BFGS", options={"gtol": 1e-8}).x
+    return float(optimum[0]), float(optimum[1])
 
 
 def _log_odds(p: float) -> float:

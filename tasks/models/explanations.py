@@ -25,8 +25,8 @@ def shap_contributions(booster: xgboost.Booster, rows: pl.DataFrame) -> np.ndarr
     """
     xgb = load_xgboost()
     features = known_categories(booster, rows.select(booster.feature_names or []))
-    found: np.ndarray = booster.predict(xgb.DMatrix(features, enable_categorical=True), pred_contribs=True)
-    return found
+    contributions: np.ndarray = booster.predict(xgb.DMatrix(features, enable_categorical=True), pred_contribs=True)
+    return contributions
 
 
 def shap_importances(booster: xgboost.Booster, rows: pl.DataFrame) -> dict[str, float]:

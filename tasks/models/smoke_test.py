@@ -66,8 +66,8 @@ def _child(model: str, golden: str) -> int:
     booster = xgb.Booster(model_file=model)
     scores = booster.inplace_predict(rows.select(booster.feature_names or []))
     expected = rows.select(pl.col("^_expected_.*$")).to_numpy()
-    found = scores.reshape(expected.shape)
-    worst = float(np.abs(found - expected).max())
+    actual = scores.reshape(expected.shape)
+    worst = float(np.abs(actual - expected).max())
     if not worst <= TOLERANCE:  # NaN differs too
         print(f"scores differ by up to {worst:.6g}", file=sys.stderr)
         return DIFFERS

@@ -20,27 +20,32 @@ def record_data_asset(case: UseCase, done: Delivery) -> None:
     """Rows that were published: an input of the data, from its sources."""
     if done.status != "published":
         return
-    told = {"commit": done.commit, "source": done.source, "source_sha256": done.sha256, "what": done.why}
+    metadata = {"commit": done.commit, "source": done.source, "source_sha256": done.sha256, "what": done.why}
     source = _asset(case, f"sources/{done.input}", f"files of {done.input}")
-    _materialize(_data(case, done.input), [source], told)
+    _materialize(_data(case, done.input), [source], metadata)
 
 
 def record_model_asset(case: UseCase, result: Training) -> None:
     """A version that was recorded, champion or not, from the data of one commit."""
     if result.model is None or result.data is None or result.status not in ("promoted", "refused"):
         return
-    told = {"version": result.model.version, "sha256": result.model.sha256, "commit": result.data.commit}
+    metadata = {"version": result.model.version, "sha256": result.model.sha256, "commit": result.data.commit}
     inputs = [_data(case, spec.name) for spec in case.inputs]
-    _materialize(_model(case), inputs, {**told, "what": f"{result.status}: {result.why}"})
+    _materialize(_model(case), inputs, {**metadata, "what": f"{result.status}: {result.why}"})
 
 
 def record_predictions_asset(case: UseCase, scores: Scores) -> None:
     """Predictions that were published, from the model and the rows that it scored."""
     if scores.status != "published" or scores.predictions is None or scores.model is None:
         return
-    told = {"commit": scores.predictions.commit, "version": scores.model.version, "rows": scores.rows, "what": scores.why}
-    made = _asset(case, "predictions", f"predictions of {case.name}")
-    _materialize(made, [_model(case), _data(case, case.rows)], told)
+    metadata = {
+        "commit": scores.predictions.commit,
+        "version": scores.model.version,
+        "rows": scores.rows,
+        "what": scores.why,
+    }
+    asset = _asset(case, "predictions", f"predictions of {case.name}")
+    _materialize(asset, [_model(case), _data(case, case.rows)], metadata)
 
 
 def _asset(case: UseCase, path: str, name: str) -> Asset:
@@ -55,14 +60,14 @@ def _model(case: UseCase) -> Asset:
     return _asset(case, "model", f"model of {case.name}")
 
 
-def _materialize(made: Asset, of: Sequence[Asset], told: Mapping[str, Any]) -> None:
+def _materialize(asset: Asset, of: Sequence[Asset], metadata: Mapping[str, Any]) -> None:
     def tell() -> None:
-        add_asset_metadata(made, dict(told))
+        add_asset_metadata(asset, dict(metadata))
 
     MaterializingTask(
         fn=tell,
-        name=f"record {made.key}",
-        assets=[made],
+        name=f"record {asset.key}",
+        assets=[asset],
         asset_deps=list(of),
         materialized_by="penstock",
         cache_policy=NO_CACHE,

@@ -29,13 +29,13 @@ class LakeFSCredentials(Block):
 
     def environment(self) -> dict[str, str]:
         """The same as lakeFS's and Penstock's own variables."""
-        told = {
+        variables = {
             "LAKECTL_SERVER_ENDPOINT_URL": self.endpoint_url,
             "LAKECTL_CREDENTIALS_ACCESS_KEY_ID": self.access_key_id,
             "LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY": self.secret_access_key.get_secret_value(),
         }
         key = {"PENSTOCK_LAKE_SIGNING_KEY": self.signing_key.get_secret_value()} if self.signing_key else {}
-        return {**told, **key}
+        return {**variables, **key}
 
     @contextmanager
     def active(self) -> Iterator[None]:

@@ -35,14 +35,14 @@ class PenstockFlow(Flow[P, R]):
 
         Prefect then asks again, and is given the state that the server has, which holds no result.
         """
-        made: list[Any] = []
-        token = _made.set(made)
+        results: list[Any] = []
+        token = _made.set(results)
         try:
             return super().__call__(*args, **kwargs)
         except MissingResult:
-            if not made:
+            if not results:
                 raise
-            return made[0]
+            return results[0]
         finally:
             _made.reset(token)
 
@@ -51,7 +51,9 @@ class PenstockFlow(Flow[P, R]):
         known = inspect.signature(self.fn).parameters
         if unknown := sorted(parameters.keys() - known.keys()):
             raise UsageError(f"{self.name}: no parameter {', '.join(unknown)}; it takes {', '.join(known)}")
-        missing = [name for name, told in known.items() if told.default is told.empty and name not in parameters]
+        missing = [
+            name for name, parameter in known.items() if parameter.default is parameter.empty and name not in parameters
+        ]
         if missing:
             raise UsageError(f"{self.name}: say {', '.join(missing)}; it takes {', '.join(known)}")
         try:
@@ -94,8 +96,8 @@ def _telling(function: Callable[P, R]) -> Callable[P, R]:
 
 def _keep(result: Any) -> None:
     """Note a result for whoever called the flow. A function of its own: Dask ships flows, but no context variables."""
-    if (made := _made.get()) is not None:
-        made.append(result)
+    if (results := _made.get()) is not None:
+        results.append(result)
 
 
 def sentence(result: Any) -> str:
@@ -106,9 +108,9 @@ def sentence(result: Any) -> str:
 
 def run_name_from_source() -> str:
     """A run's name for a flow that takes a source: the flow, the use case and the file's name."""
-    told = runtime.flow_run.parameters
-    source = told.get("source") or told.get("published") or ""
-    return " ".join([runtime.flow_run.flow_name or "", told["use_case"], PurePath(str(source)).name]).strip()
+    parameters = runtime.flow_run.parameters
+    source = parameters.get("source") or parameters.get("published") or ""
+    return " ".join([runtime.flow_run.flow_name or "", parameters["use_case"], PurePath(str(source)).name]).strip()
 
 
 def actor_name(*people: str | None) -> str:

@@ -115,7 +115,7 @@ def lost_runs(client: SyncPrefectClient) -> list[FlowRun]:
         "expected_start_time": {"after_": datetime.now(UTC) - timedelta(days=DAYS)},
     }
     runs: list[FlowRun] = []
-    while found := client.read_flow_runs(
+    while page := client.read_flow_runs(
         flow_filter=FlowFilter.model_validate({"name": {"any_": ["lifecycle", "train"]}}),
         deployment_filter=DeploymentFilter.model_validate({"name": {"any_": [in_force().deployment]}}),
         flow_run_filter=FlowRunFilter.model_validate(ended),
@@ -123,7 +123,7 @@ def lost_runs(client: SyncPrefectClient) -> list[FlowRun]:
         limit=PAGE,
         offset=len(runs),
     ):
-        runs += found
+        runs += page
     again = [run for run in runs if is_worth_another(run)]
     known = _known(client, (next_key(run) for run in again))
     return [run for run in again if next_key(run) not in known]
@@ -164,8 +164,8 @@ def next_key(run: FlowRun) -> str:
 def _known(client: SyncPrefectClient, keys: Iterable[str]) -> set[str]:
     wanted, runs = list(keys), list[FlowRun]()
     for first in range(0, len(wanted), PAGE):
-        told = {"idempotency_key": {"any_": wanted[first : first + PAGE]}}
-        runs += client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(told))
+        wanted_keys = {"idempotency_key": {"any_": wanted[first : first + PAGE]}}
+        runs += client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(wanted_keys))
     return {str(run.idempotency_key) for run in runs}
 
 

@@ -14,8 +14,8 @@ PACKAGES = ("schemas", "tasks", "flows", "deployments")
 def shadowed(packages: tuple[str, ...] = PACKAGES) -> list[str]:
     """Files of packages that lie elsewhere than this one, as `name: file`."""
     ours = Path(str(files("tasks"))).resolve().parent
-    found = {name: getattr(importlib.import_module(name), "__file__", None) for name in packages}
-    return [f"{name}: {file}" for name, file in found.items() if not file or Path(file).resolve().parents[1] != ours]
+    origins = {name: getattr(importlib.import_module(name), "__file__", None) for name in packages}
+    return [f"{name}: {file}" for name, file in origins.items() if not file or Path(file).resolve().parents[1] != ours]
 
 
 def refuse_shadows() -> None:

@@ -12,15 +12,15 @@ from tasks.contracts import describe_check
 MOST, SHOWN = 10, 3  # reasons of an audit, and example rows of each
 
 
-def rejection_rows(found: Sequence[Reason], rows: int) -> list[tuple[str, str, str, str, str]]:
+def rejection_rows(reasons: Sequence[Reason], rows: int) -> list[tuple[str, str, str, str, str]]:
     """The most frequent reasons for a person: rows, their share, column, check, and examples, one a line."""
-    told = []
-    for reason in found[:MOST]:
+    lines = []
+    for reason in reasons[:MOST]:
         share = f"{reason.rows / rows:.1%}" if rows else ""
         chosen = sorted(reason.examples[:SHOWN], key=lambda example: (example.file or "", example.row))
         examples = "\n".join(str(example).replace("\n", "\\n") for example in chosen)
-        told.append((f"{reason.rows:,}", share, reason.column or "(row)", describe_check(reason.check), examples))
-    return told
+        lines.append((f"{reason.rows:,}", share, reason.column or "(row)", describe_check(reason.check), examples))
+    return lines
 
 
 def audit_page(delivery: Delivery) -> str:
@@ -55,8 +55,8 @@ def replay_page(result: Replay) -> str:
     head = ("month", *[f"{result.metric}, {course.name}" for course in result.courses])
     rows = []
     for month in result.courses[0].months:
-        found = [course.months.get(month, {}).get(result.metric) for course in result.courses]
-        rows.append((month, *["-" if value is None else f"{value:.4f}" for value in found]))
+        values = [course.months.get(month, {}).get(result.metric) for course in result.courses]
+        rows.append((month, *["-" if value is None else f"{value:.4f}" for value in values]))
     total = ("all", *[f"{course.total[result.metric]:.4f}" for course in result.courses])
     trained = ("trainings", *[str(course.trained) for course in result.courses])
     return "\n".join([f"Totals from {result.judged_from:%Y-%m-%d} on.", "", markdown_table(head, [*rows, total, trained])])
@@ -64,16 +64,16 @@ def replay_page(result: Replay) -> str:
 
 def backfill_page(result: Backfill) -> str:
     """What became of each partition."""
-    rows = [(found.name, found.status, f"{found.rows:,}", found.why) for found in result.partitions]
+    rows = [(partition.name, partition.status, f"{partition.rows:,}", partition.why) for partition in result.partitions]
     return "\n".join([f"{result.what}: {result.why}", "", markdown_table(("partition", "", "rows", ""), rows)])
 
 
 def sweep_page(result: Sweep) -> str:
     """Branches that went and branches that stay, and receipts past their time."""
     lines = [f"Branches older than {result.older_than_days:g} days{' (dry run: none removed)' if result.dry_run else ''}."]
-    rows = [(found.branch, found.what, found.why, found.store) for found in result.branches]
+    rows = [(branch.branch, branch.what, branch.why, branch.store) for branch in result.branches]
     lines += ["", markdown_table(("branch", "", "why", "repository"), rows) if rows else "There are none."]
-    if old := [(found.path, found.what, found.why, found.store) for found in result.receipts]:
+    if old := [(branch.path, branch.what, branch.why, branch.store) for branch in result.receipts]:
         lines += ["", "Receipts past their time.", "", markdown_table(("receipts", "", "why", "repository"), old)]
     return "\n".join(lines)
 
@@ -118,9 +118,12 @@ def monitoring_page(result: Monitoring) -> str:
         lines += ["", f"Report: `{result.drift.report}`"] if result.drift.report else []
     if result.estimate:
         known = result.realized.metrics if result.realized else {}
-        told = [_estimated(name, result.estimate, known.get(name)) for name in sorted(result.estimate.metrics)]
+        estimates = [_estimated(name, result.estimate, known.get(name)) for name in sorted(result.estimate.metrics)]
         lines += ["", f"Told by the scores alone, corrected by {result.estimate.record} earlier windows:"]
-        lines += ["", markdown_table(("metric", "estimated", f"{result.estimate.level:.0%} interval", "realized"), told)]
+        lines += [
+            "",
+            markdown_table(("metric", "estimated", f"{result.estimate.level:.0%} interval", "realized"), estimates),
+        ]
     if result.realized:
         lines += ["", f"Labels have come for {result.coverage:.1%} of the predictions."]
         lines += [

@@ -32,14 +32,14 @@ def card_evidence(case: UseCase, holdout: pl.DataFrame, scores: np.ndarray) -> d
 
 def _intervals(case: UseCase, rows: pl.DataFrame) -> dict[str, list[float]]:
     """Per metric the mean over blocks and its two-sided 95% interval."""
-    found = {}
+    intervals = {}
     for name in evaluation.metric_expressions(case):
         blocks = evaluation.block_metric(case, rows, name).drop_nulls().filter(pl.col("value").is_finite())
         if blocks.height >= 2:
             weights, values = blocks["rows"].to_numpy().astype(np.float64), blocks["value"].to_numpy()
             low, high = evaluation.block_interval(weights, values, 1 - LEVEL, case.training.seed)
-            found[name] = [float(np.average(values, weights=weights)), low, high]
-    return found
+            intervals[name] = [float(np.average(values, weights=weights)), low, high]
+    return intervals
 
 
 def _curve(case: UseCase, rows: pl.DataFrame) -> list[dict[str, float]]:
@@ -126,9 +126,9 @@ def _gate(verdict: Mapping[str, Any]) -> Iterator[Section]:
 
 
 def _metrics(evaluated: Mapping[str, Any], kept: Mapping[str, Any]) -> Section:
-    told = [(name, f"{value:.4f}", *_interval(kept, name)) for name, value in sorted(evaluated["metrics"].items())]
+    lines = [(name, f"{value:.4f}", *_interval(kept, name)) for name, value in sorted(evaluated["metrics"].items())]
     text = "Blocks are the sample: rows of one block depend on each other, so the interval is that of the mean over blocks."
-    return Section("Metrics", text, ("metric", "all rows", "mean over blocks", f"{LEVEL:.0%} interval"), told)
+    return Section("Metrics", text, ("metric", "all rows", "mean over blocks", f"{LEVEL:.0%} interval"), lines)
 
 
 def _interval(kept: Mapping[str, Any], name: str) -> tuple[str, str]:
@@ -138,9 +138,9 @@ def _interval(kept: Mapping[str, Any], name: str) -> tuple[str, str]:
 
 def _slices(case: UseCase, evaluated: Mapping[str, Any]) -> Iterator[Section]:
     metric = case.gate.metric
-    found = {name: values for name, values in (evaluated.get("slices") or {}).items() if metric in values}
-    if found:
-        ordered = sorted(found.items(), key=lambda item: -item[1][metric])
+    by_slice = {name: values for name, values in (evaluated.get("slices") or {}).items() if metric in values}
+    if by_slice:
+        ordered = sorted(by_slice.items(), key=lambda item: -item[1][metric])
         rows = [(name, f"{values['rows']:,.0f}", f"{values[metric]:.4f}") for name, values in ordered]
         text = f"Slices of at least {case.gate.min_slice_rows:,} rows, by {metric}."
         yield Section("Slices", text, ("slice", "rows", metric), rows)

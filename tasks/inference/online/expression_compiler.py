@@ -76,11 +76,11 @@ class Expressions:
         return Node(self._dtypes[name], lambda row: row[at])
 
     def _literal(self, content: Any, tree: Any) -> Node:
-        found = pl.select(as_expression(tree)).to_series()
-        if len(found) != 1:
+        literal = pl.select(as_expression(tree)).to_series()
+        if len(literal) != 1:
             raise NotInVocabulary("a literal that is a series")
-        value = physical(found)[0]
-        return Node(found.dtype, Constant(value))
+        value = physical(literal)[0]
+        return Node(literal.dtype, Constant(value))
 
     def _binary(self, content: Any, tree: Any) -> Node:
         dtype = self._dtype(tree)

@@ -64,8 +64,8 @@ def function(content: Any, inputs: list[Node], dtype: pl.DataType) -> Evaluate:
         return reduce(filled, [node.evaluate for node in inputs])
     if group in _SIGNS and dtype in (pl.Int64, pl.Float64):
         return ranged(lifted(_SIGNS[group], inputs[0].evaluate), dtype)
-    if group == "TemporalExpr" and (made := _temporal(name, option, inputs)):
-        return made
+    if group == "TemporalExpr" and (temporal := _temporal(name, option, inputs)):
+        return temporal
     if name in _ELEMENTWISE.get(group, ()):
         return remembered(content, inputs, dtype)
     raise NotInVocabulary(f"function {group} {name}".strip())

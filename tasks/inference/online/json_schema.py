@@ -71,20 +71,22 @@ def _typed(dtype: pl.DataType) -> Schema:
     return {"type": "string", **({"format": "date"} if dtype == pl.Date else {})}
 
 
-def _isin(told: Mapping[str, Any]) -> Schema:
-    return {"enum": list(told["allowed_values"])}
+def _isin(statistics: Mapping[str, Any]) -> Schema:
+    return {"enum": list(statistics["allowed_values"])}
 
 
-def _in_range(told: Mapping[str, Any]) -> Schema:
-    low = "minimum" if told.get("include_min", True) else "exclusiveMinimum"
-    high = "maximum" if told.get("include_max", True) else "exclusiveMaximum"
-    return {low: plain(told["min_value"]), high: plain(told["max_value"])}
+def _in_range(statistics: Mapping[str, Any]) -> Schema:
+    low = "minimum" if statistics.get("include_min", True) else "exclusiveMinimum"
+    high = "maximum" if statistics.get("include_max", True) else "exclusiveMaximum"
+    return {low: plain(statistics["min_value"]), high: plain(statistics["max_value"])}
 
 
-def _length(told: Mapping[str, Any]) -> Schema:
-    if "exact_value" in told:
-        return {"minLength": told["exact_value"], "maxLength": told["exact_value"]}
-    return {name: told[key] for name, key in (("minLength", "min_value"), ("maxLength", "max_value")) if key in told}
+def _length(statistics: Mapping[str, Any]) -> Schema:
+    if "exact_value" in statistics:
+        return {"minLength": statistics["exact_value"], "maxLength": statistics["exact_value"]}
+    return {
+        name: statistics[key] for name, key in (("minLength", "min_value"), ("maxLength", "max_value")) if key in statistics
+    }
 
 
 _CHECKS: dict[str, Callable[[Mapping[str, Any]], Schema]] = {

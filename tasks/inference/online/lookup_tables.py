@@ -49,8 +49,8 @@ def build_table(use_case: UseCase, input: str, frame: pl.DataFrame, commit: Comm
 
 def looked_up(use_case: UseCase, input: str) -> list[str]:
     """Columns of an input that lookups read."""
-    found = [source for lookup in use_case.lookups if lookup.input == input for source in lookup.columns.values()]
-    return list(dict.fromkeys(found))
+    sources = [source for lookup in use_case.lookups if lookup.input == input for source in lookup.columns.values()]
+    return list(dict.fromkeys(sources))
 
 
 class Finder:
@@ -73,7 +73,7 @@ class Finder:
         if rows is None:
             raise Declined
         key = tuple([part(row) for part in self._key])
-        found = rows.get(key)
-        if found is None or None in key:
+        values = rows.get(key)
+        if values is None or None in key:
             return self._nothing
-        return [found[at] for at in self._places]
+        return [values[at] for at in self._places]

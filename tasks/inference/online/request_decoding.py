@@ -61,7 +61,7 @@ class Reader:
         self._one, self._many = _decoders(self.columns, {name: specs[name].nullable for name in self.columns})
         self._texts = [at for at, dtype in enumerate(self.columns.values()) if json_type(dtype) is str]
         self._colons = [1 + name.count(":") for name in self.columns]
-        self._convert = [(at, made) for at, dtype in enumerate(self.columns.values()) if (made := _conversion(dtype))]
+        self._convert = [(at, convert) for at, dtype in enumerate(self.columns.values()) if (convert := _conversion(dtype))]
         self._rules = self._compiled_rules(contract)
 
     def _compiled_rules(self, contract: type[Contract]) -> list[Evaluate]:

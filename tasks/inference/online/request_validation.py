@@ -64,8 +64,10 @@ class Judge:
         self._required = json_schema.required_fields(contract)
         self._checks = compiled(contract)
         self._words = {check.name: check.description for check in contract.to_schema().checks}
-        made = {name: from_text(name, dtype) for name, dtype in self._columns.items()}
-        self._conversions: dict[str, Conversion] = {name: found for name, found in made.items() if found is not None}
+        conversions = {name: from_text(name, dtype) for name, dtype in self._columns.items()}
+        self._conversions: dict[str, Conversion] = {
+            name: convert for name, convert in conversions.items() if convert is not None
+        }
 
     def judge(self, body: bytes, most: int) -> Judged:
         """One row, or `{"rows": [...]}` of at most `most` rows."""
@@ -108,31 +110,31 @@ class Judge:
     def _typed(self, raws: Sequence[bytes]) -> pl.DataFrame:
         """The rows as the parser of JSON Lines types them."""
         lines = b"\n".join(raw.replace(b"\n", b" ").replace(b"\r", b" ") for raw in raws)
-        found = [frame for frame, _ in parsing.json_batches(iter([lines]), "the body", self._columns, self._conversions)]
-        return pl.concat(found)
+        frames = [frame for frame, _ in parsing.json_batches(iter([lines]), "the body", self._columns, self._conversions)]
+        return pl.concat(frames)
 
     def _untyped(self, frame: pl.DataFrame) -> list[Problem]:
-        found = frame.select(ROW, UNTYPED).explode(UNTYPED, empty_as_null=False).unnest(UNTYPED)
+        untyped = frame.select(ROW, UNTYPED).explode(UNTYPED, empty_as_null=False).unnest(UNTYPED)
         return [
             self._about(row - 1, column, f"cannot be {text[:SHOWN]}")
             if column is not None
             else Problem(f"the row cannot be read: {_short(text)}", row - 1)
-            for row, column, text in found.select(ROW, "column", "text").iter_rows()
+            for row, column, text in untyped.select(ROW, "column", "text").iter_rows()
         ]
 
     def _broken(self, frame: pl.DataFrame) -> list[Problem]:
         """Rules that rows break; a value that could not be typed has its problem already."""
         untyped = frame[UNTYPED].list.eval(pl.element().struct.field("column")).to_list()
         data = frame.select(*self._columns)
-        found = [
+        broken = [
             self._rule(at, rule, data)
             for rule, at in self._failing(data)
             if not set(rule.shows) & set(untyped[at]) and None not in untyped[at]
         ]
         for check in self._checks.opaque:
             passed = contracts.run_opaque(check, data, "of the rows")
-            found += [self._rule(at, check, data) for at in range(data.height) if not passed[at]]
-        return found
+            broken += [self._rule(at, check, data) for at in range(data.height) if not passed[at]]
+        return broken
 
     def _failing(self, data: pl.DataFrame, first: int = 0) -> Iterator[tuple[contracts.Rule, int]]:
         """Rules and the rows that break them; a rule that cannot be evaluated on a row counts as broken by it."""
@@ -157,33 +159,33 @@ class Judge:
 
     def _rule(self, at: int, rule: contracts.Rule | contracts.Opaque, data: pl.DataFrame) -> Problem:
         if rule.column is None:
-            told = ", ".join(f"{name}={_short(data[name][at])}" for name in rule.shows)
+            shown = ", ".join(f"{name}={_short(data[name][at])}" for name in rule.shows)
             words = (self._words.get(rule.check) or rule.check).strip()
-            return Problem(f"{rule.check} fails for {told}: {words}", at, ", ".join(rule.shows))
+            return Problem(f"{rule.check} fails for {shown}: {words}", at, ", ".join(rule.shows))
         value = data[rule.column][at]
         return self._about(at, rule.column, "must not be null" if value is None else f"cannot be {_short(value)}")
 
 
 def _rows(body: bytes, most: int) -> tuple[list[Any], list[bytes], bool]:
     """The rows as Python values, for their names, and each one's own JSON text, for the parser; whether it is one."""
-    told = _decoded(body)
-    if isinstance(told, dict) and "rows" in told:
-        rows = told["rows"]
-        if set(told) != {"rows"} or not isinstance(rows, list) or not 0 < len(rows) <= most:
+    document = _decoded(body)
+    if isinstance(document, dict) and "rows" in document:
+        rows = document["rows"]
+        if set(document) != {"rows"} or not isinstance(rows, list) or not 0 < len(rows) <= most:
             allowed = {"type": "array", "minItems": 1, "maxItems": most}
             raise _Refusal(Problem(f"rows is a list of 1 to {most} rows and stands alone", field="rows", allowed=allowed))
         return rows, [bytes(raw) for raw in _raws(body)], False
-    return [told], [body], True
+    return [document], [body], True
 
 
 def _decoded(body: bytes) -> Any:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(pairs)
-        if len(made) < len(pairs):
+        decoded = dict(pairs)
+        if len(decoded) < len(pairs):
             names = [name for name, _ in pairs]
             twice = next(name for name in names if names.count(name) > 1)
             raise _Refusal(Problem(f"{twice[:SHOWN]} is given twice", field=twice[:SHOWN]))
-        return made
+        return decoded
 
     try:
         text = body.decode("utf-8")

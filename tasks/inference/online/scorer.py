@@ -68,8 +68,8 @@ def prepare(use_case: UseCase) -> Prepared:
 def frame_of(prepared: Prepared, rows: Sequence[Values]) -> pl.DataFrame:
     """Rows of physical values as a frame of the contract's columns."""
     columns = zip(*rows, strict=True) if rows else [() for _ in prepared.columns]
-    made = zip(prepared.columns.items(), columns, strict=True)
-    return pl.DataFrame([restored(name, list(values), dtype) for (name, dtype), values in made])
+    by_column = zip(prepared.columns.items(), columns, strict=True)
+    return pl.DataFrame([restored(name, list(values), dtype) for (name, dtype), values in by_column])
 
 
 def rows_of(frame: pl.DataFrame) -> list[Values]:
@@ -153,7 +153,7 @@ class Scorer:
         designer = self.prepared.designer
         for values, expected in zip(rows, rows_of(designed), strict=True) if designer else ():
             with suppress(Declined):
-                found = designer.features(values, tables)  # type: ignore[union-attr]
-                if list(map(bits, found)) != list(map(bits, expected)):
+                others = designer.features(values, tables)  # type: ignore[union-attr]
+                if list(map(bits, others)) != list(map(bits, expected)):
                     return "a row of the sample has other features"
         return ""

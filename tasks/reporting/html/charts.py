@@ -71,13 +71,17 @@ def volume(story: Story) -> Figure:
     inputs = [i.name for i in story.case.inputs]
     traces = []
     for number, name in enumerate(inputs):
-        found = [d for d in story.deliveries if d.input == name]
-        told: Figure = {"x": [_day(d.at) for d in found], "name": name, "legendgroup": name, "type": "bar"}
-        told |= {"text": [d.name for d in found], "marker": {"color": f"--series{number % 4 + 1}"}, "textposition": "none"}
+        deliveries = [d for d in story.deliveries if d.input == name]
+        trace: Figure = {"x": [_day(d.at) for d in deliveries], "name": name, "legendgroup": name, "type": "bar"}
+        trace |= {
+            "text": [d.name for d in deliveries],
+            "marker": {"color": f"--series{number % 4 + 1}"},
+            "textposition": "none",
+        }
         hover = "%{text}<br>%{y:,} rows "
-        traces.append({**told, "y": [d.accepted for d in found], "hovertemplate": hover + "accepted<extra></extra>"})
-        rejected: Figure = {"y": [d.rejected for d in found], "yaxis": "y2", "showlegend": False}
-        traces.append({**told, **rejected, "hovertemplate": hover + "rejected<extra></extra>"})
+        traces.append({**trace, "y": [d.accepted for d in deliveries], "hovertemplate": hover + "accepted<extra></extra>"})
+        rejected: Figure = {"y": [d.rejected for d in deliveries], "yaxis": "y2", "showlegend": False}
+        traces.append({**trace, **rejected, "hovertemplate": hover + "rejected<extra></extra>"})
     return _figure(
         traces,
         barmode="stack",
@@ -107,23 +111,23 @@ def _band(windows: Sequence[Monitoring], x: Sequence[str], metric: str) -> list[
     held = [(at, pair) for at, pair in pairs if pair]
     if not held:
         return []
-    there = [at for at, _ in held]
-    told = {"type": "scatter", "mode": "lines", "line": {"width": 0, "color": "--estimated"}, "hoverinfo": "skip"}
-    low = {**told, "x": there, "y": [pair[0] for _, pair in held], "showlegend": False}
-    high = {**told, "x": there, "y": [pair[1] for _, pair in held], "fill": "tonexty", "fillcolor": "--band"}
+    at_moments = [at for at, _ in held]
+    style = {"type": "scatter", "mode": "lines", "line": {"width": 0, "color": "--estimated"}, "hoverinfo": "skip"}
+    low = {**style, "x": at_moments, "y": [pair[0] for _, pair in held], "showlegend": False}
+    high = {**style, "x": at_moments, "y": [pair[1] for _, pair in held], "fill": "tonexty", "fillcolor": "--band"}
     return [low, {**high, "name": "90% interval"}]
 
 
 def _lines(windows: Sequence[Monitoring], x: Sequence[str], metric: str) -> list[Figure]:
-    told = {"type": "scatter", "mode": "lines+markers", "x": x}
+    style = {"type": "scatter", "mode": "lines+markers", "x": x}
     labels = [_told(m) for m in windows]
     estimated = {"y": [_of(m.estimate, metric) for m in windows], "name": "estimated, without labels"}
     realized = {"y": [_of(m.realized, metric) for m in windows], "name": "realized, with labels"}
     template = "%{customdata}<br>%{y:.4f}"
     return [
-        {**told, **estimated, "customdata": labels, "hovertemplate": template + " estimated<extra></extra>",
+        {**style, **estimated, "customdata": labels, "hovertemplate": template + " estimated<extra></extra>",
          "line": {"color": "--estimated", "dash": "dot", "width": 2}, "marker": {"symbol": "diamond", "size": 7}},
-        {**told, **realized, "customdata": labels, "hovertemplate": template + " realized<extra></extra>",
+        {**style, **realized, "customdata": labels, "hovertemplate": template + " realized<extra></extra>",
          "line": {"color": "--realized", "width": 2.5}, "marker": {"size": 7}},
     ]  # fmt: skip
 
@@ -135,8 +139,8 @@ def _limit(story: Story, windows: Sequence[Monitoring], x: Sequence[str], metric
         return []
     y = [None if limit is None else 1 - limit if metric in HIGHER_IS_BETTER else limit for limit in limits]
     line = {"color": "--muted", "width": 1, "dash": "dash", "shape": "hvh"}
-    told = {"name": "limit", "line": line, "hovertemplate": "limit %{y:.4f}<extra></extra>"}
-    return [{"type": "scatter", "mode": "lines", "x": x, "y": y, **told}]
+    style = {"name": "limit", "line": line, "hovertemplate": "limit %{y:.4f}<extra></extra>"}
+    return [{"type": "scatter", "mode": "lines", "x": x, "y": y, **style}]
 
 
 def _strip(story: Story) -> list[Figure]:
@@ -149,14 +153,14 @@ def _strip(story: Story) -> list[Figure]:
     return [_marks(*mark) for mark in marks if mark[3]]
 
 
-def _marks(name: str, symbol: str, color: str, found: Sequence[tuple[datetime, str, str]]) -> Figure:
+def _marks(name: str, symbol: str, color: str, marks: Sequence[tuple[datetime, str, str]]) -> Figure:
     return {
         "type": "scatter",
-        "mode": "markers+text" if any(label for _, label, _ in found) else "markers",
-        "x": [at.strftime(WHOLE) for at, _, _ in found],
-        "y": [0.3 if symbol == "circle-open" else 1 for _ in found],
-        "text": [label for _, label, _ in found],
-        "customdata": [_wrapped(why) for _, _, why in found],
+        "mode": "markers+text" if any(label for _, label, _ in marks) else "markers",
+        "x": [at.strftime(WHOLE) for at, _, _ in marks],
+        "y": [0.3 if symbol == "circle-open" else 1 for _ in marks],
+        "text": [label for _, label, _ in marks],
+        "customdata": [_wrapped(why) for _, _, why in marks],
         "textposition": "top center",
         "textfont": {"size": 10},
         "hovertemplate": f"{name} %{{text}}<br>%{{customdata}}<extra></extra>",
@@ -172,8 +176,8 @@ def _outcomes(trained: Sequence[Trained], outcome: str) -> list[tuple[datetime, 
 
 
 def _requests(story: Story) -> list[tuple[datetime, str, str]]:
-    found = {m.window[1]: m.decision.why for m in story.records if m.window and m.decision.retrain}
-    return [(at, "", why) for at, why in sorted(found.items())]
+    reasons = {m.window[1]: m.decision.why for m in story.records if m.window and m.decision.retrain}
+    return [(at, "", why) for at, why in sorted(reasons.items())]
 
 
 def _line(trained: Trained) -> Figure:
@@ -210,8 +214,8 @@ def _by_importance(windows: Sequence[Monitoring]) -> list[str]:
     return sorted(shares, key=lambda name: (-shares[name], name))
 
 
-def _of(found: Any, metric: str) -> float | None:
-    return found.metrics.get(metric) if found is not None else None
+def _of(measured: Any, metric: str) -> float | None:
+    return measured.metrics.get(metric) if measured is not None else None
 
 
 def _middle(seen: Monitoring) -> str:

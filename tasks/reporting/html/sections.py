@@ -32,7 +32,7 @@ def tiles(story: Story) -> str:
     promoted = sum(t.outcome == "promoted" for t in story.trained)
     accepted, rejected = (sum(getattr(d, side) for d in story.deliveries) for side in ("accepted", "rejected"))
     realized = last.realized.metrics.get(metric) if last and last.realized else None
-    found = [
+    facts = [
         (f"v{story.card.model.version}" if story.card else "none", "champion"),
         ("-" if realized is None else f"{realized:.4f}", f"{metric}, newest labelled window"),
         (f"{sum(m.rows for m in story.windows):,}", f"predictions in {len(story.windows)} windows"),
@@ -40,7 +40,7 @@ def tiles(story: Story) -> str:
         (f"{rejected:,}", "rows rejected"),
         (f"{promoted} / {len(story.trained) - promoted}", "promoted / refused"),
     ]
-    return "".join(f'<div class="tile"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for value, name in found)
+    return "".join(f'<div class="tile"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for value, name in facts)
 
 
 def timeline(story: Story) -> str:
@@ -62,22 +62,22 @@ def card(story: Story) -> str:
     """The champion: what it is for, what it was made from, how it was let through, what it rests on."""
     if story.card is None:
         return '<p class="note">There is no champion yet.</p>'
-    made, facts = story.card, _facts(story, story.card)
+    champion, facts = story.card, _facts(story, story.card)
     listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in facts if value)
-    checks = [("passed" if c["passed"] else "failed", c["name"], c["detail"]) for c in made.verdict.get("checks", ())]
+    checks = [("passed" if c["passed"] else "failed", c["name"], c["detail"]) for c in champion.verdict.get("checks", ())]
     table = _table(("", "the gate's check", "what it saw"), checks)
-    return f"<dl>{listed}</dl>{_metrics(story, made)}<h3>How it was let through</h3>{table}"
+    return f"<dl>{listed}</dl>{_metrics(story, champion)}<h3>How it was let through</h3>{table}"
 
 
-def _facts(story: Story, made: Card) -> list[tuple[str, Any]]:
-    case, manifest = story.case, made.manifest
+def _facts(story: Story, card: Card) -> list[tuple[str, Any]]:
+    case, manifest = story.case, card.manifest
     contracts = ", ".join(f"{name} {version}" for name, version in manifest.get("contract_versions", {}).items())
     params = ", ".join(f"{name} {value}" for name, value in manifest.get("params", {}).items())
     return [
         ("question", case.question),
         ("target", f"{case.target.name} ({case.target.kind})" + (f", in {case.target.unit}" if case.target.unit else "")),
-        ("model", f"{made.model.name} v{made.model.version}, sha256 {made.model.sha256[:16]}"),
-        ("state", made.tags.get(OVERRIDE) or made.tags.get(WHY, "")),
+        ("model", f"{card.model.name} v{card.model.version}, sha256 {card.model.sha256[:16]}"),
+        ("state", card.tags.get(OVERRIDE) or card.tags.get(WHY, "")),
         ("fitted on", f"{manifest.get('rows', 0):,} rows until {manifest.get('fitted_until')}"),
         ("data", f"{manifest.get('data_store')} at {str(manifest.get('data_commit'))[:16]}"),
         ("contracts", contracts),
@@ -86,16 +86,16 @@ def _facts(story: Story, made: Card) -> list[tuple[str, Any]]:
     ]
 
 
-def _metrics(story: Story, made: Card) -> str:
-    metrics = made.evaluation.get("metrics", {})
-    level = made.level if made.level and made.level.get("metric") == story.case.gate.metric else None
+def _metrics(story: Story, card: Card) -> str:
+    metrics = card.evaluation.get("metrics", {})
+    level = card.level if card.level and card.level.get("metric") == story.case.gate.metric else None
     interval = f"{level['low']:.4f} to {level['high']:.4f}" if level else ""
     rows = [
         (name, f"{value:.4f}", interval if level and name == level["metric"] else "")
         for name, value in sorted(metrics.items())
     ]
-    window = made.evaluation.get("window") or ("?", "?")
-    when = f"{str(window[0])[:10]} to {str(window[1])[:10]}, {made.evaluation.get('rows', 0):,} rows"
+    window = card.evaluation.get("window") or ("?", "?")
+    when = f"{str(window[0])[:10]} to {str(window[1])[:10]}, {card.evaluation.get('rows', 0):,} rows"
     return f"<h3>On the gate's window ({escape(when)})</h3>{_table(('metric', 'value', '90% interval over blocks'), rows)}"
 
 
@@ -122,15 +122,15 @@ def _seen(story: Story, seen: Monitoring) -> Iterable[Moment]:
 
 def _worth(story: Story, seen: Monitoring) -> str:
     metric = story.case.gate.metric
-    told = []
+    parts = []
     if seen.realized and metric in seen.realized.metrics:
-        told.append(f"Realized {metric} {seen.realized.metrics[metric]:.4f}, {seen.coverage:.0%} of the labels there")
+        parts.append(f"Realized {metric} {seen.realized.metrics[metric]:.4f}, {seen.coverage:.0%} of the labels there")
     if seen.estimate and metric in seen.estimate.metrics:
         pair = seen.estimate.intervals.get(metric)
         held = f" ({pair[0]:.4f} to {pair[1]:.4f})" if pair else ""
-        told.append(f"estimated {seen.estimate.metrics[metric]:.4f}{held} without them")
-    sentence = "; ".join(told)
-    return f"{sentence[:1].upper()}{sentence[1:]}. " if told else "Its worth is not known: not enough evidence. "
+        parts.append(f"estimated {seen.estimate.metrics[metric]:.4f}{held} without them")
+    sentence = "; ".join(parts)
+    return f"{sentence[:1].upper()}{sentence[1:]}. " if parts else "Its worth is not known: not enough evidence. "
 
 
 def _moved(seen: Monitoring) -> str:
