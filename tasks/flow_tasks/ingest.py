@@ -22,28 +22,74 @@ from tasks.versions import MAIN, VersionStore, open_store
 
 @task(**TASK_OPTIONS, tags={"ingest"})
 def fingerprint(path: Path) -> Source:
-    """Name, size and SHA-256 of a regular file. Raises UsageError for anything else."""
+    """Name, size and SHA-256 of a regular file.
+
+    Args:
+        path: Where the file lies; links are followed.
+
+    Returns:
+        The source: its real path, name, SHA-256 and size in bytes.
+
+    Raises:
+        UsageError: It cannot be read, or is no regular file.
+    """
     return parsing.fingerprint(path)
 
 
 @task(**TASK_OPTIONS, tags={"ingest"})
 def partition_files(use_case: str, source: str, since: str, until: str, input: str | None = None) -> list[Unit]:
-    """Files of a glob whose name's first date lies in the range, by date: lookups first, then rows, then labels.
+    """The files of a glob whose name's first date lies in a range, by date: lookups first, then rows, then labels.
 
-    Raises UsageError where a file's name holds no date or does not tell its input.
+    Args:
+        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
+        source: A path or a glob.
+        since: First partition or day, like `2013-04` or `2013-04-05`.
+        until: Last partition or day, included.
+        input: Name of the input; told by a file's folder or name where it is left out.
+
+    Returns:
+        One unit of work a file, in the order in which they are to be ingested.
+
+    Raises:
+        UsageError: A file's name holds no date or does not tell its input, or the range cannot be read.
     """
     return publishing.partition_files(use_case, source, since, until, input)
 
 
 @task(**TASK_OPTIONS, tags={"lake"})
 def list_publishes(use_case: str, store_url: str, since: str, until: str) -> list[Unit]:
-    """Publishes of rows on main, oldest first, that brought rows to a partition in the range."""
+    """The publishes of rows on main, oldest first, that brought rows to a partition in a range.
+
+    Args:
+        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
+        store_url: URL of the repository with the use case's data, `file://` or `lakefs://`.
+        since: First partition or day, like `2013-04` or `2013-04-05`.
+        until: Last partition or day, included.
+
+    Returns:
+        One unit of work a publish; empty where the repository holds nothing.
+
+    Raises:
+        UsageError: The range cannot be read.
+    """
     return publishing.list_publishes(use_case, store_url, since, until)
 
 
 @task(**TASK_OPTIONS, tags={"ingest", "lake"})
 def already_published(store_url: str, input: str, sha256: str) -> Commit | None:
-    """The commit of main that published this source, unless it was retracted since. Makes the repository if need be."""
+    """The commit of main that published a source, unless it was retracted since. Makes the repository where it is missing.
+
+    Args:
+        store_url: URL of the repository with the use case's data, `file://` or `lakefs://`.
+        input: Name of the input, for example `labels`.
+        sha256: SHA-256 of the source's bytes, in hexadecimal.
+
+    Returns:
+        The commit, or None where the source is not on main.
+
+    Raises:
+        StoreError: The repository cannot be made or read.
+    """
     store = open_store(store_url)
     store.create()
     return datasets.published_commit(store, sha256, input)
@@ -53,9 +99,23 @@ def already_published(store_url: str, input: str, sha256: str) -> Commit | None:
 def audit_on_branch(
     use_case: str, input: str, source: Source, store_url: str, flow_run: str, limits: parsing.Limits
 ) -> Staged:
-    """Parse and audit a source and commit both halves on its branch.
+    """Parse and audit a source, and commit its accepted and its rejected rows on a branch of its own.
 
-    Raises Refused for a source that cannot be read, StoreError where the disk is full.
+    Args:
+        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
+        input: Name of the input, for example `labels`.
+        source: The file, with its size in bytes and its SHA-256.
+        store_url: URL of the repository with the use case's data, `file://` or `lakefs://`.
+        flow_run: Id of the flow run that does it; it is kept with the commit. May be empty.
+        limits: Memory in MiB and time in seconds that the reading child process may use.
+
+    Returns:
+        Branch and commit, the head of main that the keys were checked against, the partitions touched, and the verdict.
+
+    Raises:
+        Refused: The source cannot be read as the contract's columns within the limits.
+        StoreError: There is no room on the disk.
+        StaleCheck: Another run staged the same source at the same time: audit it again.
     """
     spec = resolve(use_case).input(input)
     store = open_store(store_url)
@@ -85,7 +145,23 @@ def _audit(store: VersionStore, spec: Input, source: Source, flow_run: str, limi
 
 @task(**TASK_OPTIONS, tags={"ingest", "lake"})
 def publish(use_case: str, input: str, source: Source, staged: Staged, store_url: str) -> Commit:
-    """Publish a staged delivery. Raises StaleCheck where the touched partitions moved since the keys were checked."""
+    """Merge a staged source into main. One that another run published meanwhile is found and not repeated.
+
+    Args:
+        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
+        input: Name of the input, for example `labels`.
+        source: The file, with its size in bytes and its SHA-256.
+        staged: What `audit_on_branch` gave.
+        store_url: URL of the repository with the use case's data, `file://` or `lakefs://`.
+
+    Returns:
+        The commit of main that holds the source's rows.
+
+    Raises:
+        StaleCheck: The touched partitions moved since the keys were checked: audit again.
+        Refused: The source was retracted since it was staged.
+        UsageError: Nothing was staged.
+    """
     spec = resolve(use_case).input(input)
     store = open_store(store_url)
     if staged.commit is None:
@@ -95,14 +171,33 @@ def publish(use_case: str, input: str, source: Source, staged: Staged, store_url
 
 @task(**TASK_OPTIONS, tags={"ingest", "lake"})
 def unnotified_publish(store_url: str, commit: CommitId) -> AuditVerdict | None:
-    """The verdict of a publish that nobody was told of, where its run was killed before it could; else None."""
+    """The verdict of a publish whose run was killed before it said so.
+
+    Args:
+        store_url: URL of the repository with the use case's data, `file://` or `lakefs://`.
+        commit: Id of a commit of `main`.
+
+    Returns:
+        The audit's verdict, or None where the publish was reported.
+
+    Raises:
+        NotFound: There is no such commit.
+    """
     store = open_store(store_url)
     return publishing.unnotified_publish(store, store.get(commit))
 
 
 @task(**TASK_OPTIONS, tags={"ingest", "lake"})
 def delete_published_branch(store_url: str, commit: CommitId) -> None:
-    """Remove the branch of a publish that was told of."""
+    """Remove the branch of a publish that was reported.
+
+    Args:
+        store_url: URL of the repository with the use case's data, `file://` or `lakefs://`.
+        commit: Id of a commit of `main`.
+
+    Raises:
+        NotFound: There is no such commit.
+    """
     store = open_store(store_url)
     publishing.delete_published_branch(store, store.get(commit))
 
@@ -111,11 +206,26 @@ def delete_published_branch(store_url: str, commit: CommitId) -> None:
 def retract_source(
     use_case: str, source: str, reason: str, store_url: str, registry_url: str, flow_run: str, input: str | None = None
 ) -> Retraction:
-    """Revert the publish of a source. What it had replaced comes back; the source can be delivered again.
+    """Revert the publish of a source. What it had replaced comes back, and the source can be delivered again.
 
-    `source`: a file, the first 8 or more digits of its SHA-256, or the name it was delivered under. A source that was
-    retracted before is "already done". Raises NotFound where none was published, UsageError where several match, Refused
-    where a later source has changed the same partition.
+    A source that was retracted before is "already done".
+
+    Args:
+        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
+        source: A file, the first 8 or more digits of its SHA-256, or the name that it was delivered under.
+        reason: Why, in a person's words; it is kept in the history.
+        store_url: URL of the repository with the use case's data, `file://` or `lakefs://`.
+        registry_url: URL of the model registry.
+        flow_run: Id of the flow run that does it; it is kept with the commit. May be empty.
+        input: Name of the input, where the source was delivered to several.
+
+    Returns:
+        What became of it, and the model versions that were trained on it.
+
+    Raises:
+        NotFound: No such source was published.
+        UsageError: Several sources match.
+        Refused: A later source has changed the same partition.
     """
     case = resolve(use_case)
     store = open_store(store_url)

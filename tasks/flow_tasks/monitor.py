@@ -12,7 +12,17 @@ from tasks.orchestration import TASK_OPTIONS
 
 @task(**TASK_OPTIONS, tags={"monitor", "lake"})
 def windows_to_monitor(use_case: str, commit: CommitId, store_url: str, log_url: str) -> list[CommitId]:
-    """Publishes of rows, oldest first, that were scored and that a commit brought labels for."""
+    """The scored publishes of rows that a commit brought labels for.
+
+    Args:
+        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
+        commit: Id of a commit of `main` that published labels.
+        store_url: URL of the repository with the use case's data, `file://` or `lakefs://`.
+        log_url: URL of the use case's log repository, `<use case>-log`.
+
+    Returns:
+        Ids of the publishes' commits, oldest first; empty without event times or predictions.
+    """
     return monitoring.windows_of(use_case, commit, store_url, log_url)
 
 
@@ -20,9 +30,23 @@ def windows_to_monitor(use_case: str, commit: CommitId, store_url: str, log_url:
 def monitor_window(
     use_case: str, data: DataRef, arrival: str | None, registry_url: str, log_url: str, reports: str
 ) -> Monitoring:
-    """One window of scored rows: drift from the model's reference, estimated worth, realized worth where labels have come,
-    the decision; all of it goes on record.
+    """Look at one window of scored rows, decide whether to retrain, and put all of it on record.
 
-    `data`: where labels are read. Raises NotFound where nothing was scored.
+    Drift is measured from the reference that is stored with the model; performance is estimated without labels, and realized
+    where labels have come.
+
+    Args:
+        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
+        data: Commit at which labels are read.
+        arrival: Commit that published the window's rows; None for the newest predictions.
+        registry_url: URL of the model registry.
+        log_url: URL of the use case's log repository, `<use case>-log`.
+        reports: Folder for the drift reports.
+
+    Returns:
+        Drift, estimated and realized performance, and the decision with its reason.
+
+    Raises:
+        NotFound: Nothing was scored.
     """
     return monitoring.monitor_window(use_case, data, arrival, registry_url, log_url, reports)

@@ -21,26 +21,54 @@ from tasks.orchestration import TASK_OPTIONS, create_page, emit
 
 @task(**TASK_OPTIONS, tags={"alert", "lake"})
 def sync_alerts(use_case: str, log_url: str, scope: Sequence[str], now: Sequence[Alert]) -> AlertChanges:
-    """Make `now` the open alerts among those whose cause begins with one of `scope`; returns what is new and what is over.
+    """Make `now` the open alerts among those whose cause begins with one of `scope`.
 
-    Messages for the sinks of the settings are queued in the same commit. Raises StaleCheck where others keep changing it.
+    Messages for the channels of the settings are queued in the same commit.
+
+    Args:
+        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
+        log_url: URL of the use case's log repository, `<use case>-log`.
+        scope: Prefixes of causes, like `drift.`.
+        now: The alerts that are open from now on.
+
+    Returns:
+        The alerts that are new and those that are over.
+
+    Raises:
+        StaleCheck: Others keep changing the alerts.
     """
     return alerting.sync_alerts(use_case, log_url, scope, now)
 
 
 @task(**TASK_OPTIONS, tags={"alert", "lake"})
 def send_pending_alerts(use_case: str, log_url: str) -> int:
-    """Tell the sinks what waits for them, oldest first; returns how many messages are through.
+    """Send the queued messages to their channels, oldest first.
 
-    Raises ServiceUnavailable where a sink takes nothing or nobody understands its URL: its messages wait for the next call,
-    no other sink waits for it.
+    Args:
+        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
+        log_url: URL of the use case's log repository, `<use case>-log`.
+
+    Returns:
+        How many messages were sent.
+
+    Raises:
+        ServiceUnavailable: A channel takes nothing, or nobody understands its URL; its messages wait for the next call and
+            hold up no other channel.
     """
     return alerting.send_pending(use_case, log_url)
 
 
 @task(**TASK_OPTIONS, tags={"alert", "lake"})
 def standing_unaudited_alerts(store_url: str, log_url: str) -> tuple[Alert, ...]:
-    """The open alerts of merges whose rows still lie on `main`."""
+    """The open alerts of merges past the audit whose rows still lie on main.
+
+    Args:
+        store_url: URL of the repository with the use case's data, `file://` or `lakefs://`.
+        log_url: URL of the use case's log repository, `<use case>-log`.
+
+    Returns:
+        The alerts; empty where there are none.
+    """
     return alerting.standing_unaudited_alerts(store_url, log_url)
 
 

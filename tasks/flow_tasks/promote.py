@@ -19,7 +19,20 @@ from tasks.versions import open_store
 
 @task(**TASK_OPTIONS, tags={"registry", "lake"})
 def hold_reason(use_case: str, registry_url: str, log_url: str) -> str | None:
-    """Why nothing may be trained or promoted, or None. What a killed process left out is written down first."""
+    """Why nothing may be trained or promoted now. What a killed process left out is written down first.
+
+    Args:
+        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
+        registry_url: URL of the model registry.
+        log_url: URL of the use case's log repository, `<use case>-log`.
+
+    Returns:
+        The reason, or None where nothing is frozen.
+
+    Raises:
+        IntegrityError: The history of promotions was rewritten.
+        NotFound: The history names a version that the registry does not have.
+    """
     case = resolve(use_case)
     registry = open_registry(registry_url)
     with excluding(cross_machine_lock):
@@ -34,8 +47,20 @@ def hold_reason(use_case: str, registry_url: str, log_url: str) -> str | None:
 def gate_version(use_case: str, version: int, data: DataRef, registry_url: str) -> Challenge:
     """Gate a version against the champion on the newest labelled window that neither has seen.
 
-    With no such rows, or none older to fit the baseline on, the verdict says "not enough evidence". Raises NotFound for a
-    version that is not there, UsageError for one whose features are not the use case's.
+    With no such rows, or none older to fit the baseline on, the verdict says "not enough evidence".
+
+    Args:
+        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
+        version: Number of the version.
+        data: Commit of the data, and the repository that it lies in.
+        registry_url: URL of the model registry.
+
+    Returns:
+        The version, its evaluation, the gate's verdict, and the champion that it was compared with.
+
+    Raises:
+        NotFound: There is no such version.
+        UsageError: Its features are not those of the use case.
     """
     case = resolve(use_case)
     registry = open_registry(registry_url)
@@ -77,7 +102,22 @@ def _scores(case: UseCase, registry: ModelRegistry, model: ModelRef, rows: pl.Da
 def promote_by_hand(
     use_case: str, challenged: Challenge, registry_url: str, log_url: str, who: str, override: str | None = None
 ) -> Outcome:
-    """Make the gated version champion if its verdict, or a person's override, says so. Raises StaleCheck."""
+    """Make a gated version champion if its verdict, or a person's override, says so.
+
+    Args:
+        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
+        challenged: What `gate_version` gave.
+        registry_url: URL of the model registry.
+        log_url: URL of the use case's log repository, `<use case>-log`.
+        who: Who asked for it; it is kept in the history.
+        override: Why the version becomes champion against the verdict; recorded as such.
+
+    Returns:
+        What became of the version, and why.
+
+    Raises:
+        StaleCheck: Another champion came in between.
+    """
     case = resolve(use_case)
     registry = open_registry(registry_url)
     with excluding(cross_machine_lock):
@@ -97,7 +137,20 @@ def promote_by_hand(
 
 @task(**TASK_OPTIONS, tags={"registry", "lake"})
 def find_rollback_target(use_case: str, version: int | None, registry_url: str, log_url: str) -> ModelRef:
-    """The version named, or the one that the champion replaced."""
+    """The version to go back to: the one named, or the one that the champion replaced.
+
+    Args:
+        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
+        version: Number of the version; None for the one before.
+        registry_url: URL of the model registry.
+        log_url: URL of the use case's log repository, `<use case>-log`.
+
+    Returns:
+        The version.
+
+    Raises:
+        NotFound: There is none to go back to.
+    """
     with excluding(cross_machine_lock):
         name = resolve(use_case).name
         return promotion.find_rollback_target(open_registry(registry_url), open_store(log_url), name, version)
@@ -105,7 +158,22 @@ def find_rollback_target(use_case: str, version: int | None, registry_url: str, 
 
 @task(**TASK_OPTIONS, tags={"registry", "lake"})
 def roll_back_champion(use_case: str, model: ModelRef, registry_url: str, log_url: str, who: str, reason: str) -> Outcome:
-    """Move the alias to a version that was tried out. Raises UsageError without a reason."""
+    """Move the champion's alias to a version that was tried out.
+
+    Args:
+        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
+        model: The version.
+        registry_url: URL of the model registry.
+        log_url: URL of the use case's log repository, `<use case>-log`.
+        who: Who asked for it; it is kept in the history.
+        reason: Why, in a person's words; it is kept in the history.
+
+    Returns:
+        What became of it, and why.
+
+    Raises:
+        UsageError: No reason was given.
+    """
     if not reason.strip():
         raise UsageError(f"cannot roll back {resolve(use_case).name}: give a reason, it stays in the history")
     with excluding(cross_machine_lock):

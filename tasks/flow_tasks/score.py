@@ -17,7 +17,18 @@ from tasks.versions import open_store
 
 @task(**TASK_OPTIONS, tags={"lake"})
 def data_at(store_url: str, commit: str | None) -> DataRef:
-    """Data at a commit (any ref), or at the head of main. Raises NotFound."""
+    """A commit of the data.
+
+    Args:
+        store_url: URL of the repository with the use case's data, `file://` or `lakefs://`.
+        commit: Any ref; None for the head of main.
+
+    Returns:
+        The repository and the commit's id.
+
+    Raises:
+        NotFound: There is no such ref.
+    """
     return datasets.data_at(store_url, commit)
 
 
@@ -25,8 +36,22 @@ def data_at(store_url: str, commit: str | None) -> DataRef:
 def score_commit(use_case: str, data: DataRef, rows: RowsToScore, registry_url: str, log_url: str, flow_run: str) -> Scores:
     """Score the rows that one publish brought, seen as of `data`, and publish the predictions.
 
-    One cause (model, rows) is published once; a second call answers "already done". Raises NotEnoughEvidence where there
-    is no champion, NotFound where no rows were published.
+    One cause (model, rows) is published once; a second call answers "already done".
+
+    Args:
+        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
+        data: Commit of the data, and the repository that it lies in.
+        rows: Which rows: the publish that brought them, None for the newest, and from which moment on.
+        registry_url: URL of the model registry.
+        log_url: URL of the use case's log repository, `<use case>-log`.
+        flow_run: Id of the flow run that does it; it is kept with the commit. May be empty.
+
+    Returns:
+        Where the predictions lie, how many, and by which model.
+
+    Raises:
+        NotEnoughEvidence: There is no champion.
+        NotFound: No rows were published.
     """
     return inference.score_commit(use_case, data, rows, registry_url, log_url, flow_run)
 
@@ -35,11 +60,26 @@ def score_commit(use_case: str, data: DataRef, rows: RowsToScore, registry_url: 
 def score_file(
     use_case: str, data: DataRef, source: Source, registry_url: str, log_url: str, flow_run: str, limits: parsing.Limits
 ) -> Scores:
-    """Score the rows of a file that lies in no store, audited by the rows' contract, and publish the predictions.
+    """Score the rows of a file that lies in no repository, audited by the rows' contract, and publish the predictions.
 
-    Outcomes may be missing. A file is refused as a whole as an ingested one would be; else its rejected rows lie beside the
-    predictions of the others. One cause (model, file) is published once. Raises NotEnoughEvidence where there is no
-    champion, Refused for a file that cannot be read.
+    Outcomes may be missing. A file is refused as a whole as an ingested one would be; otherwise its rejected rows lie beside
+    the predictions of the others. One cause (model, file) is published once.
+
+    Args:
+        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
+        data: Commit at which other inputs are looked up.
+        source: The file, with its size in bytes and its SHA-256.
+        registry_url: URL of the model registry.
+        log_url: URL of the use case's log repository, `<use case>-log`.
+        flow_run: Id of the flow run that does it; it is kept with the commit. May be empty.
+        limits: Memory in MiB and time in seconds that the reading child process may use.
+
+    Returns:
+        Where the predictions lie, how many, by which model, and the audit's verdict.
+
+    Raises:
+        NotEnoughEvidence: There is no champion.
+        Refused: The file cannot be read, or too many of its rows are rejected.
     """
     return inference.score_file(use_case, data, source, registry_url, log_url, flow_run, limits)
 
@@ -48,9 +88,18 @@ def score_file(
 def unscored_first_window(
     use_case: str, arrival: CommitId, registry_url: str, store_url: str, log_url: str
 ) -> Beginning | None:
-    """What a run that was killed between first promotion and scoring left to do.
+    """What a run that was killed between the first promotion and its scoring left to do.
 
-    None where the champion replaced another, was not trained on what `arrival` brought, or has scored its rows.
+    Args:
+        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
+        arrival: Commit that published the rows at hand.
+        registry_url: URL of the model registry.
+        store_url: URL of the repository with the use case's data, `file://` or `lakefs://`.
+        log_url: URL of the use case's log repository, `<use case>-log`.
+
+    Returns:
+        The commit and the moment to score from; None where the champion replaced another, was not trained on what `arrival`
+            brought, or has scored its rows.
     """
     case, registry, log = resolve(use_case), open_registry(registry_url), open_store(log_url)
     store, champion = open_store(store_url), registry.champion(case.name)

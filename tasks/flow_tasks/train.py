@@ -26,7 +26,15 @@ OF_HOLDOUT = ("evidence", "estimator")
 
 @task(**TASK_OPTIONS, tags={"registry"})
 def current_champion(name: str, registry_url: str) -> ModelRef | None:
-    """The champion of a use case, or None."""
+    """The champion of a use case.
+
+    Args:
+        name: Name of the use case, which is the model's name.
+        registry_url: URL of the model registry.
+
+    Returns:
+        The version with the alias `champion`, or None.
+    """
     return open_registry(registry_url).champion(name)
 
 
@@ -34,8 +42,19 @@ def current_champion(name: str, registry_url: str) -> ModelRef | None:
 def train_challenger(use_case: str, data: DataRef, registry_url: str, plan: Plan) -> Challenge:
     """Fit a challenger on a commit, evaluate and gate it on the newest labelled window, and record it.
 
-    Where the plan has trials, a search for parameters comes first. Raises NotEnoughEvidence where there are too few
-    labelled rows, or rows of one class only.
+    Where the plan has trials, a search for parameters comes first.
+
+    Args:
+        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
+        data: Commit of the data, and the repository that it lies in.
+        registry_url: URL of the model registry.
+        plan: Device, engine, and how many trials of a search for parameters.
+
+    Returns:
+        The recorded version, its evaluation, the gate's verdict, and the champion that it was compared with.
+
+    Raises:
+        NotEnoughEvidence: There are too few labelled rows, or rows of one class only.
     """
     case = resolve(use_case)
     registry = open_registry(registry_url)
@@ -86,7 +105,17 @@ def train_challenger(use_case: str, data: DataRef, registry_url: str, plan: Plan
 
 @task(**LONG_TASK_OPTIONS, tags={"train", "lake", "registry"})
 def refit_challenger(use_case: str, challenged: Challenge, registry_url: str, device: Device) -> ModelRef:
-    """Fit the challenger's recipe on all labelled rows of its commit, the gate's window included, and record it."""
+    """Fit the challenger's recipe on all labelled rows of its commit, the gate's window included, and record it.
+
+    Args:
+        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
+        challenged: What `train_challenger` gave.
+        registry_url: URL of the model registry.
+        device: Where XGBoost computes, `cpu` or `cuda`.
+
+    Returns:
+        The recorded version, which ships in the challenger's place.
+    """
     case = resolve(use_case)
     registry = open_registry(registry_url)
     recipe = registry.document(challenged.model, "manifest")
@@ -117,7 +146,14 @@ def refit_challenger(use_case: str, challenged: Challenge, registry_url: str, de
 def smoke_test(use_case: str, model: ModelRef, registry_url: str) -> None:
     """Load a version in a child process, score its golden rows there, and then as batch scoring would.
 
-    Raises IntegrityError for a model that dies or differs, UsageError where the use case's features are others by now.
+    Args:
+        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
+        model: The version.
+        registry_url: URL of the model registry.
+
+    Raises:
+        IntegrityError: The model dies, or its scores differ from those recorded.
+        UsageError: The use case's features are others by now.
     """
     case = resolve(use_case)
     registry = open_registry(registry_url)
@@ -128,7 +164,17 @@ def smoke_test(use_case: str, model: ModelRef, registry_url: str) -> None:
 
 @task(**TASK_OPTIONS, tags={"train", "registry"})
 def previous_outcome(use_case: str, data: DataRef, registry_url: str, trials: int = 0) -> Outcome | None:
-    """What an earlier training on this very commit and use case came to, if it came to an end and searched as long."""
+    """What an earlier training on this very commit and use case came to.
+
+    Args:
+        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
+        data: Commit of the data, and the repository that it lies in.
+        registry_url: URL of the model registry.
+        trials: Trials of a search for parameters; a training that searched less does not count.
+
+    Returns:
+        Its outcome, or None where there was none, or none that came to an end.
+    """
     case = resolve(use_case)
     registry = open_registry(registry_url)
     for model in reversed(registry.versions(case.name)):
@@ -141,7 +187,15 @@ def previous_outcome(use_case: str, data: DataRef, registry_url: str, trials: in
 
 @task(**TASK_OPTIONS, tags={"train", "registry"})
 def unnotified_versions(name: str, registry_url: str) -> tuple[Outcome, ...]:
-    """Promotions and refusals that a kill kept from being told, perhaps also one that is being told this moment."""
+    """Promotions and refusals whose run was killed before it said so; perhaps also one that is being reported right now.
+
+    Args:
+        name: Name of the use case, which is the model's name.
+        registry_url: URL of the model registry.
+
+    Returns:
+        Their outcomes, the oldest version first.
+    """
     registry = open_registry(registry_url)
     return tuple(_outcome(registry, model) for model in registry.untold(name))
 
@@ -156,7 +210,12 @@ def _outcome(registry: ModelRegistry, model: ModelRef) -> Outcome:
 
 @task(**TASK_OPTIONS, tags={"train", "registry"})
 def mark_notified(model: ModelRef, registry_url: str) -> None:
-    """Note that people were told what became of a version."""
+    """Note that it was reported what became of a version.
+
+    Args:
+        model: The version.
+        registry_url: URL of the model registry.
+    """
     open_registry(registry_url).told(model)
 
 
@@ -166,7 +225,19 @@ def promote_challenger(
 ) -> Outcome:
     """Move the champion's alias if the verdict says so, write that down, and keep verdict and card with the version.
 
-    Raises StaleCheck where another champion came in between.
+    Args:
+        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
+        model: The version that ships: the challenger, or its refit.
+        challenged: What `train_challenger` gave.
+        registry_url: URL of the model registry.
+        log_url: URL of the use case's log repository, `<use case>-log`.
+        who: Who asked for it; it is kept in the history.
+
+    Returns:
+        What became of the version, and why.
+
+    Raises:
+        StaleCheck: Another champion came in between: gate again, against that one.
     """
     case, registry = resolve(use_case), open_registry(registry_url)
     log, champion = open_store(log_url), challenged.champion
