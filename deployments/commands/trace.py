@@ -34,10 +34,10 @@ def command(prediction_id: str, use_case: str | None, as_json: bool) -> int:
 
 def _let_go(name: str, settings: Settings) -> str:
     from schemas.usecase import resolve
-    from tasks.maintenance import told
+    from tasks.maintenance import expired_summary
     from tasks.versions import open_store
 
-    return told(open_store(settings.store_url(f"{resolve(name).name}-log")))
+    return expired_summary(open_store(settings.store_url(f"{resolve(name).name}-log")))
 
 
 def _trace(name: str, prediction_id: str, settings: Settings) -> Trace | None:

@@ -59,7 +59,7 @@ class Recorder:
         self._queue: deque[Record] = deque()
         self._unwritten: list[Record] = []
         self._stopping = threading.Event()
-        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{inference.unique()}"
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{inference.unique_suffix()}"
         self._journal = inference.WriteAheadLog(folder, name)
         self._rotation = threading.Lock()
         self._flusher = threading.Thread(target=self._flush_until_stopped, name="receipts", daemon=True)

@@ -29,7 +29,14 @@ def send(url: str, alert: Alert, *, resolved: bool = False) -> None:
 
 
 def is_supported_url(url: str) -> bool:
-    """Whether a message could be sent there at all; asks nobody."""
+    """Whether a message could be sent there at all; asks nobody.
+
+    Args:
+        url: URL of a channel, as apprise reads it, or `prefect://<block type>/<block>`.
+
+    Returns:
+        Whether somebody understands it.
+    """
     return url.count("/") > len("//") if url.startswith(BLOCK) else _sink(url) is not None
 
 

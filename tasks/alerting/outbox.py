@@ -46,9 +46,21 @@ class Outbox(Value):
 
 
 def sync_alerts(use_case: str, log_url: str, scope: Sequence[str], now: Sequence[Alert]) -> AlertChanges:
-    """Make `now` the open alerts among those whose cause begins with one of `scope`; returns what is new and what is over.
+    """Make `now` the open alerts among those whose cause begins with one of `scope`.
 
-    Messages for the sinks of the settings are queued in the same commit. Raises StaleCheck where others keep changing it.
+    Messages for the channels of the settings are queued in the same commit.
+
+    Args:
+        use_case: Name of the use case.
+        log_url: URL of the use case's log repository, `<use case>-log`.
+        scope: Prefixes of causes, like `drift.`.
+        now: The alerts that are open from now on.
+
+    Returns:
+        The alerts that are new and those that are over.
+
+    Raises:
+        StaleCheck: Others keep changing the alerts.
     """
     log = open_store(log_url)
     if not log.exists():
@@ -68,10 +80,18 @@ def sync_alerts(use_case: str, log_url: str, scope: Sequence[str], now: Sequence
 
 
 def send_pending(use_case: str, log_url: str) -> int:
-    """Tell the sinks what waits for them, oldest first; returns how many messages are through.
+    """Send the queued messages to their channels, oldest first.
 
-    Raises ServiceUnavailable where a sink takes nothing or nobody understands its URL: its messages wait for the next call,
-    no other sink waits for it.
+    Args:
+        use_case: Name of the use case.
+        log_url: URL of the use case's log repository, `<use case>-log`.
+
+    Returns:
+        How many messages were sent.
+
+    Raises:
+        ServiceUnavailable: A channel takes nothing, or nobody understands its URL; its messages wait for the next call and
+            hold up no other channel.
     """
     log, sinks = open_store(log_url), alert_sinks()
     waiting = read_outbox(log, log.head(MAIN)).waiting if log.exists() else ()
@@ -86,20 +106,39 @@ def send_pending(use_case: str, log_url: str) -> int:
 
 
 def alert_sinks() -> dict[str, str]:
-    """URLs of the sinks in the settings, by their digest: the state holds no secrets."""
+    """URLs of the sinks in the settings, by their digest: the state holds no secrets.
+
+    Returns:
+        The URLs by the first digits of their SHA-256.
+    """
     configured = in_force().alert_urls
     urls = configured.get_secret_value().split() if configured else []
     return {hashlib.sha256(url.encode()).hexdigest()[:16]: url for url in urls}
 
 
 def read_outbox(log: VersionStore, ref: CommitId = MAIN) -> Outbox:
-    """The state at a ref; an empty one where none was written."""
+    """The state at a ref; an empty one where none was written.
+
+    Args:
+        log: The use case's log repository.
+        ref: Branch or commit of the log repository.
+
+    Returns:
+        Open alerts and messages that wait.
+    """
     stored = log.objects(ref, FOLDER)
     return Outbox.model_validate_json(log.read(ref, stored[-1].path)) if stored else Outbox()
 
 
 def open_alerts(log: VersionStore) -> tuple[Alert, ...]:
-    """The alerts that are open."""
+    """The alerts that are open.
+
+    Args:
+        log: The use case's log repository.
+
+    Returns:
+        The alerts.
+    """
     return read_outbox(log).open if log.exists() else ()
 
 

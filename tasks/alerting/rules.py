@@ -18,7 +18,15 @@ Severity = Literal["info", "warning", "critical"]
 
 
 def alerts_of_verdict(use_case: UseCase, verdict: Verdict) -> tuple[Alert, ...]:
-    """What a verdict is worth saying, one alert a cause; none where all is well. Each names its section of the runbook."""
+    """The alerts that a verdict gives, one a cause. Each names its section of the runbook.
+
+    Args:
+        use_case: The use case.
+        verdict: A verdict of audit, drift, gate or retraining policy.
+
+    Returns:
+        The alerts; empty where all is well.
+    """
     match verdict:
         case AuditVerdict():
             return _of_audit(use_case, verdict)
@@ -31,7 +39,15 @@ def alerts_of_verdict(use_case: UseCase, verdict: Verdict) -> tuple[Alert, ...]:
 
 
 def alerts_of_delivery(use_case: UseCase, done: Delivery) -> tuple[Alert, ...]:
-    """What one source is worth saying: its audit, or that it could not be read at all."""
+    """The alerts that one source gives: of its audit, or that it could not be read at all.
+
+    Args:
+        use_case: The use case.
+        done: What became of the source.
+
+    Returns:
+        The alerts; empty where all is well.
+    """
     if done.audit is not None:
         return alerts_of_verdict(use_case, done.audit) if done.status not in ("already done", "skipped") else ()
     if done.status != "rejected":

@@ -61,11 +61,22 @@ class _Whole:
 
 
 def audit_parts(parsed: Parsed, spec: Input, folder: Path, known_keys: pl.LazyFrame | None = None) -> Audited:
-    """Split a parsed source into files under `folder`, one partition a file.
+    """Split a parsed source into files of accepted and of rejected rows, one partition a file.
 
-    `known_keys` holds the key columns already published where this source's keys could be. Accepted files hold the
-    contract's columns; rejected ones also `_row`, `_untyped`, `_checks` and `_reasons`. Raises Refused where a check cannot
-    be evaluated, UsageError where the contract cannot be compiled.
+    Accepted files hold the contract's columns; rejected ones also `_row`, `_untyped`, `_checks` and `_reasons`.
+
+    Args:
+        parsed: The source as typed parts.
+        spec: The input, with its contract, key and partitions.
+        folder: Where the files are written.
+        known_keys: Key columns of the published rows that this source must not repeat; None for none.
+
+    Returns:
+        The files of both halves, and the verdict with counts and reasons.
+
+    Raises:
+        Refused: A check cannot be evaluated.
+        UsageError: The contract cannot be compiled.
     """
     compiled = compile_contract(spec.contract, parsed.columns or None)
     shutil.rmtree(folder, ignore_errors=True)
@@ -102,7 +113,17 @@ def split(frame: pl.DataFrame, contract: type[Contract]) -> Split:
 
 
 def failing_rows(rows: pl.DataFrame, compiled: Compiled, failures: Sequence[Failure], tally: FailureCounts) -> int:
-    """How many parsed rows fail, by `failures` found over more than these rows or by a rule; why is counted in `tally`."""
+    """Count the parsed rows that fail a rule, or one of `failures` that was found over more than these rows.
+
+    Args:
+        rows: Parsed rows, with `_row` and `_untyped`.
+        compiled: The compiled contract.
+        failures: Failures found over the whole source, cut to these rows.
+        tally: Where each failed check, its rows and examples are counted.
+
+    Returns:
+        How many of the rows fail.
+    """
     data = rows.select(*compiled.types)
     rules = [*failures, *_opaque(data, compiled, by_row=True)]
     bad = ~(_passing(data, compiled, rules) & (rows[UNTYPED].list.len() == 0))
@@ -114,12 +135,28 @@ def failing_rows(rows: pl.DataFrame, compiled: Compiled, failures: Sequence[Fail
 
 
 def judged_together(data: pl.DataFrame, compiled: Compiled) -> list[Failure]:
-    """What fails of the checks that are judged over a whole delivery at once, such as a mean."""
+    """What fails of the checks that are judged over a whole delivery at once, such as a mean.
+
+    Args:
+        data: All rows of the delivery, typed.
+        compiled: The compiled contract.
+
+    Returns:
+        One failure a check that does not hold; each fails every row.
+    """
     return _opaque(data, compiled, by_row=False)
 
 
 def touched_partitions(parsed: Parsed, spec: Input) -> list[str]:
-    """The partitions that the rows of a parsed source lie in, as far as they can be named, sorted."""
+    """The partitions that the rows of a parsed source lie in, as far as they can be named, sorted.
+
+    Args:
+        parsed: The source as typed parts.
+        spec: The input, with its contract, key and partitions.
+
+    Returns:
+        Names of the partitions.
+    """
     partitions: set[str] = set()
     for path in parsed.parts:
         names = _partitions(pl.read_parquet(path).drop(ROW, UNTYPED), spec).unique()
@@ -148,7 +185,15 @@ def _keys(path: Path, key: Sequence[str]) -> pl.DataFrame:
 
 
 def comparable_keys(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
-    """The key columns of parsed rows, and which rows have a key at all: one that could be typed."""
+    """The key columns of parsed rows, and which rows have a key at all: one that could be typed.
+
+    Args:
+        rows: Parsed rows, with `_untyped`.
+        key: Names of the key columns.
+
+    Returns:
+        The key columns and `_comparable`, Boolean: false where a part of the key could not be typed.
+    """
     column = pl.element().struct.field("column")
     blind = pl.col(UNTYPED).list.eval(column.is_null() | column.is_in(key)).list.any()
     return rows.select(*key, (~blind).alias("_comparable"))
@@ -220,7 +265,16 @@ def _failure(column: str | None, check: str, failed: Flags, shows: Sequence[str]
 
 
 def piece_of(failure: Failure, first: int, rows: int) -> Failure:
-    """What was found over more rows, for some of them."""
+    """What was found over more rows, for some of them.
+
+    Args:
+        failure: What was found over more rows.
+        first: Position of the first of these rows.
+        rows: How many rows.
+
+    Returns:
+        The same failure for these rows alone.
+    """
     return replace(failure, failed=failure.failed.slice(first, rows))
 
 

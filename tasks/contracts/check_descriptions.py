@@ -33,7 +33,14 @@ MOST = 60  # characters of a value
 
 
 def describe_check(check: str) -> str:
-    """What a check demands. One that no phrase is known for is told by its name."""
+    """What a check demands. One that no phrase is known for is told by its name.
+
+    Args:
+        check: The check's name, as a verdict has it.
+
+    Returns:
+        A phrase in plain words, or the name where none is known.
+    """
     if check in PLAIN:
         return PLAIN[check]
     match = CALLED.fullmatch(check)

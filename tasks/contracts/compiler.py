@@ -88,8 +88,16 @@ class Compiled:
 def compile_contract(contract: type[Contract], columns: Sequence[str] | None = None) -> Compiled:
     """Compile a contract for sources with these columns (default: all of the contract's).
 
-    Raises UsageError for a contract that asks for what an audit does not do, or whose check fits no column's type; Refused
-    where a check reads a column that the source lacks.
+    Args:
+        contract: The contract.
+        columns: The columns that the source has; all of the contract's where it is left out.
+
+    Returns:
+        Rules as polars expressions, checks that only Pandera can run, and the key to compare.
+
+    Raises:
+        UsageError: The contract asks for what an audit does not do, or a check fits no column's type.
+        Refused: A check reads a column that the source lacks.
     """
     schema = contract.to_schema()
     _check_supported(contract, schema)
@@ -116,7 +124,14 @@ def compile_contract(contract: type[Contract], columns: Sequence[str] | None = N
 
 
 def without_outcomes(contract: type[Contract]) -> type[Contract]:
-    """The contract of rows whose outcome has not come yet: without outcome columns and the checks that may read them."""
+    """The contract of rows whose outcome has not come yet: without outcome columns and the checks that may read them.
+
+    Args:
+        contract: The contract.
+
+    Returns:
+        A contract of its own; the given one stays as it is.
+    """
     outcomes = set(contract.known("outcome"))
     if not outcomes:
         return contract
@@ -141,7 +156,16 @@ def without_outcomes(contract: type[Contract]) -> type[Contract]:
 def run_opaque(check: Opaque, rows: pl.DataFrame, contract: str) -> Flags:
     """Which rows a check passes, as Pandera runs it. A verdict on the whole frame counts for each row.
 
-    Raises Refused where the check raises.
+    Args:
+        check: The check.
+        rows: Typed rows.
+        contract: The contract's name, for the message.
+
+    Returns:
+        One flag a row, true where it passes.
+
+    Raises:
+        Refused: The check raises an error.
     """
     with guarded(f"contract {contract}: check {check.check}"):
         result = check.pandera(rows.lazy(), check.column)

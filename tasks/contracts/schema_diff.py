@@ -34,7 +34,15 @@ ENUM = re.compile(r"Enum\(categories=(?P<categories>\[.*\])\)", re.DOTALL)
 
 
 def compare_contracts(old: Described, new: Described) -> Iterator[Change]:
-    """Each difference between two described contracts, columns first, in the new contract's order."""
+    """Each difference between two described contracts, columns first, in the new contract's order.
+
+    Args:
+        old: The description of the former contract.
+        new: The description of the later one.
+
+    Yields:
+        One change each: column, what changed, and whether the contract became narrower or wider.
+    """
     before, after = old["columns"], new["columns"]
     for name, column in after.items():
         yield from _column(name, before[name], column) if name in before else _added(name, column)

@@ -41,6 +41,19 @@ def find_repeated_keys(
     Each of `frames` gives a piece of the source: the key columns, and optionally `_comparable`, false for rows whose key
     could not be typed and therefore equals none. Nulls are equal to each other, as Pandera has it. Without `scratch` the
     hashes stay in memory.
+
+    Args:
+        frames: Functions, each of which gives a piece of the source.
+        key: Names of the key columns.
+        first_stays: Whether the first of several rows with one key is kept.
+        known: Keys that are published already.
+        scratch: Folder for hashes that do not fit into memory.
+
+    Returns:
+        Two flags a row: its key occurs twice, its key is known.
+
+    References:
+        Rows are found by a 64-bit hash of their key and then compared by value, so that no collision counts.
     """
     sizes: list[int] = []
     mine = _stored(_hashes(frames, key, sizes), scratch / "hashes" if scratch else None)

@@ -24,6 +24,15 @@ def baseline_scores(
 
     One knows only the base rate (or mean), the other is a logistic (or ridge) regression on at most 25,000 of the training
     rows. `stopping` chooses between them by log loss (or RMSE); without it, the newest fifth of `train` does.
+
+    Args:
+        use_case: The use case.
+        train: Rows to fit on, with `_target`.
+        holdout: Rows that no model was fitted on, with `_target` and `_block`.
+        stopping: Rows that choose between the two; None for the newest fifth of `train`.
+
+    Returns:
+        Scores on `holdout`, shape (n,), or (n, classes).
     """
     if stopping is None:
         cut = train.height - train.height // 5

@@ -58,11 +58,23 @@ def gate_challenger(
     seed: int,
     seen_until: datetime | None = None,
 ) -> GateVerdict:
-    """Compare challenger and champion on `holdout`, rows with `_target` and `_block` as `split_by_time` gives them.
+    """Compare challenger and champion on rows that neither has seen, block by block. It fails closed.
 
-    Scores have shape (n,) or (n, classes). Without a champion the baseline takes its place. `seen_until` is the newest
-    event time that either model was fitted on; a row that is not newer refuses. `seed` draws the bootstrap. All checks
-    stand in the verdict, in the order in which they were made; the first that failed gives the reason.
+    Without a champion the baseline takes its place. All checks stand in the verdict, in the order in which they were made;
+    the first that failed gives the reason.
+
+    Args:
+        use_case: The use case.
+        holdout: Rows with `_target` and `_block` as `split_by_time` gives them.
+        challenger_scores: The challenger's, shape (n,), or (n, classes); None refuses.
+        champion_scores: The champion's; None where there is no champion.
+        baseline_scores: The baseline's; None refuses.
+        data_commit: Commit of the data, for the verdict.
+        seed: Draws the bootstrap.
+        seen_until: Newest event time that either model was fitted on; a row that is not newer refuses.
+
+    Returns:
+        Whether the challenger is promoted, why, and each check with its numbers.
     """
     scores = {"challenger": challenger_scores, "baseline": baseline_scores}
     if champion_scores is not None:

@@ -14,14 +14,26 @@ RESERVE = 3  # the part of the level that few blocks get: the rest is kept for s
 
 
 def block_interval(weights: np.ndarray, gains: np.ndarray, alpha: float, seed: int) -> tuple[float, float]:
-    """Two-sided interval at level 1 - `alpha` or above of the mean gain over blocks; gains, shape (blocks,), weigh by rows.
+    """Confidence interval of the mean gain over blocks of rows that depend on each other.
 
-    At each end the widest of three: Student's t over blocks (Ibragimov and Müller, t-statistic based correlation and
-    heterogeneity robust inference, 2010), the same t with the gains' skewness taken out by Hall's cubic (On the removal of
-    skewness by transformation, 1992), and the studentised paired bootstrap of blocks (Efron and Tibshirani, An introduction
-    to the bootstrap, 1993, chapter 12). With few blocks the percentile and BCa intervals are far too narrow, and even so
-    a skewed gain (a model that fails on rare days) looks better than it is in most samples, so the first two are taken at a
-    third of the level; the benchmark of the gate measures what is left. From 200 blocks on, t alone, for all agree.
+    At each end the widest of three: Student's t over blocks, the same t with the gains' skewness taken out by Hall's
+    cubic, and the studentised paired bootstrap of blocks. With few blocks the percentile and BCa intervals are far too
+    narrow, and even so a skewed gain (a model that fails on rare days) looks better than it is in most samples, so the
+    first two are taken at a third of the level; the benchmark of the gate measures what is left. From 200 blocks on, t
+    alone, for all agree.
+
+    Args:
+        weights: Rows in each block, shape (blocks,).
+        gains: Mean gain of each block, shape (blocks,).
+        alpha: 1 minus the level, for example .05.
+        seed: Draws the bootstrap.
+
+    Returns:
+        Lower and upper end; the level is 1 - `alpha` or above.
+
+    References:
+        Ibragimov and Müller, t-statistic based correlation and heterogeneity robust inference (2010); Hall, On the removal
+            of skewness by transformation (1992); Efron and Tibshirani, An introduction to the bootstrap (1993), chapter 12.
     """
     from scipy.special import stdtrit  # type: ignore[import-untyped]
 

@@ -28,6 +28,12 @@ def metric_expressions(use_case: UseCase) -> dict[str, pl.Expr]:
 
     binary: auc, log_loss, error_rate, brier, base_rate; multiclass: macro one-against-rest auc, log_loss, accuracy;
     regression: rmse, mae, r2. Null where undefined (an AUC of one class, an R2 of equal outcomes).
+
+    Args:
+        use_case: The use case.
+
+    Returns:
+        Expressions over the columns that `with_scores` makes.
     """
     y = pl.col("_y")
     if use_case.target.kind == "binary":
@@ -48,7 +54,16 @@ def metric_expressions(use_case: UseCase) -> dict[str, pl.Expr]:
 
 
 def with_scores(use_case: UseCase, frame: pl.DataFrame, scores: np.ndarray) -> pl.DataFrame:
-    """The rows that have an outcome, with `_y` and a float64 column `_s0`, `_s1`, ... for each column of the scores."""
+    """The rows that have an outcome, with `_y` and a float64 column `_s0`, `_s1`, ... for each column of the scores.
+
+    Args:
+        use_case: The use case.
+        frame: Designed rows with `_target`.
+        scores: Scores, shape (n,), or (n, classes) for several classes.
+
+    Returns:
+        A frame without the rows that have no outcome.
+    """
     values = np.asarray(scores, dtype=np.float64)
     columns = values.T if values.ndim == 2 else values[None]
     y = pl.Series("_y", numeric_target(use_case.target.kind, frame[TARGET]))
@@ -62,6 +77,19 @@ def evaluate(
     """Metrics of one model's scores, shape (n,) or (n, classes), on the rows of `frame` that have an outcome.
 
     A slice is evaluated where it has the gate's `min_slice_rows`; a metric that is undefined on some rows is left out.
+
+    Args:
+        use_case: The use case.
+        model_sha256: SHA-256 of the model's bytes, for the record.
+        data_commit: Commit of the data, for the record.
+        frame: Designed rows with `_target`, `_block` and the slices.
+        scores: Scores, shape (n,), or (n, classes) for several classes.
+
+    Returns:
+        Metrics over all rows and by slice, with numbers of rows and blocks.
+
+    Raises:
+        NotEnoughEvidence: No row has an outcome.
     """
     rows = with_scores(use_case, frame, scores)
     whole = {
@@ -92,7 +120,16 @@ def slice_metrics(use_case: UseCase, rows: pl.DataFrame) -> dict[str, dict[str, 
 
 
 def block_metric(use_case: UseCase, rows: pl.DataFrame, metric: str) -> pl.DataFrame:
-    """Columns `_block`, `rows` and `value` of one metric per block, blocks in order; null where it is undefined."""
+    """Columns `_block`, `rows` and `value` of one metric per block, blocks in order; null where it is undefined.
+
+    Args:
+        use_case: The use case.
+        rows: Rows from `with_scores`, with `_block`.
+        metric: Name of the metric.
+
+    Returns:
+        Columns `_block`, `rows` and `value`.
+    """
     return rows.group_by(BLOCK).agg(rows=pl.len(), value=metric_expressions(use_case)[metric]).sort(BLOCK)
 
 
@@ -114,7 +151,15 @@ def calibration_error(use_case: UseCase, rows: pl.DataFrame) -> float | None:
 
 
 def event_window(use_case: UseCase, rows: pl.DataFrame) -> tuple[datetime, datetime] | None:
-    """First and last event time, or None without rows or times."""
+    """First and last event time, or None without rows or times.
+
+    Args:
+        use_case: The use case.
+        rows: The rows.
+
+    Returns:
+        The two moments, in UTC.
+    """
     if use_case.time is None or rows.is_empty():
         return None
     first, last = (moment(value) for value in (rows[use_case.time].min(), rows[use_case.time].max()))

@@ -25,12 +25,26 @@ KNOWN = "_known"
 
 
 def feature_names(use_case: UseCase) -> list[str]:
-    """Names of the features in declared order: the order in which models see them."""
+    """Names of the features in declared order: the order in which models see them.
+
+    Args:
+        use_case: The use case.
+
+    Returns:
+        The names.
+    """
     return list(use_case.features)
 
 
 def identity_columns(use_case: UseCase) -> list[str]:
-    """The key columns and the event time: what names a row and orders it."""
+    """The key columns and the event time: what names a row and orders it.
+
+    Args:
+        use_case: The use case.
+
+    Returns:
+        The names, each once.
+    """
     return list(dict.fromkeys([*use_case.key, *([use_case.time] if use_case.time else [])]))
 
 
@@ -38,8 +52,19 @@ def design(use_case: UseCase, rows: pl.LazyFrame, context: Mapping[str, pl.LazyF
     """Every row of `rows`, in its order, with the columns that models and monitors read.
 
     `context` holds the looked-up inputs by name. A lookup that finds nothing gives nulls, and so does a category that
-    the use case does not list. Raises UsageError where an input is missing or names clash; collecting raises where a
-    looked-up key occurs twice.
+    the use case does not list.
+
+    Args:
+        use_case: The use case.
+        rows: Rows of the use case's rows input.
+        context: Rows of the looked-up inputs, by the input's name.
+
+    Returns:
+        The key, the event time, `_block`, slices that are no features, and the features. Collecting it raises polars'
+            ComputeError where a looked-up key occurs twice.
+
+    Raises:
+        UsageError: An input is missing, or names clash.
     """
     _check_names(use_case)
     for lookup in use_case.lookups:
@@ -72,6 +97,15 @@ def with_labels(
     Of several labels for a key the newest known by `as_of` counts, whether it brings an outcome or takes one back.
     `_target` is Boolean (binary), Enum of the classes (multiclass) or Float64 (regression). Where the use case has no
     label input, `labels` are the rows themselves.
+
+    Args:
+        use_case: The use case.
+        designed: Designed rows, as `design` gives them.
+        labels: Rows of the label input, in any order.
+        as_of: Labels that became known later do not count; None for all.
+
+    Returns:
+        The designed rows, in their order, with one column more.
     """
     known_at = use_case.label_input.known_at
     if known_at and as_of is not None:
@@ -83,13 +117,29 @@ def with_labels(
 
 
 def with_own_outcome(use_case: UseCase, designed: pl.LazyFrame, rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Designed rows with `_target` where the rows hold their outcome themselves: side by side, no key is looked up."""
+    """Designed rows with `_target` where the rows hold their outcome themselves: side by side, no key is looked up.
+
+    Args:
+        use_case: The use case.
+        designed: Designed rows, as `design` gives them.
+        rows: The rows that they were made of, in the same order.
+
+    Returns:
+        The designed rows, in their order, with one column more.
+    """
     outcome = rows.select(use_case.target.value.cast(target_dtype(use_case)).alias(TARGET))
     return pl.concat([designed, outcome], how="horizontal")
 
 
 def with_outcome(frame: pl.DataFrame) -> pl.DataFrame:
-    """The rows that have an outcome; the frame itself where all have one, since a filter would copy it."""
+    """The rows that have an outcome; the frame itself where all have one, since a filter would copy it.
+
+    Args:
+        frame: Rows with `_target`.
+
+    Returns:
+        Rows without null in `_target`.
+    """
     return frame.filter(pl.col(TARGET).is_not_null()) if frame[TARGET].null_count() else frame
 
 
@@ -123,13 +173,30 @@ def target_dtype(use_case: UseCase) -> pl.DataType:
 
 
 def numeric_target(kind: Kind, target: pl.Series) -> np.ndarray:
-    """The outcomes as float64, shape (n,): 0 or 1, the class's position, or the value. Null becomes NaN."""
+    """The outcomes as float64, shape (n,): 0 or 1, the class's position, or the value. Null becomes NaN.
+
+    Args:
+        kind: binary, multiclass or regression.
+        target: Outcomes: Boolean, Enum of the classes, or numbers.
+
+    Returns:
+        float64, shape (n,).
+    """
     physical = target.to_physical() if kind == "multiclass" else target
     return physical.cast(pl.Float64).to_numpy()
 
 
 def newest_labels(use_case: UseCase, labels: pl.DataFrame | pl.LazyFrame, as_of: datetime | None = None) -> pl.DataFrame:
-    """One row a key: `_target` of the newest label known at `as_of`, null where it holds no outcome, and `_known`, true."""
+    """One row a key: `_target` of the newest label known at `as_of`, null where it holds no outcome, and `_known`, true.
+
+    Args:
+        use_case: The use case.
+        labels: All rows of the label input, in any order.
+        as_of: Labels that became known later do not count; None for all.
+
+    Returns:
+        The key columns, `_target` and `_known`.
+    """
     spec = use_case.label_input
     keys, when = list(use_case.key), [spec.known_at] if spec.known_at else []
     rows = labels.lazy()

@@ -12,19 +12,41 @@ from schemas.usecase import UseCase
 
 
 def key_text(use_case: UseCase) -> pl.Expr:
-    """The row's key as one string; times as whole numbers, so that no library's formatting enters it."""
+    """The row's key as one string; times as whole numbers, so that no library's formatting enters it.
+
+    Args:
+        use_case: The use case.
+
+    Returns:
+        An expression of String; the parts are joined by ASCII's unit separator.
+    """
     dtypes = use_case.input(use_case.rows).contract.dtypes()
     parts = [pl.col(name).to_physical() if dtypes[name].is_temporal() else pl.col(name) for name in use_case.key]
     return pl.concat_str([part.cast(pl.String) for part in parts], separator="\x1f")
 
 
 def key_hash(use_case: UseCase) -> pl.Expr:
-    """64 bits of the key's BLAKE2b hash: the same in every process and library version."""
+    """64 bits of the key's BLAKE2b hash: the same in every process and library version.
+
+    Args:
+        use_case: The use case.
+
+    Returns:
+        An expression of UInt64.
+    """
     return key_text(use_case).map_batches(_hash, return_dtype=pl.UInt64, is_elementwise=True)
 
 
 def receipt_inputs(use_case: UseCase, names: Sequence[str]) -> pl.Expr:
-    """These columns of the rows as a receipt may hold them, as the struct `inputs`: private ones hashed or left out."""
+    """These columns of the rows as a receipt may hold them, as the struct `inputs`: private ones hashed or left out.
+
+    Args:
+        use_case: The use case.
+        names: Columns of the rows.
+
+    Returns:
+        An expression of a struct called `inputs`.
+    """
     contract = use_case.input(use_case.rows).contract
     hashed = contract.hashed()
     shown = [name for name in names if name not in contract.private() or name in hashed]

@@ -82,7 +82,18 @@ def reference_profile(
 ) -> dict[str, Any]:
     """JSON document of the features, of the target (as `_target`) and of the model's scores (as `_score`, see with_scores).
 
-    Raises UsageError for a feature that is missing or of a type that has no marginal here.
+    Args:
+        use_case: The use case.
+        designed: Designed rows, those that a model was fitted on.
+        target: Their outcomes; None for none.
+        scores: The model's scores of them, shape (n,), or (n, classes); None for none.
+        bins: How many bins of equal count a numeric column is cut into.
+
+    Returns:
+        A document that JSON can hold; `read_profiles` reads it.
+
+    Raises:
+        UsageError: A feature is missing, or has a type that has no marginal here.
     """
     if missing := [name for name in use_case.features if name not in designed.columns]:
         raise UsageError(f"reference of {use_case.name}: no column {', '.join(missing)}; give designed rows")
@@ -107,7 +118,14 @@ def score_columns(use_case: UseCase, scores: NDArray[np.floating[Any]]) -> list[
 
 
 def score_names(use_case: UseCase) -> list[str]:
-    """Names of the score columns."""
+    """Names of the score columns.
+
+    Args:
+        use_case: The use case.
+
+    Returns:
+        `_score`, or one name a class.
+    """
     return _by_class(use_case) if use_case.target.kind == "multiclass" else [SCORE_PREFIX]
 
 
@@ -116,7 +134,17 @@ def _by_class(use_case: UseCase) -> list[str]:
 
 
 def read_profiles(document: Mapping[str, Any]) -> dict[str, Marginal]:
-    """Marginals by column from a stored document. Raises UsageError for a format that this release does not know."""
+    """Marginals by column from a stored document.
+
+    Args:
+        document: What `reference_profile` gave, read from JSON.
+
+    Returns:
+        One marginal a column.
+
+    Raises:
+        UsageError: The document has a format that this release does not know.
+    """
     if document.get("format_version") != FORMAT:
         raise UsageError(
             f"reference of format_version {document.get('format_version')!r}: this release reads {FORMAT}; train again"
@@ -125,7 +153,16 @@ def read_profiles(document: Mapping[str, Any]) -> dict[str, Marginal]:
 
 
 def summarize_columns(frame: pl.DataFrame, names: Iterable[str], bins: int = BINS) -> dict[str, Marginal]:
-    """Marginals of some columns, one after the other: on two cores, threads are no faster and need the memory of both."""
+    """Marginals of some columns, one after the other: on two cores, threads are no faster and need the memory of both.
+
+    Args:
+        frame: Designed rows.
+        names: The columns.
+        bins: How many bins of equal count a numeric column is cut into.
+
+    Returns:
+        One marginal a column.
+    """
     return {name: summarize_column(frame[name], bins) for name in names}
 
 

@@ -17,18 +17,40 @@ def in_canonical_order(use_case: UseCase, frame: pl.LazyFrame | pl.DataFrame) ->
     """The frame in the order models are fitted in: by event time, then key. A model depends on the order of its rows.
 
     Collected by the engine whose float sums do not depend on how many threads share them.
+
+    Args:
+        use_case: The use case.
+        frame: Rows with the key and the event time.
+
+    Returns:
+        The rows, sorted.
     """
     rows = frame.lazy().collect(engine="in-memory")
     return rows if is_sorted(rows, sort_order(use_case)) else rows.sort(sort_order(use_case))
 
 
 def sort_order(use_case: UseCase) -> list[str]:
-    """The columns that rows are ordered by before a model is fitted on them."""
+    """The columns that rows are ordered by before a model is fitted on them.
+
+    Args:
+        use_case: The use case.
+
+    Returns:
+        Names of the columns.
+    """
     return list(dict.fromkeys([*([use_case.time] if use_case.time else []), *use_case.key]))
 
 
 def is_sorted(rows: pl.DataFrame, columns: Sequence[str]) -> bool:
-    """Whether the rows are sorted by these columns already; asking costs far less than sorting."""
+    """Whether the rows are sorted by these columns already; asking costs far less than sorting.
+
+    Args:
+        rows: The rows.
+        columns: Names of the columns, the first counts most.
+
+    Returns:
+        Whether they are.
+    """
     if rows.height < 2:
         return True
     follows = pl.lit(True)
@@ -43,6 +65,13 @@ def digest_of_sorted(frames: Iterable[pl.DataFrame], schema: Mapping[str, pl.Dat
 
     Hashed in chunks: validity, then values as little-endian numbers or as text with lengths, so that neither polars' hashes
     nor its formatting enter. An Enum's values are hashed as text.
+
+    Args:
+        frames: The rows, in pieces.
+        schema: Column names and types, in order.
+
+    Returns:
+        64 hexadecimal digits.
     """
     digest = hashlib.sha256(repr([(name, _kind(dtype)) for name, dtype in schema.items()]).encode())
     for chunk in even_batches(frames, CHUNK):
@@ -52,7 +81,15 @@ def digest_of_sorted(frames: Iterable[pl.DataFrame], schema: Mapping[str, pl.Dat
 
 
 def even_batches(frames: Iterable[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
-    """The same rows in the same order in frames of `rows` rows; the last may have fewer."""
+    """The same rows in the same order in frames of `rows` rows; the last may have fewer.
+
+    Args:
+        frames: The rows, in pieces of any size.
+        rows: Rows of each batch.
+
+    Yields:
+        The batches.
+    """
     rest: pl.DataFrame | None = None
     for frame in frames:
         joined = frame if rest is None or rest.is_empty() else pl.concat([rest, frame])

@@ -35,6 +35,14 @@ def split_by_time(use_case: UseCase, frame: pl.DataFrame, *, after: datetime | N
     Every row of the holdout is newer than every other row, and, where `after` is given (the newest event time a champion
     was fitted on), newer than that. Where blocks follow each other in time, a part begins with a whole block. Without
     event times a hash of the key decides and `after` has no meaning. Parts may be empty.
+
+    Args:
+        use_case: The use case.
+        frame: Designed rows with `_target`.
+        after: Newest event time that a champion was fitted on; the holdout is newer. None for no champion.
+
+    Returns:
+        The three parts: what is fitted on, what stops the boosting, what the gate judges.
     """
     known = in_canonical_order(use_case, with_outcome(frame))
     stopping, holdout = known.select(**split_conditions(use_case, known.lazy(), after)._asdict())
@@ -45,7 +53,16 @@ def split_by_time(use_case: UseCase, frame: pl.DataFrame, *, after: datetime | N
 
 
 def split_conditions(use_case: UseCase, known: pl.LazyFrame, after: datetime | None = None) -> Cuts:
-    """The cuts for rows that have an outcome, as `split_by_time` makes them. Reads event times and blocks only."""
+    """The cuts for rows that have an outcome, as `split_by_time` makes them. Reads event times and blocks only.
+
+    Args:
+        use_case: The use case.
+        known: Designed rows that have an outcome.
+        after: As in `split_by_time`.
+
+    Returns:
+        Two expressions, true for rows of `stopping` and of `holdout`.
+    """
     if use_case.time is None:
         return _by_key(use_case)
     holdout = _newest(use_case.time, known, use_case.split.holdout_days)

@@ -27,7 +27,7 @@ def sweep_branches(store_url: str, older_than_days: float, dry_run: bool) -> tup
     Raises:
         StoreError: The repository cannot be read.
     """
-    return maintenance.sweep(store_url, older_than_days, dry_run)
+    return maintenance.sweep_branches(store_url, older_than_days, dry_run)
 
 
 @task(**TASK_OPTIONS, tags={"lake"})

@@ -14,7 +14,7 @@ from .prediction_log import publish_segment as publish_segment
 from .prediction_log import receipts_frame as receipts_frame
 from .prediction_log import receipts_to_parquet as receipts_to_parquet
 from .prediction_log import segment_day as segment_day
-from .prediction_log import unique as unique
+from .prediction_log import unique_suffix as unique_suffix
 from .prediction_rows import ROW_KEY as ROW_KEY
 from .prediction_store import PREDICTIONS_FOLDER as PREDICTIONS_FOLDER
 from .prediction_store import REJECTED as REJECTED

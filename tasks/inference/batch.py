@@ -54,8 +54,22 @@ class Job:
 def score_commit(use_case: str, data: DataRef, rows: RowsToScore, registry_url: str, log_url: str, flow_run: str) -> Scores:
     """Score the rows that one publish brought, seen as of `data`, and publish the predictions.
 
-    One cause (model, rows) is published once; a second call answers "already done". Raises NotEnoughEvidence where there
-    is no champion, NotFound where no rows were published.
+    One cause (model, rows) is published once; a second call answers "already done".
+
+    Args:
+        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
+        data: Commit of the data, and the repository that it lies in.
+        rows: Which rows: the publish that brought them, None for the newest, and from which moment on.
+        registry_url: URL of the model registry.
+        log_url: URL of the use case's log repository, `<use case>-log`.
+        flow_run: Id of the flow run that does it; it is kept with the commit. May be empty.
+
+    Returns:
+        Where the predictions lie, how many, and by which model.
+
+    Raises:
+        NotEnoughEvidence: There is no champion.
+        NotFound: No rows were published.
     """
     case, model, log = _begin(use_case, registry_url, log_url)
     store = open_store(data.store)
@@ -79,7 +93,15 @@ def score_commit(use_case: str, data: DataRef, rows: RowsToScore, registry_url: 
 
 
 def scoring_cause(model: ModelRef, rows: RowsToScore) -> str:
-    """What the predictions of these rows by this model are known by."""
+    """What the predictions of these rows by this model are known by.
+
+    Args:
+        model: The version.
+        rows: Which rows.
+
+    Returns:
+        SHA-256 of model and rows, in hexadecimal.
+    """
     return hashlib.sha256(f"{model.sha256} {rows.arrival} {rows.since or ''}".encode()).hexdigest()
 
 
@@ -95,8 +117,23 @@ def score_file(
     """Score the rows of a file that lies in no store, audited by the rows' contract, and publish the predictions.
 
     Outcomes may be missing. A file is refused as a whole as an ingested one would be; else its rejected rows lie beside the
-    predictions of the others. One cause (model, file) is published once. Raises NotEnoughEvidence where there is no
-    champion, Refused for a file that cannot be read.
+    predictions of the others. One cause (model, file) is published once.
+
+    Args:
+        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
+        data: Commit at which other inputs are looked up.
+        source: The file, with its size in bytes and its SHA-256.
+        registry_url: URL of the model registry.
+        log_url: URL of the use case's log repository, `<use case>-log`.
+        flow_run: Id of the flow run that does it; it is kept with the commit. May be empty.
+        limits: Memory in MiB and time in seconds that the reading child process may use.
+
+    Returns:
+        Where the predictions lie, how many, by which model, and the audit's verdict.
+
+    Raises:
+        NotEnoughEvidence: There is no champion.
+        Refused: The file cannot be read.
     """
     case, model, log = _begin(use_case, registry_url, log_url)
     cause = hashlib.sha256(f"{model.sha256} file {source.sha256}".encode()).hexdigest()
@@ -239,7 +276,17 @@ def _receipts_of(job: Job) -> Callable[[pl.DataFrame, np.ndarray], pl.DataFrame]
 
 
 def predict_frame(case: UseCase, model: ModelRef, data: DataRef, frame: pl.DataFrame) -> pl.DataFrame:
-    """Predictions for rows of the contract that lie in no store; other inputs are looked up as of `data`."""
+    """Predictions for rows of the contract that lie in no repository; other inputs are looked up as of `data`.
+
+    Args:
+        case: The use case.
+        model: The version.
+        data: Commit of the data, and the repository that it lies in.
+        frame: Rows with the contract's columns that are known at the prediction.
+
+    Returns:
+        One prediction a row, in the rows' order, with its receipt.
+    """
     store = open_store(data.store)
     job = Job(case, model, data, store, cause="")
     rows = features.design(case, frame.lazy(), datasets.inputs_at(store, data.commit, case)).collect()
@@ -247,7 +294,16 @@ def predict_frame(case: UseCase, model: ModelRef, data: DataRef, frame: pl.DataF
 
 
 def already_scored(log: VersionStore, rows: RowsToScore, cause: str) -> Commit | None:
-    """The log's commit that holds predictions of this cause; where `once` is set, of these rows by any model."""
+    """The log's commit that holds predictions of this cause; where `once` is set, of these rows by any model.
+
+    Args:
+        log: The use case's log repository.
+        rows: Which rows.
+        cause: What `scoring_cause` gave.
+
+    Returns:
+        The commit, or None.
+    """
     for entry in log.log(MAIN, first_parent=True):
         metadata = entry.metadata
         if metadata.get("kind") not in (SCORE_KIND, SCORE_FILE_KIND):

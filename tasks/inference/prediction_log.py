@@ -39,8 +39,12 @@ CHAMPION, CANARY, SHADOW = "champion", "canary", "shadow"
 TIME_DIGITS = 12  # hexadecimal digits of the time in milliseconds that a prediction id begins with
 
 
-def unique() -> str:
-    """A name that no other process has."""
+def unique_suffix() -> str:
+    """A name that no other process has.
+
+    Returns:
+        A short text of letters and digits.
+    """
     return uuid.uuid4().hex[:12]
 
 
@@ -52,7 +56,16 @@ def day_of(prediction_id: str) -> date:
 def receipts_frame(
     prepared: Prepared, records: Sequence[Sequence[Any]], models: Mapping[int, Mapping[str, Any]]
 ) -> pl.DataFrame:
-    """Receipts of records (prediction id, model's number, role, physical values, scores) made by one server."""
+    """Receipts of records (prediction id, model's number, role, physical values, scores) made by one server.
+
+    Args:
+        prepared: The compiled use case.
+        records: What the server noted, one a prediction.
+        models: Name, version, hashes and commits of each model, by the number that records give it.
+
+    Returns:
+        One row a prediction.
+    """
     from tasks.inference.online import frame_of
 
     case = prepared.use_case
@@ -102,7 +115,14 @@ def _moment(prediction_id: str) -> datetime:
 
 
 def receipts_to_parquet(receipts: pl.DataFrame) -> bytes:
-    """Receipts as one frame of the journal."""
+    """Receipts as one frame of the journal.
+
+    Args:
+        receipts: Receipts, as `receipts_frame` gives them.
+
+    Returns:
+        The bytes of a Parquet file.
+    """
     buffer = io.BytesIO()
     receipts.write_ipc(buffer, compression="zstd")
     return buffer.getvalue()
@@ -115,7 +135,16 @@ def receipts_from_file(path: Path) -> pl.DataFrame:
 
 
 def publish_segment(log: VersionStore, path: Path, use_case: str) -> Commit | None:
-    """Publish a segment of the journal, once, and remove it. None where it held nothing or was published before."""
+    """Publish a segment of the journal, once, and remove it. None where it held nothing or was published before.
+
+    Args:
+        log: The use case's log repository.
+        path: The segment's file.
+        use_case: Name of the use case.
+
+    Returns:
+        The commit, or None.
+    """
     receipts = receipts_from_file(path)
     commit = None
     if receipts.height:
@@ -196,9 +225,16 @@ def pending(folder: Path, prediction_id: str) -> dict[str, Any] | None:
 
 
 def expire_receipts(log: VersionStore, before: date) -> int:
-    """Remove the online receipts of days before a day from the head of main; returns how many objects went.
+    """Remove the online receipts of the days before a day from the head of main.
 
     The history of the repository still holds them until the store collects its garbage.
+
+    Args:
+        log: The use case's log repository.
+        before: The first day that stays.
+
+    Returns:
+        How many objects went.
     """
     old = [stored.path for stored in log.objects(MAIN, RECEIPTS_FOLDER) if segment_day(stored.path) < before]
     if old:
@@ -208,5 +244,12 @@ def expire_receipts(log: VersionStore, before: date) -> int:
 
 
 def segment_day(path: str) -> date:
-    """Day of the receipts that an object holds."""
+    """Day of the receipts that an object holds.
+
+    Args:
+        path: Path of the object.
+
+    Returns:
+        The day, in UTC.
+    """
     return date.fromisoformat(path.removeprefix(RECEIPTS_FOLDER).partition("/")[0])

@@ -31,12 +31,29 @@ SCORE_KIND, SCORE_FILE_KIND = "score", "score-file"
 
 
 def prediction_paths(log: VersionStore, ref: str, path: str) -> list[str]:
-    """The Parquet objects of one scoring: `path` is that of the only one, or the folder of several, ending in a slash."""
+    """The Parquet objects of one scoring: `path` is that of the only one, or the folder of several, ending in a slash.
+
+    Args:
+        log: The use case's log repository.
+        ref: Branch or commit of the log repository.
+        path: Path of the only object, or of the folder.
+
+    Returns:
+        Paths of the objects.
+    """
     return [stored.path for stored in log.objects(ref, path)] if path.endswith("/") else [path]
 
 
 def published_predictions(log: VersionStore, entry: Commit) -> pl.LazyFrame:
-    """The predictions that a commit of the log brought, read in place."""
+    """The predictions that a commit of the log brought, read in place.
+
+    Args:
+        log: The use case's log repository.
+        entry: The commit of the log.
+
+    Returns:
+        One row a prediction, with its receipt.
+    """
     return log.scan(entry.id, prediction_paths(log, entry.id, entry.metadata["path"]))
 
 

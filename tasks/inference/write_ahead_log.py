@@ -78,12 +78,26 @@ class WriteAheadLog:
 
 
 def list_segments(folder: Path) -> list[Path]:
-    """Segments of a folder, oldest first."""
+    """Segments of a folder, oldest first.
+
+    Args:
+        folder: Folder of one log.
+
+    Returns:
+        Paths of the segments.
+    """
     return sorted(folder.glob(f"*{SUFFIX}"))
 
 
 def abandoned_logs(folder: Path) -> Iterator[Path]:
-    """Folders of processes that are gone, each locked while the caller looks at it, and removed once it is empty."""
+    """Folders of processes that are gone, each locked while the caller looks at it, and removed once it is empty.
+
+    Args:
+        folder: Folder of all logs of this machine.
+
+    Yields:
+        One folder at a time.
+    """
     for each in sorted(path for path in folder.glob("*") if path.is_dir()):
         lock = FileLock(each / "lock", thread_local=False)
         try:

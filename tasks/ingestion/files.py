@@ -22,7 +22,17 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
 def locate(source: str | Path, root: Path | None = None) -> list[Path]:
     """The files that a path or a glob names, resolved and sorted.
 
-    With `root`, each must lie below it after its links are followed. Raises UsageError where there is none.
+    With `root`, each must lie below it after its links are followed.
+
+    Args:
+        source: A path or a glob; `~` is the home folder.
+        root: A folder that no file may lie outside of, after its links are followed.
+
+    Returns:
+        The files, resolved and sorted.
+
+    Raises:
+        UsageError: There is none, it is a directory, or it leads out of `root`.
     """
     text = str(source)
     if "\0" in text or not text.strip():
@@ -40,9 +50,20 @@ def locate(source: str | Path, root: Path | None = None) -> list[Path]:
 
 
 def frame_source(frame: pl.DataFrame | pl.LazyFrame | pd.DataFrame, folder: Path, name: str) -> Path:
-    """Write a frame as <name>-<hash>.parquet in `folder`, so that it is a source like any other.
+    """Write a frame as `<name>-<hash>.parquet` in `folder`, so that it is a source like any other.
 
-    The same rows give the same file, and no two frames share one. Raises UsageError for a bad name.
+    The same rows give the same file, and no two frames share one.
+
+    Args:
+        frame: The rows, as polars or pandas holds them.
+        folder: Where the file is written; made where it is missing.
+        name: The file's name before its hash: letters, digits, dots, dashes and underscores.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        UsageError: The name is not one of these.
     """
     if not NAME.fullmatch(name):
         raise UsageError(f"cannot name a source {name!r}: letters, digits, dots, dashes and underscores, 101 at most")

@@ -33,7 +33,18 @@ class LandedFile:
 
 
 def locate_landed(folder: Path, path: Path) -> LandedFile:
-    """Whose a file is. Raises UsageError for one that lies elsewhere, or under a use case or an input that is not there."""
+    """Which use case and input a landed file belongs to.
+
+    Args:
+        folder: The landing folder.
+        path: The file.
+
+    Returns:
+        The file with its use case, its input, and its path below the use case's folder.
+
+    Raises:
+        UsageError: It lies elsewhere, or under a use case or an input that is not there.
+    """
     try:
         use_case, name, *_, _ = relative = path.relative_to(folder).parts
     except ValueError:
@@ -46,13 +57,28 @@ def locate_landed(folder: Path, path: Path) -> LandedFile:
 
 
 def scan_landing_zone(folder: Path) -> list[Path]:
-    """Every file that has landed, the oldest first; names of files in the making are left out."""
+    """Every file that has landed, the oldest first; names of files in the making are left out.
+
+    Args:
+        folder: The landing folder.
+
+    Returns:
+        Paths of the files.
+    """
     files = [path for path in folder.glob("*/*/**/*") if is_delivery(folder, path) and path.is_file()]
     return sorted(files, key=arrived_at)
 
 
 def is_delivery(folder: Path, path: Path) -> bool:
-    """Whether a path may be a delivery: not hidden, and not named as programs name what they are still writing."""
+    """Whether a path may be a delivery: not hidden, and not named as programs name what they are still writing.
+
+    Args:
+        folder: The landing folder.
+        path: A path below it.
+
+    Returns:
+        Whether it may be one.
+    """
     parts = path.relative_to(folder).parts if path.is_relative_to(folder) else (".",)
     return not any(part.startswith(".") for part in parts) and not path.name.endswith(UNFINISHED)
 
@@ -66,7 +92,14 @@ def arrived_at(path: Path) -> tuple[int, str]:
 
 
 def being_written(path: Path) -> bool | None:
-    """Whether somebody has the file open to write it; None where that cannot be told (not our file, a network drive)."""
+    """Whether somebody has the file open to write it; None where that cannot be told (not our file, a network drive).
+
+    Args:
+        path: Where the file lies.
+
+    Returns:
+        True, False, or None where that cannot be told.
+    """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:

@@ -24,7 +24,14 @@ _CHUNK = 8 << 20
 
 
 def is_remote(source: str) -> bool:
-    """Whether a source has to be fetched."""
+    """Whether a source has to be fetched.
+
+    Args:
+        source: A path, a glob or a URL.
+
+    Returns:
+        Whether it is a URL, or a query.
+    """
     return source.startswith(SCHEMES)
 
 
@@ -33,7 +40,17 @@ def fetched(source: str) -> Iterator[str]:
     """A source as a path or glob of this machine: a remote one is copied for as long as the block lasts.
 
     `lakefs://<repository>/<ref>/<path>` and `s3://<bucket>/<key>`, whose last part may be a pattern, and the rows of a query
-    in a file `<name>.sql`. Raises UsageError where there is none, ServiceUnavailable where nobody answers.
+    in a file `<name>.sql`.
+
+    Args:
+        source: A path or glob of this machine, a `lakefs://` or `s3://` URL, or a file `<name>.sql`.
+
+    Yields:
+        A path or glob of this machine.
+
+    Raises:
+        UsageError: There is no such object.
+        ServiceUnavailable: Nobody answers.
     """
     if not is_remote(source) and not is_query(source):
         yield source

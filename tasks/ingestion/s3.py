@@ -31,9 +31,19 @@ class LandedObject(LandedFile):
 
 
 def scan_bucket(url: str) -> tuple[list[LandedFile], list[str]]:
-    """The objects of registered use cases below `s3://<bucket>/<prefix>`, the oldest first, and a sentence on each other.
+    """The objects of registered use cases below a prefix of a bucket, the oldest first.
 
-    Endpoint, region and credentials are those of the AWS settings of this machine. Raises UsageError, ServiceUnavailable.
+    Endpoint, region and credentials are those of the AWS settings of this machine.
+
+    Args:
+        url: `s3://<bucket>/<prefix>`.
+
+    Returns:
+        The objects, and a sentence on each object that belongs to no use case.
+
+    Raises:
+        UsageError: The URL or the credentials are wrong.
+        ServiceUnavailable: The bucket does not answer.
     """
     root = Path(url.removeprefix("s3://").rstrip("/"))
     files: list[LandedFile] = []

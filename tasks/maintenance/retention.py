@@ -22,9 +22,18 @@ ATTEMPTS = 5
 
 
 def expire_logs(log_url: str, older_than_days: float, dry_run: bool) -> tuple[SweptReceipts, ...]:
-    """Remove receipts older than a number of days from the head of a log repository; tells what went and what is kept.
+    """Remove receipts older than a number of days from the head of a log repository.
 
-    Raises StaleCheck where others keep publishing in between: sweep again.
+    Args:
+        log_url: URL of the use case's log repository, `<use case>-log`.
+        older_than_days: Age in days from which something goes.
+        dry_run: Only say what would go.
+
+    Returns:
+        One entry a path: what went and what is kept.
+
+    Raises:
+        StaleCheck: Others keep publishing in between: sweep again.
     """
     log = open_store(log_url)
     if not log.exists():
@@ -54,8 +63,15 @@ def _batch(log: VersionStore, limit: datetime, dry_run: bool) -> list[SweptRecei
     return seen
 
 
-def told(log: VersionStore) -> str:
-    """What a log says of receipts that it let go, as the end of a sentence; empty where it let none go."""
+def expired_summary(log: VersionStore) -> str:
+    """What a log says of receipts that it let go, as the end of a sentence; empty where it let none go.
+
+    Args:
+        log: The use case's log repository.
+
+    Returns:
+        The end of a sentence, or an empty text.
+    """
     for entry in log.log(MAIN, first_parent=True) if log.exists() else ():
         if entry.metadata.get("kind") == KIND:
             before = entry.metadata["before"][:10]

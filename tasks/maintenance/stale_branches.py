@@ -24,11 +24,19 @@ OURS = tuple(
 )
 
 
-def sweep(store_url: str, older_than_days: float, dry_run: bool) -> tuple[SweptBranch, ...]:
+def sweep_branches(store_url: str, older_than_days: float, dry_run: bool) -> tuple[SweptBranch, ...]:
     """Remove the finished branches of our flows and those whose last commit is older than a number of days.
 
     A branch is finished when a commit of main says that it was merged from it. One that is at work may go, too, where `main`
     itself is older than the limit: its run notices and stages again.
+
+    Args:
+        store_url: URL of the repository with the use case's data, `file://` or `lakefs://`.
+        older_than_days: Age in days from which something goes.
+        dry_run: Only say what would go.
+
+    Returns:
+        One entry a branch: whether it went or stays, and why.
     """
     store = open_store(store_url)
     if not store.exists():

@@ -22,7 +22,14 @@ GOLDEN = "_expected_"
 def load_booster(model: bytes) -> xgboost.Booster:
     """The model of those bytes. Check their hash first and try them in a child process: damaged bytes can kill this one.
 
-    Raises IntegrityError for bytes that XGBoost does not take.
+    Args:
+        model: Bytes of a model in XGBoost's UBJSON.
+
+    Returns:
+        The model, ready to predict.
+
+    Raises:
+        IntegrityError: XGBoost does not take the bytes.
     """
     xgb = load_xgboost()
     try:
@@ -36,7 +43,18 @@ def predict_scores(use_case: UseCase, booster: xgboost.Booster, frame: pl.DataFr
     """Scores of designed rows: shape (n,), the positive's probability or the value; multiclass: (n, classes); float32.
 
     Columns are picked by name, in the model's order, since XGBoost does not compare names here. A category that the model
-    does not know counts as missing. Raises UsageError where the model's features are not the use case's.
+    does not know counts as missing.
+
+    Args:
+        use_case: The use case.
+        booster: The model.
+        frame: Designed rows.
+
+    Returns:
+        float32, shape (n,), or (n, classes).
+
+    Raises:
+        UsageError: The model's features are not those of the use case.
     """
     names = booster.feature_names or []
     if names != feature_names(use_case):
@@ -65,7 +83,16 @@ def known_categories(booster: xgboost.Booster, features: pl.DataFrame) -> pl.Dat
 def golden_rows(use_case: UseCase, booster: xgboost.Booster, frame: pl.DataFrame, n: int = 32) -> bytes:
     """Rows spread over `frame` and one where all is missing, with the scores that the model gives them, as Parquet.
 
-    `trial` scores them again; the scores stand in columns `_expected_0`, `_expected_1`, ...
+    `run_smoke_test` scores them again; the scores stand in columns `_expected_0`, `_expected_1`, ...
+
+    Args:
+        use_case: The use case.
+        booster: The model.
+        frame: Designed rows.
+        n: How many rows.
+
+    Returns:
+        The bytes of a Parquet file.
     """
     rows = frame.select(feature_names(use_case)).gather_every(max(1, -(-frame.height // max(1, n - 1))))
     rows = pl.concat([rows, pl.DataFrame({name: [None] for name in rows.columns}, schema=rows.schema)])

@@ -27,6 +27,17 @@ def sigmoid(use_case: UseCase, margins: np.ndarray, y: np.ndarray) -> Sigmoid:
     """Slope and intercept that calibrate margins, shape (n,) or (n, classes), to the outcomes: 0 and 1, or positions.
 
     Rounded, so that they do not depend on the last bits of a sum. The slope is never negative: calibration keeps the order.
+
+    Args:
+        use_case: The use case.
+        margins: Margins of held-out rows, shape (n,), or (n, classes).
+        y: Outcomes as numbers, shape (n,): 0 and 1, or the class's position.
+
+    Returns:
+        Slope and intercept.
+
+    References:
+        Platt, Probabilistic outputs for support vector machines (1999).
     """
     slope, intercept = _temperature(margins, y) if use_case.target.kind == "multiclass" else _platt(margins, y)
     if not (math.isfinite(slope) and math.isfinite(intercept) and slope > 0):
@@ -35,7 +46,15 @@ def sigmoid(use_case: UseCase, margins: np.ndarray, y: np.ndarray) -> Sigmoid:
 
 
 def calibrated(model: bytes, coefficients: Sigmoid) -> bytes:
-    """The booster whose margins are `slope` times the former ones plus `intercept`, as UBJSON."""
+    """The booster whose margins are `slope` times the former ones plus `intercept`, as UBJSON.
+
+    Args:
+        model: Bytes of a model in XGBoost's UBJSON.
+        coefficients: Slope and intercept.
+
+    Returns:
+        Bytes of the calibrated model.
+    """
     xgb = load_xgboost()
     slope, intercept = coefficients
     document = json.loads(xgb.Booster(model_file=bytearray(model)).save_raw("json"))

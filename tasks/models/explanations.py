@@ -17,11 +17,20 @@ EXPLAINED = 2000  # rows that importances are averaged over
 
 
 def shap_contributions(booster: xgboost.Booster, rows: pl.DataFrame) -> np.ndarray:
-    """SHAP values of each feature and the bias, last: shape (n, features + 1), or (n, classes, features + 1).
+    """SHAP values of each feature and, last, the bias.
 
     They sum to the margin: log-odds of the positive, log-odds of each class, or the value. A category that the model does
-    not know counts as missing, as in scoring. Lundberg et al., From local explanations to global understanding with
-    explainable AI for trees (2020).
+    not know counts as missing, as in scoring.
+
+    Args:
+        booster: The model.
+        rows: Designed rows.
+
+    Returns:
+        Shape (n, features + 1), or (n, classes, features + 1), in units of the margin.
+
+    References:
+        Lundberg et al., From local explanations to global understanding with explainable AI for trees (2020).
     """
     xgb = load_xgboost()
     features = known_categories(booster, rows.select(booster.feature_names or []))
@@ -33,6 +42,13 @@ def shap_importances(booster: xgboost.Booster, rows: pl.DataFrame) -> dict[str, 
     """Mean absolute SHAP value of each feature, in units of the margin, over rows spread evenly over `rows`.
 
     For several classes the mean over these, too.
+
+    Args:
+        booster: The model.
+        rows: Designed rows; at most some thousands of them are read.
+
+    Returns:
+        The value of each feature, by name.
     """
     some = rows.gather_every(-(-rows.height // EXPLAINED)) if rows.height else rows
     names = booster.feature_names or []

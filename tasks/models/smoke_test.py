@@ -26,7 +26,17 @@ KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR")
 
 
 def run_smoke_test(model: bytes, golden: bytes, use_case: UseCase, *, seconds: float = 120) -> None:
-    """Score the golden rows in a child process. Raises IntegrityError where it dies, differs or takes too long."""
+    """Score the golden rows in a child process.
+
+    Args:
+        model: Bytes of the model.
+        golden: What `golden_rows` gave.
+        use_case: The use case.
+        seconds: Time that the child process may take.
+
+    Raises:
+        IntegrityError: The child dies, its scores differ, or it takes too long.
+    """
     with tempfile.TemporaryDirectory(prefix="penstock-trial-") as folder:
         files = [Path(folder) / "model.ubj", Path(folder) / "golden.parquet"]
         for file, content in zip(files, (model, golden), strict=True):

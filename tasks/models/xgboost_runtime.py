@@ -11,6 +11,9 @@ def load_xgboost() -> ModuleType:
 
     By default they spin, and on a machine with other work a fit then takes five times as long. The variable is read when
     the library loads; who has set it keeps his value.
+
+    Returns:
+        The module.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import xgboost

@@ -29,7 +29,13 @@ class Approval(RunInput):
 def wait_for_approval(case: UseCase, challenged: Challenge, model: ModelRef) -> tuple[Challenge, str]:
     """Ask a person in the dashboard, where the use case wants that, and wait; nothing is locked meanwhile.
 
-    Returns the challenge, refused where the answer is no or does not come in time, and who said so.
+    Args:
+        case: The use case.
+        challenged: The gated challenger.
+        model: The version that would ship.
+
+    Returns:
+        The challenge, refused where the answer is no or does not come in time, and who said so.
     """
     patience = case.gate.approval
     if patience is None or not challenged.verdict.promoted:

@@ -17,7 +17,12 @@ from schemas.usecase import UseCase
 
 
 def record_data_asset(case: UseCase, done: Delivery) -> None:
-    """Rows that were published: an input of the data, from its sources."""
+    """Rows that were published: an input of the data, from its sources.
+
+    Args:
+        case: The use case.
+        done: What became of a source.
+    """
     if done.status != "published":
         return
     metadata = {"commit": done.commit, "source": done.source, "source_sha256": done.sha256, "what": done.why}
@@ -26,7 +31,12 @@ def record_data_asset(case: UseCase, done: Delivery) -> None:
 
 
 def record_model_asset(case: UseCase, result: Training) -> None:
-    """A version that was recorded, champion or not, from the data of one commit."""
+    """A version that was recorded, champion or not, from the data of one commit.
+
+    Args:
+        case: The use case.
+        result: What became of a training.
+    """
     if result.model is None or result.data is None or result.status not in ("promoted", "refused"):
         return
     metadata = {"version": result.model.version, "sha256": result.model.sha256, "commit": result.data.commit}
@@ -35,7 +45,12 @@ def record_model_asset(case: UseCase, result: Training) -> None:
 
 
 def record_predictions_asset(case: UseCase, scores: Scores) -> None:
-    """Predictions that were published, from the model and the rows that it scored."""
+    """Predictions that were published, from the model and the rows that it scored.
+
+    Args:
+        case: The use case.
+        scores: What became of a scoring.
+    """
     if scores.status != "published" or scores.predictions is None or scores.model is None:
         return
     metadata = {

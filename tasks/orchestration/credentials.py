@@ -54,6 +54,15 @@ class LakeFSCredentials(Block):
 
 
 def notify(reference: str, title: str, body: str) -> None:
-    """Send through a notification block, named as <block type>/<name>. Raises ValueError where there is none."""
+    """Send a message through a notification block of Prefect.
+
+    Args:
+        reference: The block as `<block type>/<name>`.
+        title: Subject of the message.
+        body: Its text.
+
+    Raises:
+        ValueError: There is no such block.
+    """
     block: Any = Block.load(reference)
     block.notify(body, subject=title)

@@ -65,7 +65,18 @@ class PenstockFlow(Flow[P, R]):
 def penstock_flow(
     name: str, run_name: str | Callable[[], str], kind: type[PenstockFlow[Any, Any]] = PenstockFlow
 ) -> Callable[[Callable[P, R]], PenstockFlow[P, R]]:
-    """A function as a flow that is entered like this. Its result has a sentence in `why`, which its final state repeats."""
+    """Make a function a flow whose parameters are checked by name, and whose final state says what came of it.
+
+    Its result has a sentence in `why`, which the final state repeats.
+
+    Args:
+        name: Name of the flow.
+        run_name: Name of its runs: a template over the parameters, or a function.
+        kind: The class of the flow.
+
+    Returns:
+        A decorator.
+    """
 
     def made(function: Callable[P, R]) -> PenstockFlow[P, R]:
         return kind(_telling(function), name=name, flow_run_name=run_name)
@@ -107,28 +118,57 @@ def sentence(result: Any) -> str:
 
 
 def run_name_from_source() -> str:
-    """A run's name for a flow that takes a source: the flow, the use case and the file's name."""
+    """A run's name for a flow that takes a source: the flow, the use case and the file's name.
+
+    Returns:
+        The name.
+    """
     parameters = runtime.flow_run.parameters
     source = parameters.get("source") or parameters.get("published") or ""
     return " ".join([runtime.flow_run.flow_name or "", parameters["use_case"], PurePath(str(source)).name]).strip()
 
 
 def actor_name(*people: str | None) -> str:
-    """Who moves an alias: the people who asked for it, and the flow run it happened in."""
+    """Who moves an alias: the people who asked for it, and the flow run it happened in.
+
+    Args:
+        people: Names; empty ones are left out.
+
+    Returns:
+        One line.
+    """
     return ", ".join(filter(None, [*people, f"flow run {flow_run_id()}" if flow_run_id() else ""]))
 
 
 def begin_flow(use_case: str) -> UseCase:
-    """What every flow does first: refuse packages that are not ours, and resolve the use case."""
+    """What every flow does first: refuse packages that are not ours, and resolve the use case.
+
+    Args:
+        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
+
+    Returns:
+        The use case.
+
+    Raises:
+        UsageError: A package in the working directory hides one of ours, or there is no such use case.
+    """
     refuse_shadows()
     return resolve(use_case, modules=not is_deployed())
 
 
 def is_deployed() -> bool:
-    """Whether a worker started this process: then events and schedules speak, and may name registered use cases only."""
+    """Whether a worker started this process: then events and schedules speak, and may name registered use cases only.
+
+    Returns:
+        Whether one did.
+    """
     return bool(os.environ.get("PREFECT__FLOW_RUN_ID"))
 
 
 def flow_run_id() -> str:
-    """Id of the flow run this is called in, or ''."""
+    """Id of the flow run this is called in, or ''.
+
+    Returns:
+        The id.
+    """
     return str(runtime.flow_run.id or "")

@@ -55,21 +55,47 @@ def start(deployment: str | UUID, cause: str, attempt: int, parameters: dict[str
 
 
 def start_arrival(file: LandedFile, sha256: Sha256, attempt: int) -> FlowRun:
-    """Ask for the lifecycle of a file that has landed."""
+    """Ask for the lifecycle of a file that has landed.
+
+    Args:
+        file: The landed file.
+        sha256: SHA-256 of its bytes.
+        attempt: Number of the attempt, from 1 on; one number never starts two runs.
+
+    Returns:
+        The run.
+    """
     parameters = {"use_case": file.use_case, "source": file.source, "input": file.input}
     name = f"lifecycle {file.use_case} {file.path.name}"
     return start(_lifecycle(), arrival_key(file, sha256), attempt, parameters, name)
 
 
 def start_published(use_case: str, input: str, commit: str) -> FlowRun:
-    """Ask for what follows from a commit of main that others brought."""
+    """Ask for what follows from a commit of main that others brought.
+
+    Args:
+        use_case: Name of the use case.
+        input: Name of the input, for example `labels`.
+        commit: Id of a commit of `main`.
+
+    Returns:
+        The run.
+    """
     parameters = {"use_case": use_case, "published": commit, "input": input}
     name = f"lifecycle {use_case} {commit[:12]}"
     return start(_lifecycle(), f"{use_case}/{input}:{commit}", 1, parameters, name)  # a merge may bring several inputs
 
 
 def arrival_key(file: LandedFile, sha256: Sha256) -> str:
-    """The cause that a landed file is; the same bytes moved to another input are another cause."""
+    """The cause that a landed file is; the same bytes moved to another input are another cause.
+
+    Args:
+        file: The landed file.
+        sha256: SHA-256 of its bytes.
+
+    Returns:
+        The cause as a key: use case, input and hash.
+    """
     return f"{file.use_case}/{file.input}:{sha256}"
 
 
@@ -78,7 +104,15 @@ def _lifecycle() -> str:
 
 
 def attempts_at(client: SyncPrefectClient, cause: str) -> list[FlowRun]:
-    """The runs for a cause, the first attempt first."""
+    """The runs for a cause, the first attempt first.
+
+    Args:
+        client: Client of the Prefect server.
+        cause: What the runs are for, as `arrival_key` gives it.
+
+    Returns:
+        The runs.
+    """
     keys = [f"{cause}/{attempt}" for attempt in range(1, MOST_ATTEMPTS + 1)]
     runs = client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate({"idempotency_key": {"any_": keys}}))
     return sorted(runs, key=lambda run: keys.index(str(run.idempotency_key)))
@@ -88,6 +122,13 @@ def attempt_for_delivery(runs: list[FlowRun], fate: SourceState | None) -> int |
     """Which attempt a file that was delivered just now gets; None where nothing is left to do, or somebody is at it.
 
     The same bytes delivered again are looked at again where they did not reach main, or were taken back from it.
+
+    Args:
+        runs: The runs for this cause, the first attempt first.
+        fate: What became last of the source on main; None where it never came there.
+
+    Returns:
+        Number of the attempt, or None.
     """
     if not runs:
         return None if fate == "published" else 1
@@ -98,7 +139,11 @@ def attempt_for_delivery(runs: list[FlowRun], fate: SourceState | None) -> int |
 
 
 def give_up_pending(client: SyncPrefectClient) -> None:
-    """Mark runs Crashed that a worker took and that never began: what has no process sends no heartbeat to miss."""
+    """Mark runs Crashed that a worker took and that never began: what has no process sends no heartbeat to miss.
+
+    Args:
+        client: Client of the Prefect server.
+    """
     pools = {pool.name: NEVER_BEGAN_HERE if pool.type == "process" else NEVER_BEGAN for pool in client.read_work_pools()}
     asked = FlowRunFilter.model_validate({"state": {"type": {"any_": ["PENDING"]}}})
     ours = DeploymentFilter.model_validate({"name": {"any_": [in_force().deployment]}})
@@ -109,7 +154,14 @@ def give_up_pending(client: SyncPrefectClient) -> None:
 
 
 def lost_runs(client: SyncPrefectClient) -> list[FlowRun]:
-    """Runs of our deployments that crashed or failed for a passing reason, and whose next attempt was not made."""
+    """Runs of our deployments that crashed or failed for a passing reason, and whose next attempt was not made.
+
+    Args:
+        client: Client of the Prefect server.
+
+    Returns:
+        The runs, in the order in which they were to begin.
+    """
     ended = {
         "state": {"type": {"any_": ["CRASHED", "FAILED"]}},
         "expected_start_time": {"after_": datetime.now(UTC) - timedelta(days=DAYS)},
@@ -130,7 +182,15 @@ def lost_runs(client: SyncPrefectClient) -> list[FlowRun]:
 
 
 def is_worth_another(run: FlowRun, now: datetime | None = None) -> bool:
-    """Whether a run that ended is tried again now: the first crash at once, what fails again and again ever more rarely."""
+    """Whether a run that ended is tried again now: the first crash at once, what fails again and again ever more rarely.
+
+    Args:
+        run: A run that ended.
+        now: The moment to judge at; None for the present.
+
+    Returns:
+        Whether it is tried again.
+    """
     _, attempt = cause_of(run)
     state = run.state
     if state is None or attempt >= MOST_ATTEMPTS or any(f"{name}:" in (state.message or "") for name in FOR_GOOD):
@@ -141,7 +201,14 @@ def is_worth_another(run: FlowRun, now: datetime | None = None) -> bool:
 
 
 def retry_lost_run(run: FlowRun) -> FlowRun:
-    """Ask for the next attempt at what a lost run was to do."""
+    """Ask for the next attempt at what a lost run was to do.
+
+    Args:
+        run: A run that `lost_runs` gave.
+
+    Returns:
+        The new run.
+    """
     cause, attempt = cause_of(run)
     assert run.deployment_id
     return start(run.deployment_id, cause, attempt + 1, run.parameters, run.name)
@@ -170,7 +237,14 @@ def _known(client: SyncPrefectClient, keys: Iterable[str]) -> set[str]:
 
 
 def is_unreachable(error: BaseException) -> bool:
-    """Whether the server did not answer, somewhere among the error's causes."""
+    """Whether the server did not answer, somewhere among the error's causes.
+
+    Args:
+        error: Any error.
+
+    Returns:
+        Whether it is so.
+    """
     chain: BaseException | None = error
     while chain is not None:
         if isinstance(chain, httpx.TransportError) or "Failed to reach API" in str(chain):

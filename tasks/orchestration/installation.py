@@ -12,7 +12,14 @@ PACKAGES = ("schemas", "tasks", "flows", "deployments")
 
 
 def shadowed(packages: tuple[str, ...] = PACKAGES) -> list[str]:
-    """Files of packages that lie elsewhere than this one, as `name: file`."""
+    """Files of packages that lie elsewhere than this one, as `name: file`.
+
+    Args:
+        packages: Names of packages of ours.
+
+    Returns:
+        One text a package that is not ours; empty where all are.
+    """
     ours = Path(str(files("tasks"))).resolve().parent
     origins = {name: getattr(importlib.import_module(name), "__file__", None) for name in packages}
     return [f"{name}: {file}" for name, file in origins.items() if not file or Path(file).resolve().parents[1] != ours]

@@ -22,7 +22,17 @@ def cross_machine_lock(use_case: str) -> Iterator[None]:
     """Nobody else changes this use case's models or their history meanwhile, on any machine that shares the Prefect server.
 
     A global concurrency limit with a lease, made where it is missing; a lost lease ends what is held. Without a server
-    there is one machine, whose processes the registry's own lock keeps apart. Raises ServiceUnavailable, UsageError.
+    there is one machine, whose processes the registry's own lock keeps apart.
+
+    Args:
+        use_case: Name of the use case.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ServiceUnavailable: Another change does not end in time.
+        UsageError: The limit on the server is inactive or not 1.
     """
     if not PREFECT_API_URL.value():
         yield

@@ -26,13 +26,29 @@ LOOK = 2.0  # s between two looks; each is a query
 
 
 def limit_name(flow: str, use_case: str) -> str:
-    """The global concurrency limit of one flow and use case."""
+    """The global concurrency limit of one flow and use case.
+
+    Args:
+        flow: Name of the flow.
+        use_case: Name of the use case.
+
+    Returns:
+        Name of the limit.
+    """
     return f"penstock-{flow}-{use_case}"
 
 
 @contextmanager
 def wait_for_turn(flow: str, use_case: str) -> Iterator[None]:
-    """Wait for the runs of this flow and use case that were asked for earlier. In Python, without a deployment, no wait."""
+    """Wait for the runs of this flow and use case that were asked for earlier. In Python, without a deployment, no wait.
+
+    Args:
+        flow: Name of the flow.
+        use_case: Name of the use case.
+
+    Yields:
+        Nothing.
+    """
     if not runtime.deployment.id:
         yield
         return

@@ -21,6 +21,14 @@ def may_go_through(task: Task[..., Any], run: TaskRun, state: State[Any]) -> boo
     """Whether a task that failed is tried again: its error is one that passes, or the lake stopped answering while it read.
 
     A stale check is not repeated here: the flow has to check again first.
+
+    Args:
+        task: The task.
+        run: Its run.
+        state: The state that the run ended in.
+
+    Returns:
+        Whether it is tried again.
     """
     error = state.result(raise_on_failure=False)
     if isinstance(error, BaseException) and is_lake_gone(error):

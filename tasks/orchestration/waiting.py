@@ -22,7 +22,14 @@ FAR = datetime.max.replace(tzinfo=UTC)  # when every next attempt is due
 
 
 def require_server(who: str) -> None:
-    """Raise UsageError where no Prefect server is named."""
+    """See that a Prefect server is named.
+
+    Args:
+        who: What needs it, for the message.
+
+    Raises:
+        UsageError: None is.
+    """
     if not PREFECT_API_URL.value():
         raise UsageError(f"{who} needs the Prefect server of the system: run penstock up, and what it prints")
 
@@ -30,7 +37,14 @@ def require_server(who: str) -> None:
 def wait_for_last_attempt(cause: str) -> FlowRun:
     """The last attempt at a cause, ended; one that was lost is waited for until `rescan` has made the next.
 
-    Raises ServiceUnavailable where it does not end.
+    Args:
+        cause: What the runs are for, as `arrival_key` gives it.
+
+    Returns:
+        The run, in a final state.
+
+    Raises:
+        ServiceUnavailable: It does not end in time.
     """
     with get_client(sync_client=True) as client:
         for _ in _looks(f"the run for {cause}"):
@@ -45,7 +59,12 @@ def wait_for_last_attempt(cause: str) -> FlowRun:
 def wait_for_training(use_case: str, after: FlowRun) -> None:
     """Wait for the training that was asked for: one begun since, with none under way.
 
-    Raises ServiceUnavailable where it does not end.
+    Args:
+        use_case: Name of the use case.
+        after: The run that asked for it.
+
+    Raises:
+        ServiceUnavailable: It does not end in time.
     """
     wanted: dict[str, Any] = {"expected_start_time": {"after_": after.expected_start_time}}
     with get_client(sync_client=True) as client:

@@ -48,7 +48,16 @@ class Scan:
 def blocks(stream: Iterator[bytes], name: str, *, quotes: bool = True) -> Iterator[bytes]:
     """Whole records, some megabytes at a time, without a byte order mark; `quotes` may hold newlines.
 
-    Raises Refused for UTF-16 and for a record without end.
+    Args:
+        stream: The file's bytes, in pieces.
+        name: The file's name, for messages.
+        quotes: Whether quotes may hold newlines.
+
+    Yields:
+        Blocks of whole records.
+
+    Raises:
+        Refused: The text is UTF-16, or a record has no end.
     """
     held, first = b"", True
     for piece in _small(stream):
@@ -121,7 +130,19 @@ def header(block: bytes, name: str) -> tuple[list[str], int]:
 
 
 def csv_batches(stream: Iterator[bytes], name: str, columns: list[str] | None = None) -> Iterator[Batch]:
-    """Records as text, numbered from 1 after the header; the first batch, maybe empty, has the header's columns."""
+    """Records as text, numbered from 1 after the header; the first batch, maybe empty, has the header's columns.
+
+    Args:
+        stream: The file's bytes, in pieces.
+        name: The file's name, for messages.
+        columns: Names in place of the header; None for the header.
+
+    Yields:
+        Columns of text, and which records could not be split.
+
+    Raises:
+        Refused: The file cannot be read as CSV.
+    """
     row = 0
     for block in blocks(stream, name):
         if columns is None:

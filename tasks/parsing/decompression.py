@@ -34,7 +34,17 @@ ALWAYS_ALLOWED = 1 << 26
 
 
 def format_of(name: str) -> tuple[str, str]:
-    """Format and compression ('' for none) by the file's name. Raises Refused for a name that claims neither."""
+    """Format and compression ('' for none) by the file's name.
+
+    Args:
+        name: The file's name.
+
+    Returns:
+        Format and compression, like `csv` and `gz`.
+
+    Raises:
+        Refused: The name claims no known format.
+    """
     lower = name.lower()
     compression = next((end for end in COMPRESSIONS if lower.endswith(end)), "")
     stem = lower.removesuffix(compression)
@@ -61,7 +71,20 @@ def check_magic(head: bytes, name: str, form: str, compression: str) -> None:
 
 
 def pieces(path: Path, name: str, form: str, compression: str) -> Iterator[bytes]:
-    """The unpacked bytes in order. Raises Refused for damaged, truncated and overgrown files."""
+    """The unpacked bytes in order.
+
+    Args:
+        path: Where the file lies.
+        name: The file's name, for messages.
+        form: The format, as `format_of` gives it.
+        compression: The compression, as `format_of` gives it.
+
+    Yields:
+        Pieces of bytes.
+
+    Raises:
+        Refused: The file is damaged, cut off or grows too large.
+    """
     with path.open("rb") as file:
         check_magic(file.read(4), name, form, compression)
         file.seek(0)

@@ -47,7 +47,20 @@ DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number, parse_constant=
 def json_batches(
     stream: Iterator[bytes], name: str, dtypes: Mapping[str, pl.DataType], conversions: Mapping[str, Conversion]
 ) -> Iterator[tuple[pl.DataFrame, set[str]]]:
-    """Frames of the contract's types with `_row` and `_untyped`, and the keys that occur in each."""
+    """Frames of the contract's types with `_row` and `_untyped`, and the keys that occur in each.
+
+    Args:
+        stream: The file's bytes, in pieces.
+        name: The file's name, for messages.
+        dtypes: The contract's columns and their types.
+        conversions: How each column becomes its type.
+
+    Yields:
+        A frame, and the keys that occur in it.
+
+    Raises:
+        Refused: The file cannot be read as JSON Lines.
+    """
     row = 0
     for lines in _lines(stream, name):
         broken: dict[int, str] = {}

@@ -57,7 +57,17 @@ class Parsed:
 
 
 def fingerprint(path: Path) -> Source:
-    """Name, size and SHA-256 of a regular file. Raises UsageError for anything else."""
+    """Name, size and SHA-256 of a regular file.
+
+    Args:
+        path: Where the file lies; links are followed.
+
+    Returns:
+        The source: its real path, name, SHA-256 and size in bytes.
+
+    Raises:
+        UsageError: It cannot be read, or is no regular file.
+    """
     real = path.resolve()
     try:
         with open(real, "rb", opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK)) as file:
@@ -72,9 +82,21 @@ def fingerprint(path: Path) -> Source:
 def parse_source(source: Source, contract: type[Contract], folder: Path, limits: Limits | None = None) -> Parsed:
     """The source as typed parts in `folder`, read by a child process with limits.
 
-    A file of no bytes or no rows gives no parts. Raises Refused, one line, for a file that cannot be read as the contract's
-    columns within the limits, SourceChanged where its bytes are not those that were hashed, even at a second reading,
-    StoreError where there is no room for the parts.
+    A file of no bytes or no rows gives no parts.
+
+    Args:
+        source: The file, with its size in bytes and its SHA-256.
+        contract: The contract.
+        folder: Where the files are written.
+        limits: Memory in MiB and time in seconds of the child; None for the usual ones.
+
+    Returns:
+        The parts, the number of rows, and the columns that the source has.
+
+    Raises:
+        Refused: The file cannot be read as the contract's columns within the limits.
+        SourceChanged: Its bytes are not those that were hashed, even at a second reading.
+        StoreError: There is no room for the parts.
     """
     for _ in range(2):
         before = _identity(source.path)

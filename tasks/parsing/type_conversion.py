@@ -39,7 +39,16 @@ class Conversion:
 
 
 def conversion(name: str, source: pl.DataType, target: pl.DataType) -> Conversion | None:
-    """The conversion of column `name` from one type to another, or None where there is none without loss."""
+    """The conversion of column `name` from one type to another, or None where there is none without loss.
+
+    Args:
+        name: Name of the column.
+        source: The type that it has.
+        target: The type that the contract wants.
+
+    Returns:
+        The conversion, or None.
+    """
     column = pl.col(name)
     if source == target and not isinstance(target, (pl.Date, pl.Datetime)):
         return Conversion(column, pl.lit(None, dtype=pl.String))
@@ -53,7 +62,15 @@ def conversion(name: str, source: pl.DataType, target: pl.DataType) -> Conversio
 
 
 def from_text(name: str, target: pl.DataType) -> Conversion | None:
-    """The conversion of a column of text, or None where the type has no text form."""
+    """The conversion of a column of text, or None where the type has no text form.
+
+    Args:
+        name: Name of the column.
+        target: The type that the contract wants.
+
+    Returns:
+        The conversion, or None.
+    """
     column = pl.col(name)
     if target == pl.String:
         return Conversion(column, pl.lit(None, dtype=pl.String))
@@ -65,7 +82,15 @@ def from_text(name: str, target: pl.DataType) -> Conversion | None:
 
 
 def typed(frame: pl.DataFrame, conversions: Mapping[str, Conversion]) -> pl.DataFrame:
-    """The frame with each column converted, `_row` kept, and `_untyped`: column and text of what could not be typed."""
+    """The frame with each column converted, `_row` kept, and `_untyped`: column and text of what could not be typed.
+
+    Args:
+        frame: Rows as they were read, with `_row`.
+        conversions: How each column becomes its type.
+
+    Returns:
+        The typed rows.
+    """
     texts = {name: each.text for name, each in conversions.items()}
     done = frame.select(
         *(each.value.alias(name) for name, each in conversions.items()),
@@ -92,7 +117,15 @@ def _untyped(done: pl.DataFrame, failed: list[str]) -> pl.DataFrame:
 
 
 def as_text(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """Any value as text that a person can read; dates beyond the calendar as their number."""
+    """Any value as text that a person can read; dates beyond the calendar as their number.
+
+    Args:
+        column: The column.
+        dtype: Its type.
+
+    Returns:
+        An expression of String.
+    """
     if isinstance(dtype, (pl.List, pl.Array, pl.Struct)):
         return pl.struct(column.alias("v")).struct.json_encode().str.slice(5).str.head(-1)
     if dtype == pl.Binary:

@@ -59,7 +59,20 @@ def set_champion(
 ) -> Outcome:
     """Move the alias if the verdict (or a person's override) says so and nothing is frozen, and write it down.
 
-    Raises StaleCheck where another champion came in between.
+    Args:
+        registry: The model registry.
+        log: The use case's log repository.
+        model: The version that ships.
+        verdict: The gate's verdict.
+        expected: The champion that the verdict compared it with; None for none.
+        by: Who moves the alias.
+        override: A person's reason to promote against the verdict.
+
+    Returns:
+        What became of the version, and why.
+
+    Raises:
+        StaleCheck: Another champion came in between.
     """
     with registry.exclusive(model.name):
         if held := history.freeze_entry(reconcile_history(registry, log, model.name)):
@@ -74,7 +87,18 @@ def set_champion(
 
 
 def roll_back_champion(registry: ModelRegistry, log: VersionStore, model: ModelRef, *, by: Actor, reason: str) -> Outcome:
-    """Move the alias to a version that was tried out before, whatever any gate said, and write it down."""
+    """Move the alias to a version that was tried out before, whatever any gate said, and write it down.
+
+    Args:
+        registry: The model registry.
+        log: The use case's log repository.
+        model: The version to go back to.
+        by: Who moves the alias.
+        reason: Why, in a person's words; it is kept in the history.
+
+    Returns:
+        What became of it, and why.
+    """
     with registry.exclusive(model.name):
         links = reconcile_history(registry, log, model.name, lost=True)
         expected = registry.champion(model.name)
@@ -86,7 +110,21 @@ def roll_back_champion(registry: ModelRegistry, log: VersionStore, model: ModelR
 
 
 def find_rollback_target(registry: ModelRegistry, log: VersionStore, name: str, version: int | None) -> ModelRef:
-    """The version to go back to: the one named, or the one that the champion replaced. Raises NotFound, UsageError."""
+    """The version to go back to: the one named, or the one that the champion replaced.
+
+    Args:
+        registry: The model registry.
+        log: The use case's log repository.
+        name: Name of the use case, which is the model's name.
+        version: Number of the version; None for the one before.
+
+    Returns:
+        The version.
+
+    Raises:
+        NotFound: There is none to go back to.
+        UsageError: It is champion already.
+    """
     if version is not None:
         return registry.version(name, version)
     with registry.exclusive(name):
@@ -100,14 +138,39 @@ def find_rollback_target(registry: ModelRegistry, log: VersionStore, name: str, 
 
 
 def hold_reason(registry: ModelRegistry, log: VersionStore, name: str) -> str | None:
-    """Why nothing may be trained or promoted, or None. What a killed process left out is written down first."""
+    """Why nothing may be trained or promoted, or None. What a killed process left out is written down first.
+
+    Args:
+        registry: The model registry.
+        log: The use case's log repository.
+        name: Name of the use case, which is the model's name.
+
+    Returns:
+        The reason, or None where nothing is frozen.
+
+    Raises:
+        IntegrityError: The history was rewritten.
+        NotFound: The history names a version that the registry does not have.
+    """
     with registry.exclusive(name):
         held = history.freeze_entry(reconcile_history(registry, log, name))
     return freeze_message(held) if held else None
 
 
 def set_hold(registry: ModelRegistry, log: VersionStore, name: str, *, frozen: bool, who: str, reason: str) -> Entry | None:
-    """Freeze or thaw, and write it down. Returns the entry; None where it is so already."""
+    """Freeze or thaw a use case, and write it down.
+
+    Args:
+        registry: The model registry.
+        log: The use case's log repository.
+        name: Name of the use case, which is the model's name.
+        frozen: True to freeze, False to thaw.
+        who: Who asked for it; it is kept in the history.
+        reason: Why, in a person's words; it is kept in the history.
+
+    Returns:
+        The new entry of the history, or None where it is so already.
+    """
     with registry.exclusive(name):
         links = reconcile_history(registry, log, name)
         if (history.freeze_entry(links) is not None) == frozen:
@@ -121,12 +184,24 @@ def set_hold(registry: ModelRegistry, log: VersionStore, name: str, *, frozen: b
 
 
 def freeze_message(entry: Entry) -> str:
-    """A freeze in a sentence."""
+    """A freeze in a sentence.
+
+    Args:
+        entry: The entry of the history that froze it.
+
+    Returns:
+        The sentence.
+    """
     return f"frozen since {entry.when:%Y-%m-%d %H:%M} UTC by {entry.who or 'unknown'}: {entry.why}"
 
 
 def mark_superseded(registry: ModelRegistry, model: ModelRef) -> None:
-    """See that the gated challenger in whose place a refit ships says so, where a kill came before it could."""
+    """See that the gated challenger in whose place a refit ships says so, where a kill came before it could.
+
+    Args:
+        registry: The model registry.
+        model: The refit.
+    """
     recipe = registry.tags(model).get(RECIPE)
     gated = registry.version(model.name, int(recipe)) if recipe else None
     if gated is None or registry.tags(gated).get(STATE) != CHALLENGER:
@@ -136,6 +211,14 @@ def mark_superseded(registry: ModelRegistry, model: ModelRef) -> None:
 
 
 def fitted_until(registry: ModelRegistry, model: ModelRef) -> datetime | None:
-    """Event time of the newest row that a version was fitted on."""
+    """Event time of the newest row that a version was fitted on.
+
+    Args:
+        registry: The model registry.
+        model: The version.
+
+    Returns:
+        The moment, or None without event times.
+    """
     recorded = registry.document(model, "manifest").get("fitted_until")
     return datetime.fromisoformat(recorded) if recorded else None

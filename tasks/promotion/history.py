@@ -36,7 +36,18 @@ def stored(log: VersionStore, ref: str = MAIN) -> list[tuple[str, bytes]]:
 
 
 def read_history(log: VersionStore, ref: str = MAIN) -> list[HistoryEntry]:
-    """The history, oldest first. Raises IntegrityError where it was rewritten."""
+    """The history, oldest first.
+
+    Args:
+        log: The use case's log repository.
+        ref: Branch or commit of the log repository.
+
+    Returns:
+        The entries with their hashes.
+
+    Raises:
+        IntegrityError: The history was rewritten.
+    """
     entries, problems = linked(stored(log, ref))
     if problems:
         raise IntegrityError(f"the history in {log.url} was rewritten: {problems[0]}; restore that repository from a backup")
@@ -126,7 +137,14 @@ def recorded_champion(links: Sequence[HistoryEntry]) -> ChampionState | None:
 
 
 def freeze_entry(links: Sequence[HistoryEntry]) -> Entry | None:
-    """Since when and why nothing may move, or None."""
+    """Since when and why nothing may move, or None.
+
+    Args:
+        links: The history, oldest first.
+
+    Returns:
+        The entry that froze it, or None.
+    """
     since: Entry | None = None
     for entry, _ in links:
         if entry.kind in HELD:

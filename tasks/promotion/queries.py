@@ -15,7 +15,15 @@ from tasks.versions import VersionStore
 
 
 def version_table(registry: ModelRegistry, name: str) -> list[dict[str, Any]]:
-    """The versions, oldest first, with alias and tags."""
+    """The versions, oldest first, with alias and tags.
+
+    Args:
+        registry: The model registry.
+        name: Name of the use case, which is the model's name.
+
+    Returns:
+        One mapping a version.
+    """
     champion, challenger = registry.champion(name), registry.challenger(name)
     return [
         {
@@ -29,12 +37,28 @@ def version_table(registry: ModelRegistry, name: str) -> list[dict[str, Any]]:
 
 
 def history_entries(log: VersionStore) -> tuple[list[HistoryEntry], list[str]]:
-    """The history as far as it can be read, and what is wrong with its chain."""
+    """The history as far as it can be read, and what is wrong with its chain.
+
+    Args:
+        log: The use case's log repository.
+
+    Returns:
+        The entries, oldest first, and one sentence a problem.
+    """
     return history.linked(history.stored(log))
 
 
 def history_problems(registry: ModelRegistry, log: VersionStore, name: str) -> list[str]:
-    """All that speaks against the history, one sentence each: its chain, the registry's anchor, aliases and evidence."""
+    """All that speaks against the history, one sentence each: its chain, the registry's anchor, aliases and evidence.
+
+    Args:
+        registry: The model registry.
+        log: The use case's log repository.
+        name: Name of the use case, which is the model's name.
+
+    Returns:
+        The sentences; empty where everything agrees.
+    """
     champion = registry.champion(name)
     refs = {ref.version: ref for ref in registry.versions(name)}
     intended = registry.intended(champion) if champion else None
@@ -57,7 +81,15 @@ def _without_evidence(registry: ModelRegistry, refs: dict[int, ModelRef], links:
 
 
 def champion_at(links: Sequence[HistoryEntry], moment: datetime) -> tuple[ChampionState | None, Entry | None]:
-    """Who was champion at a moment, and the entry that made it so; a freeze or thaw makes nobody champion."""
+    """Who was champion at a moment, and the entry that made it so; a freeze or thaw makes nobody champion.
+
+    Args:
+        links: The history, oldest first.
+        moment: A moment in UTC.
+
+    Returns:
+        The champion of then and the entry, each None where there is none.
+    """
     now = history.entry_at(links, moment)
     if now is None or now.after is None:
         return None, None

@@ -29,7 +29,7 @@ def partition_files(use_case: str, source: str, since: str, until: str, input: s
             raise UsageError(f"{path.name}: no date like 2013-04 or 2013-04-05 in its name; ingest it by itself")
         spec = case.choose_input(input, str(path))
         unit = Unit(name=path.name, dates=(found[0],), place=str(path), input=spec.name)
-        units += [unit] if within(unit, since, until) else []
+        units += [unit] if in_range(unit, since, until) else []
     return sorted(units, key=lambda unit: (unit.dates, _rank(case, unit.input), unit.name))
 
 
@@ -43,11 +43,11 @@ def list_publishes(use_case: str, store_url: str, since: str, until: str) -> lis
             continue
         dates = tuple(sorted({PurePath(path).parts[2] for path in datasets.paths_added_by(store, entry.id, case.rows)}))
         unit = Unit(name=told.get("source_name", entry.id[:12]), dates=dates, place=entry.id, input=case.rows)
-        units += [unit] if within(unit, since, until) else []
+        units += [unit] if in_range(unit, since, until) else []
     return units
 
 
-def within(unit: Unit, since: str, until: str) -> bool:
+def in_range(unit: Unit, since: str, until: str) -> bool:
     """Whether a date of the unit lies in the range, both ends included, compared as far as both are told."""
     return any(_cut(date, since) >= _cut(since, date) and _cut(date, until) <= _cut(until, date) for date in unit.dates)
 

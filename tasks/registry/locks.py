@@ -18,7 +18,14 @@ _around: ContextVar[Lock | None] = ContextVar("penstock_exclusion", default=None
 
 @contextmanager
 def excluding(lock: Lock) -> Iterator[None]:
-    """Within this block `lock`, called with the model's name, is held around each change that a registry makes."""
+    """Within this block `lock`, called with the model's name, is held around each change that a registry makes.
+
+    Args:
+        lock: Makes a context manager of a model's name.
+
+    Yields:
+        Nothing.
+    """
     before = _around.set(lock)
     try:
         yield

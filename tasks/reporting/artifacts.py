@@ -13,7 +13,15 @@ MOST, SHOWN = 10, 3  # reasons of an audit, and example rows of each
 
 
 def rejection_rows(reasons: Sequence[Reason], rows: int) -> list[tuple[str, str, str, str, str]]:
-    """The most frequent reasons for a person: rows, their share, column, check, and examples, one a line."""
+    """The most frequent reasons for a person: rows, their share, column, check, and examples, one a line.
+
+    Args:
+        reasons: The reasons of a verdict.
+        rows: How many rows the source has.
+
+    Returns:
+        Five texts a line.
+    """
     lines = []
     for reason in reasons[:MOST]:
         share = f"{reason.rows / rows:.1%}" if rows else ""
@@ -24,7 +32,14 @@ def rejection_rows(reasons: Sequence[Reason], rows: int) -> list[tuple[str, str,
 
 
 def audit_page(delivery: Delivery) -> str:
-    """What the contract said about one source."""
+    """What the contract said about one source.
+
+    Args:
+        delivery: What became of the source.
+
+    Returns:
+        Markdown.
+    """
     lines = [f"**{delivery.source}** -> {delivery.input}: **{delivery.status}**. {delivery.why}"]
     if audit := delivery.audit:
         counts = [("rows", audit.rows), ("accepted", audit.accepted), ("rejected", audit.rejected)]
@@ -43,7 +58,14 @@ def audit_page(delivery: Delivery) -> str:
 
 
 def retraction_page(result: Retraction) -> str:
-    """What was taken back, and which models have seen it."""
+    """What was taken back, and which models have seen it.
+
+    Args:
+        result: What the flow came to.
+
+    Returns:
+        Markdown.
+    """
     lines = [f"**{result.source}** of {result.input}: **{result.status}**. {result.why}"]
     if result.trained_on:
         lines += ["", f"Fitted on a commit with its rows: {', '.join(f'v{version}' for version in result.trained_on)}."]
@@ -51,7 +73,14 @@ def retraction_page(result: Retraction) -> str:
 
 
 def replay_page(result: Replay) -> str:
-    """The loop beside simpler ways of keeping a model, by month."""
+    """The loop beside simpler ways of keeping a model, by month.
+
+    Args:
+        result: What the flow came to.
+
+    Returns:
+        Markdown.
+    """
     head = ("month", *[f"{result.metric}, {course.name}" for course in result.courses])
     rows = []
     for month in result.courses[0].months:
@@ -63,13 +92,27 @@ def replay_page(result: Replay) -> str:
 
 
 def backfill_page(result: Backfill) -> str:
-    """What became of each partition."""
+    """What became of each partition.
+
+    Args:
+        result: What the flow came to.
+
+    Returns:
+        Markdown.
+    """
     rows = [(partition.name, partition.status, f"{partition.rows:,}", partition.why) for partition in result.partitions]
     return "\n".join([f"{result.what}: {result.why}", "", markdown_table(("partition", "", "rows", ""), rows)])
 
 
 def sweep_page(result: Sweep) -> str:
-    """Branches that went and branches that stay, and receipts past their time."""
+    """Branches that went and branches that stay, and receipts past their time.
+
+    Args:
+        result: What the flow came to.
+
+    Returns:
+        Markdown.
+    """
     lines = [f"Branches older than {result.older_than_days:g} days{' (dry run: none removed)' if result.dry_run else ''}."]
     rows = [(branch.branch, branch.what, branch.why, branch.store) for branch in result.branches]
     lines += ["", markdown_table(("branch", "", "why", "repository"), rows) if rows else "There are none."]
@@ -79,7 +122,14 @@ def sweep_page(result: Sweep) -> str:
 
 
 def training_page(result: Training) -> str:
-    """What became of a challenger, with the gate's evidence."""
+    """What became of a challenger, with the gate's evidence.
+
+    Args:
+        result: What the flow came to.
+
+    Returns:
+        Markdown.
+    """
     model = f" v{result.model.version}" if result.model else ""
     lines = [f"**{result.use_case}{model}: {result.status}**. {result.why.removeprefix(f'{result.status}: ')}"]
     if result.metrics:
@@ -94,7 +144,14 @@ def training_page(result: Training) -> str:
 
 
 def scores_page(result: Scores) -> str:
-    """How many rows went into which category."""
+    """How many rows went into which category.
+
+    Args:
+        result: What the flow came to.
+
+    Returns:
+        Markdown.
+    """
     model = f" by v{result.model.version}" if result.model else ""
     lines = [f"**{result.use_case}: {result.status}{model}**. {result.why}"]
     if result.categories:
@@ -107,7 +164,14 @@ def scores_page(result: Scores) -> str:
 
 
 def monitoring_page(result: Monitoring) -> str:
-    """Drift, realized metrics and the decision."""
+    """Drift, realized metrics and the decision.
+
+    Args:
+        result: What the flow came to.
+
+    Returns:
+        Markdown.
+    """
     word = "retrain" if result.decision.retrain else "keep the champion"
     lines = [f"**{word}**: {result.decision.why}"]
     if result.drift:

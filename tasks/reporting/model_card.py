@@ -25,7 +25,16 @@ BINS = 10
 
 
 def card_evidence(case: UseCase, holdout: pl.DataFrame, scores: np.ndarray) -> dict[str, Any]:
-    """What a card needs of an evaluation beyond its metrics: their intervals over blocks, and the calibration curve."""
+    """What a card needs of an evaluation beyond its metrics: their intervals over blocks, and the calibration curve.
+
+    Args:
+        case: The use case.
+        holdout: Designed rows that the model was not fitted on, with `_target` and `_block`.
+        scores: Scores, shape (n,), or (n, classes) for several classes.
+
+    Returns:
+        Intervals by metric, and the points of the calibration curve; JSON can hold it.
+    """
     rows = evaluation.with_scores(case, holdout, scores)
     return {"format_version": FORMAT, "intervals": _intervals(case, rows), "calibration": _curve(case, rows)}
 
@@ -56,7 +65,14 @@ def _curve(case: UseCase, rows: pl.DataFrame) -> list[dict[str, float]]:
 
 
 def attach_card(case: UseCase, registry: ModelRegistry, ref: ModelRef, *, anew: bool = False) -> None:
-    """See that a version has its card, made again where the gate has spoken once more or the card is damaged."""
+    """See that a version has its card, made again where the gate has spoken once more or the card is damaged.
+
+    Args:
+        case: The use case.
+        registry: The model registry.
+        ref: The version.
+        anew: Whether a card that is there is made again.
+    """
     if anew or not _carded(registry, ref):
         registry.attach_card(ref, render_card(case, registry, ref), case.question)
 
@@ -69,7 +85,16 @@ def _carded(registry: ModelRegistry, ref: ModelRef) -> bool:
 
 
 def render_card(case: UseCase, registry: ModelRegistry, ref: ModelRef) -> dict[str, bytes]:
-    """The card of a version by suffix, `md` and `html`."""
+    """The card of a version by suffix, `md` and `html`.
+
+    Args:
+        case: The use case.
+        registry: The model registry.
+        ref: The version.
+
+    Returns:
+        The bytes of the two files.
+    """
     title = f"{case.name} v{ref.version}"
     sections = list(_sections(case, registry, ref))
     lead = f"{case.question} Answered as {_answer(case)}."

@@ -6,13 +6,27 @@ from schemas.errors import ServiceUnavailable
 
 
 def is_lake_gone(error: BaseException) -> bool:
-    """Whether an object store stopped answering. What is missing or forbidden is another matter."""
+    """Whether an object store stopped answering. What is missing or forbidden is another matter.
+
+    Args:
+        error: Any error.
+
+    Returns:
+        Whether it is so.
+    """
     if not isinstance(error, OSError) or isinstance(error, (FileNotFoundError, PermissionError)):
         return False
     return str(error).startswith("object-store error")
 
 
 def lake_gone(error: BaseException) -> ServiceUnavailable:
-    """The error that is worth a retry, in place of what polars says of a lake that stopped answering."""
+    """The error that is worth a retry, in place of what polars says of a lake that stopped answering.
+
+    Args:
+        error: What polars raised.
+
+    Returns:
+        The error to raise.
+    """
     reason = str(error).splitlines()[0][:200]
     return ServiceUnavailable(f"the lake stopped answering while its rows were read ({reason}): is it up?")

@@ -22,8 +22,21 @@ def commit_and_merge(
 ) -> Commit:
     """Bring changes below one folder to main, which holds there what it held at `seen`.
 
-    `branch`: `<kind>/<name>`, the same for the same change; one that a killed process left behind is begun anew. Raises
-    StaleCheck where the folder has changed since, or where another process makes the same change at this moment: look again.
+    Args:
+        log: The repository.
+        branch: `<kind>/<name>`, the same for the same change; one that a killed process left behind is begun anew.
+        folder: The folder that is changed.
+        seen: The commit of main that the change is based on.
+        added: Contents to write, by path.
+        message: Message of the merge.
+        metadata: Metadata of both commits.
+        removed: Paths to remove.
+
+    Returns:
+        The commit of main.
+
+    Raises:
+        StaleCheck: The folder has changed since, or another process makes the same change at this moment: look again.
     """
     kind = branch.partition("/")[0]
     try:

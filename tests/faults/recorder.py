@@ -93,7 +93,7 @@ def die_after_exchange(number: int) -> None:
 def preload() -> None:
     """Import what MLflow imports when it opens a database, so that forks need not."""
     with environment.importing():
-        import mlflow.store.model_registry.sqlalchemy_store
+        import mlflow.store.model_registry.sqlalchemy_store  # noqa: F401
         import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 
 

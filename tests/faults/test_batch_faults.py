@@ -142,7 +142,7 @@ def test_old_predictions_are_let_go_once_their_window_is_on_record(home: Setting
     assert prediction_store.prediction_paths(log, "main", prediction_store.REJECTED) == []
     name = made(filed)["prediction_id"][0]
     assert prediction_log.find_receipt(log, name) is None
-    assert "were let go" in retention.told(log)
+    assert "were let go" in retention.expired_summary(log)
 
     seen = window_report.monitor_window(
         NAME, datasets.data_at(home.store_url("parcels"), None), None, home.registry_url, url, str(tmp_path)

@@ -278,4 +278,4 @@ def test_receipts_of_old_days_are_let_go(own: Home) -> None:
     assert retention.expire_logs(url, -366, dry_run=False) == would
     assert published(open_store(url)) == []
     assert retention.expire_logs(url, -366, dry_run=False) == ()
-    assert "were let go" in retention.told(open_store(url))
+    assert "were let go" in retention.expired_summary(open_store(url))

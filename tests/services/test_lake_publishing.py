@@ -14,8 +14,8 @@ from schemas.errors import Refused
 from schemas.refs import Commit
 from schemas.usecases.flights import FLIGHTS
 from tasks.datasets import published
-from tasks.flow_tasks import already_published, audit_on_branch
-from tasks.flow_tasks import publish as publish_task
+from tasks.flow_tasks.ingest import already_published, audit_on_branch
+from tasks.flow_tasks.ingest import publish as publish_task
 from tasks.maintenance import stale_branches
 from tasks.parsing.parse import Limits, fingerprint
 from tasks.publishing import publish, retract
@@ -176,6 +176,6 @@ def test_a_retraction_killed_and_repeated_is_one(url: Callable[[], str], tmp_pat
 
 def test_a_sweep_removes_what_is_stale(url: Callable[[], str], tmp_path: Path) -> None:
     run(INGEST, url(), written(tmp_path, "labels", labels(1, 9), labels(100, 9).with_columns(outcome=pl.lit("lost"))))
-    assert [found.what for found in stale_branches.sweep(url(), 1, dry_run=False)] == ["kept"]
-    assert [found.what for found in stale_branches.sweep(url(), 0, dry_run=False)] == ["stale"]
+    assert [found.what for found in stale_branches.sweep_branches(url(), 1, dry_run=False)] == ["kept"]
+    assert [found.what for found in stale_branches.sweep_branches(url(), 0, dry_run=False)] == ["stale"]
     assert open_store(url()).branches() == ["main"]

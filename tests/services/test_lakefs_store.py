@@ -23,7 +23,7 @@ from tests.services.server import Server, new_repository
 def test_odd_metadata_of_an_object_survives_the_server(store: LakeFSStore) -> None:
     metadata = {
         "Rows": "3",
-        "süß": "5 µm\n",
+        "süß": "5 µm\n",  # noqa: RUF001
         "percent": "100 %41",
         "blank": " x ",
         "blanks": "  ",

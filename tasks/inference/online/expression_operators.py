@@ -56,7 +56,14 @@ def is_int(dtype: pl.DataType) -> bool:
 
 
 def as_float32(value: float) -> float:
-    """The nearest Float32, ties to even, as a Python float."""
+    """The nearest Float32, ties to even, as a Python float.
+
+    Args:
+        value: Any float.
+
+    Returns:
+        A float that Float32 holds exactly.
+    """
     return ctypes.c_float(value).value
 
 

@@ -25,13 +25,27 @@ OF_TEXT = {
 
 
 def json_properties(contract: type[Contract]) -> dict[str, Schema]:
-    """A schema for each column that a caller may send."""
+    """A schema for each column that a caller may send.
+
+    Args:
+        contract: The contract.
+
+    Returns:
+        JSON Schemas, by column.
+    """
     specs = contract.to_schema().columns
     return {name: column_schema(specs[name]) for name in predictable(contract)}
 
 
 def required_fields(contract: type[Contract]) -> list[str]:
-    """Columns that a caller has to send: those that may not be null."""
+    """Columns that a caller has to send: those that may not be null.
+
+    Args:
+        contract: The contract.
+
+    Returns:
+        Names of the columns.
+    """
     specs = contract.to_schema().columns
     return [name for name in predictable(contract) if not specs[name].nullable]
 

@@ -32,7 +32,17 @@ class Table:
 def build_table(use_case: UseCase, input: str, frame: pl.DataFrame, commit: CommitId) -> Table:
     """An input's accepted rows as a table; a row's values are the columns of all lookups in it, in declared order.
 
-    Raises IntegrityError where a key occurs twice.
+    Args:
+        use_case: The use case.
+        input: Name of the input, for example `labels`.
+        frame: The input's accepted rows.
+        commit: Id of a commit of `main`.
+
+    Returns:
+        The table.
+
+    Raises:
+        IntegrityError: A key occurs twice.
     """
     key = use_case.input(input).key
     columns = looked_up(use_case, input)

@@ -33,7 +33,14 @@ _MINUS_ZERO = re.compile(rb"-0(?![.\d])")
 
 
 def predictable(contract: type[Contract]) -> dict[str, pl.DataType]:
-    """Columns known at the moment of a prediction, with their types: what a caller may send."""
+    """Columns known at the moment of a prediction, with their types: what a caller may send.
+
+    Args:
+        contract: The contract.
+
+    Returns:
+        Types, by column.
+    """
     dtypes = contract.dtypes()
     return dict(pl.Schema({name: dtypes[name] for name in contract.known("at_prediction")}))
 

@@ -50,7 +50,17 @@ class Prepared:
 
 
 def prepare(use_case: UseCase) -> Prepared:
-    """Compile what a use case's rows and features allow. Raises UsageError for a contract that cannot be audited."""
+    """Compile what a use case's rows and features allow.
+
+    Args:
+        use_case: The use case.
+
+    Returns:
+        The compiled use case: which rows and features go without a frame.
+
+    Raises:
+        UsageError: The contract cannot be audited.
+    """
     contract = use_case.input(use_case.rows).contract
     outside = []
     reader, designer = None, None
@@ -66,14 +76,29 @@ def prepare(use_case: UseCase) -> Prepared:
 
 
 def frame_of(prepared: Prepared, rows: Sequence[Values]) -> pl.DataFrame:
-    """Rows of physical values as a frame of the contract's columns."""
+    """Rows of physical values as a frame of the contract's columns.
+
+    Args:
+        prepared: The compiled use case.
+        rows: Physical values of each row, in the order of the columns.
+
+    Returns:
+        The rows.
+    """
     columns = zip(*rows, strict=True) if rows else [() for _ in prepared.columns]
     by_column = zip(prepared.columns.items(), columns, strict=True)
     return pl.DataFrame([restored(name, list(values), dtype) for (name, dtype), values in by_column])
 
 
 def rows_of(frame: pl.DataFrame) -> list[Values]:
-    """The physical values of a frame, row by row."""
+    """The physical values of a frame, row by row.
+
+    Args:
+        frame: The rows.
+
+    Returns:
+        Physical values of each row: dates and times as whole numbers, categories as text.
+    """
     return [list(values) for values in zip(*(physical(column) for column in frame), strict=True)]
 
 
