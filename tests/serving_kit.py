@@ -26,9 +26,9 @@ from schemas.refs import DataRef, ModelRef
 from schemas.settings import Settings
 from schemas.usecase import UseCase, resolve
 from schemas.verdicts import Evaluation, GateVerdict
+from tasks import flow_tasks
 from tasks.datasets import loading
 from tasks.evaluation import metrics
-from tasks.flow_tasks import ingest as flow_tasks
 from tasks.ingestion import files
 from tasks.models import booster
 from tasks.parsing import parse

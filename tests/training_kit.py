@@ -14,8 +14,7 @@ from schemas.refs import DataRef, ModelRef
 from schemas.results import Challenge
 from schemas.settings import Settings
 from schemas.usecase import resolve
-from tasks.flow_tasks import ingest as flow_tasks
-from tasks.flow_tasks import train as flow_tasks
+from tasks import flow_tasks
 from tasks.ingestion import files
 from tasks.parsing import parse
 from tasks.registry.factory import open_registry

@@ -10,10 +10,9 @@ import pytest
 
 from schemas.errors import NotEnoughEvidence, ServiceUnavailable, UsageError
 from schemas.settings import Settings
-from tasks import fault_injection
+from tasks import fault_injection, flow_tasks
 from tasks.datasets import loading, out_of_core, row_files
 from tasks.features.splitting import split_by_time
-from tasks.flow_tasks import train as flow_tasks
 from tasks.models import booster
 from tasks.registry.factory import open_registry
 from tasks.training import dmatrix, engines, fit

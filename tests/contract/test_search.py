@@ -7,8 +7,8 @@ import pytest
 from schemas.errors import NotEnoughEvidence, UsageError
 from schemas.fitting import Plan
 from schemas.settings import Settings
+from tasks import flow_tasks
 from tasks.features.splitting import split_by_time
-from tasks.flow_tasks import train as flow_tasks
 from tasks.registry.factory import open_registry
 from tasks.registry.mlflow.run_tree import PARENT
 from tasks.registry.tags import STUDY, TRIAL

@@ -11,8 +11,8 @@ import polars as pl
 from schemas.contract import Contract, column
 from schemas.errors import StaleCheck
 from schemas.usecase import Input, Target, UseCase
+from tasks import flow_tasks
 from tasks.datasets import published
-from tasks.flow_tasks import ingest as flow_tasks
 from tasks.parsing.parse import Limits, fingerprint
 from tasks.versions.factory import open_store
 from tasks.versions.protocol import MAIN, VersionStore

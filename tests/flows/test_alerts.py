@@ -10,8 +10,8 @@ from schemas.results import Monitoring
 from schemas.settings import Settings
 from schemas.usecases.flights import FLIGHTS
 from schemas.verdicts import Alert, Decision, DriftVerdict
+from tasks import flow_tasks
 from tasks.alerting import outbox
-from tasks.flow_tasks import notify as flow_tasks
 from tasks.orchestration import events as event_module
 from tasks.versions.factory import open_store
 from tests.alert_kit import COLUMN, Sink, drifted

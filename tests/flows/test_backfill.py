@@ -14,7 +14,7 @@ from flows.backfill import backfill, runner
 from flows.train import train
 from schemas.errors import UsageError
 from schemas.settings import Settings
-from tasks.flow_tasks import ingest as flow_tasks
+from tasks import flow_tasks
 from tasks.registry.factory import open_registry
 from tasks.replay.nycflights13 import land_flights
 from tasks.versions.factory import open_store
