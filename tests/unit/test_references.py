@@ -17,7 +17,7 @@ from tasks.features.profiles import (
     read_profiles,
     reference_profile,
     summarize_column,
-    with_scores,
+    score_columns,
 )
 
 RNG = np.random.default_rng(5)
@@ -113,7 +113,7 @@ def test_the_document_does_not_depend_on_the_order_of_rows() -> None:
 
 
 def test_scores_of_several_classes_have_a_column_each() -> None:
-    scored = with_scores(FLIGHTS, pl.DataFrame({"a": [1, 2]}), np.array([[0.1, 0.9], [0.8, 0.2]]))
+    scored = pl.DataFrame({"a": [1, 2]}).with_columns(score_columns(FLIGHTS, np.array([[0.1, 0.9], [0.8, 0.2]])))
     assert scored.columns == ["a", "_score_on time", "_score_late"]
 
 
