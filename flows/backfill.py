@@ -44,6 +44,13 @@ def backfill(
         source: Glob of the files; each name holds its date. The landing folder where it is left out.
         at_once: How many partitions are worked on at the same time.
         input: Which input the files deliver; told by their folder or name where it is left out.
+
+    Returns:
+        One entry a partition: what became of it, and how many rows.
+
+    Raises:
+        UsageError: There is no such use case, or a value is not one that the flow takes.
+        ServiceUnavailable: Prefect, the lake or the registry does not answer.
     """
     case, settings = orchestration.begin_flow(use_case), in_force()
     if what == "score":
@@ -112,10 +119,10 @@ def partition(unit: Unit, status: str, why: str, rows: int = 0) -> Partition:
 
 
 def _outcome(unit: Unit, future: Any) -> Partition:
-    found = future.result(raise_on_failure=False)
-    if isinstance(found, Partition):
-        return found
-    error = found if isinstance(found, BaseException) else None
+    result = future.result(raise_on_failure=False)
+    if isinstance(result, Partition):
+        return result
+    error = result if isinstance(result, BaseException) else None
     status = "refused" if isinstance(error, Refused) else "failed"
-    why = str(error) if isinstance(error, PenstockError) else f"{type(found).__name__}: {found}"
+    why = str(error) if isinstance(error, PenstockError) else f"{type(result).__name__}: {result}"
     return partition(unit, status, " ".join(why.split()))

@@ -48,14 +48,22 @@ def _ingest(
             or a file <name>.sql whose query gives the rows, and which names its database's variable in a comment. A
             deployment reads paths below its landing folder only, and takes them from there: flights/2013-04.csv.
         input: Which input the source delivers; told by the file's folder or name where it is left out.
+
+    Returns:
+        One delivery a file: published, rejected, skipped or already done, with the audit's verdict and the commit.
+
+    Raises:
+        UsageError: There is no such use case, or a value is not one that the flow takes.
+        ServiceUnavailable: Prefect, the lake or the registry does not answer.
+        StaleCheck: The input kept changing while it was published: run it again.
     """
     case = orchestration.begin_flow(use_case)
     spec = case.choose_input(input, source)
     store = in_force().store_url(case.name)
     deliveries = []
     place, root = landed(case, source)
-    with fetched(place) as here:
-        for path in locate(here, root):
+    with fetched(place) as pattern:
+        for path in locate(pattern, root):
             delivery = _deliver(use_case, spec, flow_tasks.fingerprint(path), store)
             _tell(case, delivery, store)
             deliveries.append(delivery)
@@ -84,9 +92,9 @@ def _tell(case: UseCase, delivery: Delivery, store: str) -> None:
         if delivery.status == "already done" and delivery.commit
         else None
     )
-    told = delivery.model_copy(update={"status": "published", "audit": unsaid}) if unsaid else delivery
-    flow_tasks.report_delivery(case, told)
-    orchestration.record_data_asset(case, told)
+    reported = delivery.model_copy(update={"status": "published", "audit": unsaid}) if unsaid else delivery
+    flow_tasks.report_delivery(case, reported)
+    orchestration.record_data_asset(case, reported)
     if delivery.commit and (unsaid or delivery.status == "published"):
         flow_tasks.delete_published_branch(store, delivery.commit)
 

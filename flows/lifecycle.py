@@ -40,6 +40,13 @@ def lifecycle(
         input: Which input the source delivers; told by the file's folder or name where it is left out.
         train_by: call trains in this process; event asks for it by penstock.retrain.requested.
         published: In place of a source, a commit of main that others brought to the lake: the loop goes on from there.
+
+    Returns:
+        What each step came to: deliveries, predictions, windows, trainings; `why` is the sentence of the last.
+
+    Raises:
+        UsageError: There is no such use case, or a value is not one that the flow takes.
+        ServiceUnavailable: Prefect, the lake or the registry does not answer.
     """
     case = orchestration.begin_flow(use_case)
     if (source is None) == (published is None):

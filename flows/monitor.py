@@ -19,6 +19,14 @@ def monitor(use_case: Annotated[str, Field(min_length=1)], arrival: str | None =
     Args:
         use_case: Short name of a registered use case, e.g. flights.
         arrival: Commit of main whose scored rows are the window; the newest scored ones where it is left out.
+
+    Returns:
+        Drift, estimated and realized performance of the window, and the decision with its reason.
+
+    Raises:
+        UsageError: There is no such use case, or a value is not one that the flow takes.
+        ServiceUnavailable: Prefect, the lake or the registry does not answer.
+        NotFound: Nothing was scored.
     """
     case = orchestration.begin_flow(use_case)
     settings = in_force()

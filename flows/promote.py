@@ -33,6 +33,15 @@ def promote(
         override: The reason to promote it whatever the gate says; it is recorded as an override.
         by: Who asks for it; the model's history names them.
         commit: Data commit that the window is read at; the head of main where it is left out.
+
+    Returns:
+        What became of the version, with the gate's verdict.
+
+    Raises:
+        UsageError: There is no such use case, or a value is not one that the flow takes.
+        ServiceUnavailable: Prefect, the lake or the registry does not answer.
+        NotFound: There is no such version.
+        StaleCheck: The champion kept changing meanwhile.
     """
     case, settings = orchestration.begin_flow(use_case), in_force()
     if held := flow_tasks.hold_reason(use_case, settings.registry_url, settings.store_url(f"{case.name}-log")):

@@ -68,6 +68,14 @@ def replay(
         oracle: Compare with retraining every day, too.
         resume: Go on where a replay of the same arguments was stopped; what it had begun is finished, not repeated.
         deployed: Let files land where the deployed system watches, in place of running the loop in this process.
+
+    Returns:
+        One entry a period, and the metrics of the loop and of each other way by month and in total.
+
+    Raises:
+        UsageError: There is no such use case, or a value is not one that the flow takes.
+        ServiceUnavailable: Prefect, the lake or the registry does not answer.
+        PenstockError: There is no first champion, or the use case holds data already.
     """
     started = time.monotonic()
     case = orchestration.begin_flow(use_case)
@@ -83,8 +91,8 @@ def replay(
         _begin(use_case, rows, since, deliver_to_deployment if deployed else only_in)
     periods = [period for period in replay_periods(since, until, every) if not lived or period[0] >= lived[-1].until]
     live = _live(use_case, rows, periods, resume, deliver_to_deployment if deployed else in_process)
-    told = track_progress(live, len(periods), f"replay of {case.name}: {len(periods)} periods")
-    steps = [*lived, *(_told(case.name, step) for step in told)]
+    followed = track_progress(live, len(periods), f"replay of {case.name}: {len(periods)} periods")
+    steps = [*lived, *(_told(case.name, step) for step in followed)]
     took = time.monotonic() - started + sum(step.seconds for step in lived)
     judged = parse_moment(judged_from) if judged_from else since
     courses = _courses(use_case, case, (since, until), judged, label_delay, oracle)
@@ -178,15 +186,15 @@ def _live(
         _say(f"{since:%Y-%m-%d} to {until:%Y-%m-%d}")
         landed = rows.land(in_force().landing_dir, since, until)
         taken = [_taken(take, use_case, name, path) for name, path in landed.items()]
-        made = [told for each in taken for told in each.trained]
+        trained = [line for each in taken for line in each.trained]
         if resume and since == periods[0][0]:  # the period in which a replay was stopped may have had its training then
-            made += [told for each in taken for told in each.repeated]
+            trained += [line for each in taken for line in each.repeated]
         yield ReplayStep(
             since=since,
             until=until,
             accepted=sum(each.accepted for each in taken),
             rejected=sum(each.rejected for each in taken),
-            trained=tuple(made),
+            trained=tuple(trained),
             why=taken[-1].why if taken else "nothing arrived",
             seconds=round(time.monotonic() - started, 1),
         )
@@ -194,8 +202,8 @@ def _live(
 
 def _taken(take: Deliver, use_case: str, name: str, path: Path) -> ArrivalResult:
     taken = take(use_case, name, path)
-    for told in taken.refused:
-        _say(told)
+    for refusal in taken.refused:
+        _say(refusal)
     return taken
 
 
@@ -220,8 +228,8 @@ def _courses(
 
 def _why(case: UseCase, looped: Course, others: list[Course]) -> str:
     metric = case.gate.metric
-    told = ", ".join(f"{c.name} {c.total[metric]:.4f} ({c.trained})" for c in (looped, *others[1:]))
-    return f"{metric} (trainings): {told}"
+    totals = ", ".join(f"{c.name} {c.total[metric]:.4f} ({c.trained})" for c in (looped, *others[1:]))
+    return f"{metric} (trainings): {totals}"
 
 
 def only_in(use_case: str, input: str, path: Path) -> ArrivalResult:
@@ -232,9 +240,9 @@ def only_in(use_case: str, input: str, path: Path) -> ArrivalResult:
 def in_process(use_case: str, input: str, path: Path) -> ArrivalResult:
     """The lifecycle, here and now."""
     loop = lifecycle(use_case, str(path), input=input)
-    made = tuple(_outcome(each) for each in loop.trained if each.made_a_model)
+    trained = tuple(_outcome(each) for each in loop.trained if each.made_a_model)
     again = tuple(_outcome(each) for each in loop.trained if each.status == "already done")
-    return replace(_ingested(loop.ingested), trained=made, why=loop.why, repeated=again)
+    return replace(_ingested(loop.ingested), trained=trained, why=loop.why, repeated=again)
 
 
 def _ingested(result: IngestResult) -> ArrivalResult:
@@ -242,5 +250,5 @@ def _ingested(result: IngestResult) -> ArrivalResult:
     return ArrivalResult(result.accepted, result.rejected, (), result.why, refused=refused)
 
 
-def _outcome(made: Training) -> str:
-    return f"{made.status} v{made.model.version}" if made.model else made.status
+def _outcome(training: Training) -> str:
+    return f"{training.status} v{training.model.version}" if training.model else training.status

@@ -19,36 +19,56 @@ from tasks.versions import open_store
 
 @penstock_flow("rescan", "rescan the landing folder")
 def rescan() -> Rescan:
-    """Find landed files that no run took up, and runs that died, and start their lifecycle."""
+    """Find landed files that no run took up, and runs that died, and start their lifecycle.
+
+    Runs of one file have one key each: asking again starts nothing twice.
+
+    Returns:
+        The runs that were started, those that were started again, and one sentence on each file or run that was left.
+
+    Raises:
+        ServiceUnavailable: Prefect or the lake does not answer.
+        UsageError: A package in the working directory hides one of ours, or there is no such deployment.
+    """
     refuse_shadows()
     with get_client(sync_client=True) as client:
         orchestration.give_up_pending(client)
-        again, gone = taken_up(client)
+        again, given_up = taken_up(client)
         whole = [
             path for path in ingestion.scan_landing_zone(in_force().landing_dir) if ingestion.being_written(path) is not True
         ]
         files, strange = sort_out(whole)
         started = [file.source for file in missed(client, files)]
         if bucket := in_force().landing_bucket:
-            there, others = ingestion.scan_bucket(bucket)
-            started += [file.source for file in missed(client, there)]
-            files, strange = [*files, *there], [*strange, *others]
-    return Rescan(started=tuple(started), again=tuple(again), strange=(*gone, *strange), files=len(files))
+            objects, others = ingestion.scan_bucket(bucket)
+            started += [file.source for file in missed(client, objects)]
+            files, strange = [*files, *objects], [*strange, *others]
+    return Rescan(started=tuple(started), again=tuple(again), strange=(*given_up, *strange), files=len(files))
 
 
 def taken_up(client: SyncPrefectClient) -> tuple[list[str], list[str]]:
-    """The runs that were lost and are started again, and a sentence on each that the server does not take any more."""
-    again, gone = [], []
+    """The runs that were lost and are started again, and a sentence on each that the server does not take any more.
+
+    Args:
+        client: Client of the Prefect server.
+
+    Returns:
+        Names of the new runs, and the sentences.
+
+    Raises:
+        PrefectHTTPStatusError: The server refuses for another reason.
+    """
+    again, given_up = [], []
     for run in orchestration.lost_runs(client):
         try:
             again.append(orchestration.retry_lost_run(run).name)
         except UsageError as error:
-            gone.append(f"{run.name} cannot be taken up again: {error}")
+            given_up.append(f"{run.name} cannot be taken up again: {error}")
         except PrefectHTTPStatusError as error:
             if error.response.status_code not in (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY):
                 raise
-            gone.append(f"{run.name} cannot be taken up again: its deployment does not take its parameters any more")
-    return again, gone
+            given_up.append(f"{run.name} cannot be taken up again: its deployment does not take its parameters any more")
+    return again, given_up
 
 
 def sort_out(paths: list[Path]) -> tuple[list[ingestion.LandedFile], list[str]]:

@@ -28,6 +28,15 @@ def retract(
         source: The file, the first digits of its SHA-256, or the name it was delivered under.
         reason: Why, in a sentence; it is kept with the commit.
         input: Which input it was delivered to, where it was delivered to several.
+
+    Returns:
+        What was taken back, and the versions that were trained on it.
+
+    Raises:
+        UsageError: There is no such use case, or a value is not one that the flow takes.
+        ServiceUnavailable: Prefect, the lake or the registry does not answer.
+        NotFound: No such source was published.
+        Refused: A later source has changed the same partition.
     """
     case = orchestration.begin_flow(use_case)
     settings = in_force()

@@ -26,6 +26,15 @@ def rollback(
         reason: Why; it stays in the history.
         version: Version to go back to; the one that the champion replaced where it is left out.
         by: Who asks for it; the model's history names them.
+
+    Returns:
+        What became of it.
+
+    Raises:
+        UsageError: There is no such use case, or a value is not one that the flow takes.
+        ServiceUnavailable: Prefect, the lake or the registry does not answer.
+        NotFound: There is none to go back to.
+        IntegrityError: The version fails its smoke test.
     """
     case, settings = orchestration.begin_flow(use_case), in_force()
     log, registry = settings.store_url(f"{case.name}-log"), settings.registry_url

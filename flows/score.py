@@ -57,6 +57,16 @@ def score(
         since: Score only rows whose event time is this or later.
         once: Leave rows alone that any model has scored before.
         file: Path of one file of rows to score instead, also lakefs:// or s3://. It is audited, and not ingested.
+
+    Returns:
+        Where the predictions lie, how many, by which model; `.frame()` reads them.
+
+    Raises:
+        UsageError: There is no such use case, or a value is not one that the flow takes.
+        ServiceUnavailable: Prefect, the lake or the registry does not answer.
+        NotFound: No rows were published.
+        StaleCheck: The log kept changing meanwhile.
+        Refused: The file cannot be read, or too many of its rows are rejected.
     """
     if file and (arrival or since or once):
         raise UsageError("a file is scored as a whole: leave out arrival, since and once")
@@ -65,11 +75,13 @@ def score(
     data = flow_tasks.data_at(settings.store_url(case.name), commit)
     log = settings.store_url(f"{case.name}-log")
     rows = RowsToScore(arrival=arrival, since=since, once=once)
-    told = (settings.registry_url, log, orchestration.flow_run_id())
+    targets = (settings.registry_url, log, orchestration.flow_run_id())
     for _ in range(ATTEMPTS):
         try:
             scores = (
-                _score_file(use_case, data, file, *told) if file else flow_tasks.score_commit(use_case, data, rows, *told)
+                _score_file(use_case, data, file, *targets)
+                if file
+                else flow_tasks.score_commit(use_case, data, rows, *targets)
             )
         except StaleCheck:
             continue  # another run published these predictions in between: the next look finds them
@@ -82,8 +94,8 @@ def score(
 def _score_file(use_case: str, data: DataRef, file: str, registry: str, log: str, flow_run: str) -> Scores:
     settings = in_force()
     limits = Limits(memory_mb=settings.parse_memory_mb, seconds=settings.parse_seconds)
-    with fetched(file) as here:
-        found = locate(here)
-        if len(found) > 1:
-            raise UsageError(f"cannot score {file!r}: it names {len(found)} files; score them one by one")
-        return flow_tasks.score_file(use_case, data, flow_tasks.fingerprint(found[0]), registry, log, flow_run, limits)
+    with fetched(file) as pattern:
+        files = locate(pattern)
+        if len(files) > 1:
+            raise UsageError(f"cannot score {file!r}: it names {len(files)} files; score them one by one")
+        return flow_tasks.score_file(use_case, data, flow_tasks.fingerprint(files[0]), registry, log, flow_run, limits)

@@ -30,16 +30,23 @@ def sweep(
         use_case: Short name of a registered use case; all of them where it is left out.
         older_than_days: A branch whose last commit is older is stale.
         dry_run: Only tell what would go.
+
+    Returns:
+        One entry a branch and a path: what went, what stays, and why.
+
+    Raises:
+        UsageError: There is no such use case, or a value is not one that the flow takes.
+        ServiceUnavailable: Prefect, the lake or the registry does not answer.
     """
     names = [orchestration.begin_flow(name).name for name in ([use_case] if use_case else sorted(registered()))]
     seen = [
-        found
+        branch
         for name in names
         for store in _stores(name)
-        for found in flow_tasks.sweep_branches(store, older_than_days, dry_run)
+        for branch in flow_tasks.sweep_branches(store, older_than_days, dry_run)
     ]
     days = in_force().receipt_days
-    old = [found for name in names for found in flow_tasks.expire_logs(_stores(name)[1], days, dry_run)] if days else []
+    old = [branch for name in names for branch in flow_tasks.expire_logs(_stores(name)[1], days, dry_run)] if days else []
     result = Sweep(older_than_days=older_than_days, dry_run=dry_run, branches=tuple(seen), receipts=tuple(old))
     for name in names if not dry_run else ():
         flow_tasks.resolve_unaudited_alerts(name, *_stores(name))

@@ -23,9 +23,16 @@ class TrainResult(Training):
     """What became of a training, with a model that predicts."""
 
     def predict(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Predictions with receipts for rows of the use case's contract, one row each, in the rows' order.
+        """Predictions of the trained version, whether it was promoted or not.
 
-        Raises UsageError where the training made no model.
+        Args:
+            frame: Rows with the columns of the use case's contract that are known at the prediction.
+
+        Returns:
+            One prediction a row, in the rows' order, with its receipt.
+
+        Raises:
+            UsageError: The training made no model.
         """
         if self.model is None or self.data is None:
             raise UsageError(f"this training made no model ({self.why}); look at .status before calling predict")
@@ -50,6 +57,15 @@ def train(
         engine: Where the rows lie meanwhile, memory, external or dask; the setting where it is left out.
         search: How many trials a search for parameters takes before the challenger is fitted; 0 for none.
         jobs: How many of these trials run at once, in threads.
+
+    Returns:
+        What became of the challenger: promoted, refused or skipped, with version, evaluation and verdict; `.predict(frame)`
+            scores rows.
+
+    Raises:
+        UsageError: There is no such use case, or a value is not one that the flow takes.
+        ServiceUnavailable: Prefect, the lake or the registry does not answer.
+        StaleCheck: The champion kept changing while the challenger was gated.
     """
     case = orchestration.begin_flow(use_case)
     settings = in_force()
