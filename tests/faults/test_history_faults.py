@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from schemas.history import ChampionState
 from tasks.promotion import champion as promotion
 from tasks.promotion import history
 from tasks.registry.factory import open_registry
@@ -43,7 +44,7 @@ def agreed(urls: list[str], kinds: list[str], champion: int) -> None:
     now = registry.champion(NAME)
     assert now
     assert now.version == champion
-    assert history.recorded_champion(links) == history.Side.of(now)
+    assert history.recorded_champion(links) == ChampionState.of(now)
     assert registry.anchor(NAME) == history.anchor(links)
     states = {ref.version: registry.tags(ref)["penstock.state"] for ref in registry.versions(NAME)}
     assert [version for version, state in states.items() if state == "champion"] == [champion]

@@ -20,6 +20,7 @@ from flows.promote import promote
 from flows.rollback import rollback
 from flows.train import TrainResult, train
 from schemas.errors import IntegrityError, NotFound
+from schemas.history import ChampionState
 from schemas.settings import Settings
 from tasks.promotion import champion as promotion
 from tasks.promotion import history, queries
@@ -161,7 +162,7 @@ def test_after_a_rollback_a_training_goes_on_from_there(lived: Lived) -> None:
     assert newer.status == "promoted", newer.why
     assert newer.model
     assert lived.champion() == newer.model.version
-    assert lived.last().before == history.Side.of(lived.registry.version("orders", 2))
+    assert lived.last().before == ChampionState.of(lived.registry.version("orders", 2))
 
 
 def test_frozen_nothing_is_trained_or_promoted(lived: Lived, tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from tasks.features.profiles import (
     Numbers,
     read_profiles,
     reference_profile,
-    summarize_column,
     score_columns,
+    summarize_column,
 )
 
 RNG = np.random.default_rng(5)
