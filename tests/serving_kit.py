@@ -26,7 +26,7 @@ from schemas.refs import DataRef, ModelRef
 from schemas.settings import Settings
 from schemas.usecase import UseCase, resolve
 from schemas.verdicts import Evaluation, GateVerdict
-from tasks import delivery
+from tasks import flow_tasks
 from tasks.datasets import loading
 from tasks.evaluation import metrics
 from tasks.ingestion import files
@@ -54,10 +54,10 @@ def publish(settings: Settings, name: str, input: str, rows: pl.DataFrame, folde
     """Ingest rows the way a delivered file goes."""
     source = parse.fingerprint(files.frame_source(rows, folder, f"{input}-{len(list(folder.glob('*')))}"))
     url = settings.store_url(resolve(name).name)
-    delivery.already_published(url, input, source.sha256)
-    staged = delivery.audit_on_branch(name, input, source, url, "", LIMITS)
+    flow_tasks.already_published.fn(url, input, source.sha256)
+    staged = flow_tasks.audit_on_branch.fn(name, input, source, url, "", LIMITS)
     assert staged.verdict.publishable, staged.verdict
-    delivery.publish(name, input, source, staged, url)
+    flow_tasks.publish.fn(name, input, source, staged, url)
 
 
 def whole_candidate(

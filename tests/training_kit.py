@@ -14,7 +14,7 @@ from schemas.refs import DataRef, ModelRef
 from schemas.results import Challenge
 from schemas.settings import Settings
 from schemas.usecase import resolve
-from tasks import challenge, delivery
+from tasks import flow_tasks
 from tasks.ingestion import files
 from tasks.parsing import parse
 from tasks.registry.factory import open_registry
@@ -45,10 +45,10 @@ def publish(settings: Settings, span: str, folder: Path, name: str = NAME, order
             continue
         frame = rows if order is None else shuffled(rows, order)
         source = parse.fingerprint(files.frame_source(frame, folder, f"{name_of_input}-{len(list(folder.glob('*')))}"))
-        delivery.already_published(url, name_of_input, source.sha256)
-        staged = delivery.audit_on_branch(name, name_of_input, source, url, "", LIMITS)
+        flow_tasks.already_published.fn(url, name_of_input, source.sha256)
+        staged = flow_tasks.audit_on_branch.fn(name, name_of_input, source, url, "", LIMITS)
         assert staged.verdict.publishable, staged.verdict
-        delivery.publish(name, name_of_input, source, staged, url)
+        flow_tasks.publish.fn(name, name_of_input, source, staged, url)
     return DataRef(store=url, commit=open_store(url).head())
 
 
@@ -64,13 +64,13 @@ def train(settings: Settings, data: DataRef, name: str = NAME, **plan: object) -
     """A training as the flow does it: what was gated, and what ships."""
     registry = settings.registry_url
     told = Plan(**plan)  # type: ignore[arg-type]
-    challenged = challenge.challenge(name, data, registry, told)
+    challenged = flow_tasks.train_challenger.fn(name, data, registry, told)
     shipped = challenged.model
     if challenged.verdict.promoted:
-        shipped = challenge.refit(name, challenged, registry, told.device)
-        challenge.try_out(name, shipped, registry)
+        shipped = flow_tasks.refit_challenger.fn(name, challenged, registry, told.device)
+        flow_tasks.smoke_test.fn(name, shipped, registry)
     log = settings.store_url(f"{shipped.name}-log")
-    challenge.promote(name, shipped, challenged, registry, log, "a test")
+    flow_tasks.promote_challenger.fn(name, shipped, challenged, registry, log, "a test")
     return challenged, shipped
 
 

@@ -30,6 +30,7 @@ def command(use_case: str, out: Path | None, opened: bool, as_json: bool) -> int
 def write(use_case: str, settings: Settings, out: Path | None = None) -> Path:
     """Write the page, whole or not at all; by default among the use case's reports."""
     from schemas.usecase import resolve
+    from tasks.atomic_files import write_text_atomically
     from tasks.registry import open_registry
     from tasks.reporting import html
     from tasks.versions import open_store
@@ -38,8 +39,5 @@ def write(use_case: str, settings: Settings, out: Path | None = None) -> Path:
     store, log = (open_store(settings.store_url(name)) for name in (case.name, f"{case.name}-log"))
     page = html.render_report(html.gather_report(case, store, log, open_registry(settings.registry_url)))
     path = (out or settings.reports_dir / case.name / "report.html").expanduser().resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(page, encoding="utf-8")
-    unfinished.replace(path)
+    write_text_atomically(path, page)
     return path

@@ -13,7 +13,7 @@ from uuid import uuid4
 import httpx
 
 from deployments.diagnostics.finding import Finding
-from deployments.local_stack.plan import binary
+from deployments.local_stack.services import binary
 from deployments.local_stack.stack import read_state
 from deployments.prefect_server.apply import POOL, definitions, flows_of
 from schemas.errors import UsageError

@@ -1,7 +1,7 @@
 """The application that a lakeFS server asks before it merges into `main`, and tells afterwards.
 
-Run it beside the server: `penstock lake hook`, or `uvicorn --factory deployments.hooks:create_app`. It answers one
-endpoint, which `penstock lake init` writes into the repository's hook, to whoever shows the shared token.
+Run it beside the server: `penstock lake hook`, or `uvicorn --factory deployments.lakefs_server.webhook:create_app`. It
+answers one endpoint, which `penstock lake init` writes into the repository's hook, to whoever shows the shared token.
 """
 
 from __future__ import annotations

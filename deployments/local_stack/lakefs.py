@@ -8,8 +8,7 @@ import secrets
 from pathlib import Path
 
 from deployments.lakefs_server.setup import TOKEN_VARIABLE
-from deployments.local_stack.plan import binary
-from deployments.local_stack.services import HOOK, HOST, LAKEFS, PENSTOCK, Part, Ports
+from deployments.local_stack.services import HOOK, HOST, LAKEFS, PENSTOCK, Part, Ports, binary
 from schemas.settings import Settings
 
 

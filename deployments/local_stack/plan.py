@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -86,8 +85,3 @@ def _apis(ports: Ports) -> list[Part]:
         command = (*PENSTOCK, "serve", name, "--port", str(port))
         made.append(Part(f"api-{name}", command, address, f"{address}/healthz"))
     return made
-
-
-def binary(name: str) -> str | None:
-    """A server's binary, where it was installed or where lakeFS's Python package puts it."""
-    return shutil.which(name) or shutil.which(name, path=str(Path.home() / ".lakefs" / "bin"))

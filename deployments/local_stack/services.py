@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import socket
 import sys
 from collections.abc import Mapping
@@ -81,3 +82,8 @@ class Ports:
                 self._taken.add(port)
                 return port
         raise OSError("no free port on loopback")
+
+
+def binary(name: str) -> str | None:
+    """A server's binary, where it was installed or where lakeFS's Python package puts it."""
+    return shutil.which(name) or shutil.which(name, path=str(Path.home() / ".lakefs" / "bin"))

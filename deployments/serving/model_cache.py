@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from deployments.serving.model_loader import Package
 from schemas.errors import IntegrityError
 from schemas.refs import ModelRef
 from schemas.usecase import UseCase
+from tasks.atomic_files import write_bytes_atomically, write_text_atomically
 from tasks.inference.online import Tables, build_table
 
 FORMAT = 1
@@ -45,20 +44,14 @@ class Cache:
             "commits": {name: each.commit for name, each in tables.items()},
             "files": hashes,
         }
-        draft = self._folder / f"{POINTER}.{os.getpid()}"
-        draft.write_text(json.dumps(pointer))
-        _synced(draft)
-        draft.replace(self._folder / POINTER)
+        write_text_atomically(self._folder / POINTER, json.dumps(pointer), durable=True)
         self._sweep(set(hashes.values()))
 
     def _put(self, name: str, content: bytes) -> str:
         stored = f"{hashlib.sha256(content).hexdigest()}-{name}"
         path = self._folder / stored
         if not path.exists():
-            draft = self._folder / f"{stored}.{os.getpid()}"
-            draft.write_bytes(content)
-            _synced(draft)
-            draft.replace(path)
+            write_bytes_atomically(path, content, durable=True)
         return stored
 
     def _sweep(self, kept: set[str]) -> None:
@@ -96,10 +89,6 @@ class Cache:
             raise IntegrityError(f"{self._folder / name} has changed since it was kept; remove that folder")
         return content
 
-    def forget(self) -> None:
-        """Remove all that was kept."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-
 
 def _parquet(frame: pl.DataFrame) -> bytes:
     buffer = io.BytesIO()
@@ -109,8 +98,3 @@ def _parquet(frame: pl.DataFrame) -> bytes:
 
 def _frame(content: Any) -> pl.DataFrame:
     return pl.read_parquet(io.BytesIO(content))
-
-
-def _synced(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

@@ -15,17 +15,6 @@ Verdict = AuditVerdict | DriftVerdict | GateVerdict | Decision
 Severity = Literal["info", "warning", "critical"]
 
 # Kinds of causes; each has a section of the same name, with dashes, in docs/runbook.md.
-KINDS = (
-    "source.unreadable",
-    "audit.unpublished",
-    "audit.rejected",
-    "drift.features",
-    "drift.undecided",
-    "model.loss",
-    "model.age",
-    "gate.refused",
-    "lake.unaudited",
-)
 
 
 def alerts_of_verdict(use_case: UseCase, verdict: Verdict) -> tuple[Alert, ...]:

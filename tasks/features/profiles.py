@@ -99,11 +99,6 @@ def reference_profile(
     }
 
 
-def with_scores(use_case: UseCase, frame: pl.DataFrame, scores: NDArray[np.floating[Any]]) -> pl.DataFrame:
-    """The frame with the model's scores: `_score`, of shape (n,), or `_score_<class>` for each class, of shape (n, k)."""
-    return frame.with_columns(score_columns(use_case, scores))
-
-
 def score_columns(use_case: UseCase, scores: NDArray[np.floating[Any]]) -> list[pl.Series]:
     """Scores of shape (n,) or (n, k) as named columns."""
     if scores.ndim == 1:

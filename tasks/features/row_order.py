@@ -38,17 +38,12 @@ def is_sorted(rows: pl.DataFrame, columns: Sequence[str]) -> bool:
     return bool(rows[columns[0]].is_sorted() and rows.select(follows.fill_null(False).all()).item())
 
 
-def row_digest(frame: pl.DataFrame) -> str:
-    """SHA-256 of the frame's content, whatever the order of its rows; its columns' names and order count.
-
-    Hashed in chunks of the sorted rows: validity, then values as little-endian numbers or as text with lengths, so that
-    neither polars' hashes nor its formatting enter. An Enum's values are hashed as text.
-    """
-    return digest_of_sorted([frame.select(pl.all().map_batches(_plain)).sort(pl.all(), nulls_last=False)], frame.schema)
-
-
 def digest_of_sorted(frames: Iterable[pl.DataFrame], schema: Mapping[str, pl.DataType]) -> str:
-    """SHA-256 of rows in the order in which they come, however they are cut into frames; hashed as in `row_digest`."""
+    """SHA-256 of rows in the order in which they come, however they are cut into frames; its columns' names and order count.
+
+    Hashed in chunks: validity, then values as little-endian numbers or as text with lengths, so that neither polars' hashes
+    nor its formatting enter. An Enum's values are hashed as text.
+    """
     digest = hashlib.sha256(repr([(name, _kind(dtype)) for name, dtype in schema.items()]).encode())
     for chunk in even_batches(frames, CHUNK):
         for column in chunk:

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import polars as pl
@@ -19,6 +18,7 @@ import polars as pl
 from schemas.errors import PenstockError
 from schemas.usecase import MonitorPolicy, UseCase
 from schemas.verdicts import ColumnDrift, DriftVerdict
+from tasks.atomic_files import write_text_atomically
 from tasks.features import SCORE_PREFIX, TARGET, Categories, Marginal, read_profiles
 from tasks.monitoring.drift_samples import Frames, frames
 from tasks.monitoring.streaming_profiles import marginals
@@ -167,7 +167,7 @@ def _scores(pair: Frames, policy: MonitorPolicy, report: Path | None, about: str
     if lost := sorted(set(pair.reference.columns) - set(found)):
         raise PenstockError(f"Evidently gave no score for {', '.join(lost)}; its version may not fit this one of Penstock")
     if report:
-        _write(report, _with_heading(page, about) + _note(digest, found))
+        write_text_atomically(report, _with_heading(page, about) + _note(digest, found), durable=True)
     return found
 
 
@@ -232,17 +232,3 @@ def _with_heading(page: str, about: str) -> str:
     )
     line = f'<p style="font: 14px sans-serif; margin: 12px 24px">{note}</p>'
     return page.replace("<body>", f"<body>{line}", 1)
-
-
-def _write(path: Path, page: str) -> None:
-    """The page is there as a whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        try:
-            file.write(page)
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(file.name, path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise

@@ -33,3 +33,6 @@ from .queueing import wait_for_turn as wait_for_turn
 from .task_options import LONG_TASK_OPTIONS as LONG_TASK_OPTIONS
 from .task_options import TASK_OPTIONS as TASK_OPTIONS
 from .task_options import may_go_through as may_go_through
+from .waiting import require_server as require_server
+from .waiting import wait_for_last_attempt as wait_for_last_attempt
+from .waiting import wait_for_training as wait_for_training

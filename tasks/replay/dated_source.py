@@ -6,7 +6,6 @@ stay text, so that what the contract would reject arrives as it is; a row whose 
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import polars as pl
 
 from schemas.errors import UsageError
 from schemas.usecase import Input, UseCase
+from tasks.atomic_files import write_atomically
 from tasks.versions import open_store
 
 CLOCK = "_arrives"
@@ -153,13 +153,7 @@ def _write(rows: pl.DataFrame, folder: Path, name: str) -> Path:
     """Text as CSV, typed rows as Parquet; a watcher of the folder never sees half a file."""
     text = all(dtype == pl.String for dtype in rows.dtypes)
     path = folder / f"{name}.{'csv' if text else 'parquet'}"
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f".{path.name}.{os.getpid()}"
-    if text:
-        rows.write_csv(unfinished)
-    else:
-        rows.write_parquet(unfinished)
-    unfinished.replace(path)
+    write_atomically(path, rows.write_csv if text else rows.write_parquet)
     return path
 
 

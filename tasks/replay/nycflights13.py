@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 import zipfile
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
@@ -20,6 +19,7 @@ import polars as pl
 from schemas.contract import Contract
 from schemas.errors import UsageError
 from schemas.usecases.flights import MONTH, Flights, Labels, Weather
+from tasks.atomic_files import write_bytes_atomically
 
 USE_CASE, YEAR = "flights", 2013
 FORMATS: Mapping[str, str] = {"flights": "csv", "weather": "parquet", "labels": "csv.gz"}
@@ -90,10 +90,7 @@ def _typed(contract: type[Contract]) -> list[pl.Expr]:
 def _land(folder: Path, name: str, table: pl.DataFrame, month: int, kind: str) -> Path:
     rows = table.filter(pl.lit(f"{YEAR}-{month:02}") == MONTH)
     path = folder / USE_CASE / name / f"{name}-{YEAR}-{month:02}.{kind}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_bytes(_packed(_written(rows, kind), path.name))
-    unfinished.replace(path)  # a watcher of the folder never sees half a file
+    write_bytes_atomically(path, _packed(_written(rows, kind), path.name))
     return path
 
 

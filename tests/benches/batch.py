@@ -34,11 +34,11 @@ import sys
 from pathlib import Path
 from schemas.results import RowsToScore
 from schemas.settings import Settings
-from tasks import batch
+from tasks import datasets, inference
 settings = Settings(home=Path(sys.argv[1]))
-data = batch.head(settings.store_url("flights"), None)
+data = datasets.data_at(settings.store_url("flights"), None)
 log = settings.store_url(f"flights-log-{sys.argv[2]}")
-scores = batch.score("flights", data, RowsToScore(), settings.registry_url, log, "")
+scores = inference.score_commit("flights", data, RowsToScore(), settings.registry_url, log, "")
 assert (scores.status, scores.rows) == ("published", int(sys.argv[3])), scores
 """
 
@@ -48,15 +48,15 @@ from pathlib import Path
 import polars as pl, xgboost as xgb
 from schemas.settings import Settings
 from schemas.usecases.flights import FLIGHTS as case
-from tasks import features, frames, publishing
+from tasks import datasets, features
 from tasks.registry import open_registry
 from tasks.versions import open_store
 settings = Settings(home=Path(sys.argv[1]))
 store, registry = open_store(settings.store_url("flights")), open_registry(settings.registry_url)
 booster = xgb.Booster(model_file=bytearray(registry.model_bytes(registry.champion("flights"))))
-[path] = frames.brought(store, store.head(), "flights")
+[path] = datasets.paths_added_by(store, store.head(), "flights")
 rows = store.scan("main", [path])
-made = features.design(case, rows, publishing.inputs_at(store, "main", case)).collect()
+made = features.design(case, rows, datasets.inputs_at(store, "main", case)).collect()
 scores = pl.Series(booster.inplace_predict(made.select(booster.feature_names)))
 late = pl.when(scores >= 0.5).then(pl.lit("late")).otherwise(pl.lit("on time")).alias("category")
 told = made.select(*case.key).with_columns(late, scores.alias("probability"))

@@ -19,15 +19,16 @@ RUNS = 3
 OURS = """
 import json, polars as pl
 from schemas.usecases.flights import FLIGHTS as case
-from tasks import evaluation, features, scoring, splitting, training
-from tasks.landing import flights_of_the_year
+from tasks import evaluation, features, models
+from tasks.training.fit import fit_booster
+from tasks.replay.nycflights13 import flights_of_the_year
 year = flights_of_the_year()
 first = pl.col("time_hour").dt.convert_time_zone("America/New_York").dt.month() <= 2
 rows = features.design(case, year["flights"].lazy().filter(first), {"weather": year["weather"].lazy()})
-known = features.labelled(case, rows, year["labels"].lazy()).filter(pl.col("_target").is_not_null()).collect()
-train, stopping, holdout = splitting.split_by_time(case, known)
-fitted = training.fit(case, train, stopping)
-scores = scoring.predict(case, scoring.booster(fitted.model), holdout)
+known = features.with_labels(case, rows, year["labels"].lazy()).filter(pl.col("_target").is_not_null()).collect()
+train, stopping, holdout = features.split_by_time(case, known)
+fitted = fit_booster(case, train, stopping)
+scores = models.predict_scores(case, models.load_booster(fitted.model), holdout)
 metrics = evaluation.evaluate(case, "0" * 64, "-", holdout, scores).metrics
 print(json.dumps({"auc": metrics["auc"], "rows": holdout.height}))
 """
@@ -37,7 +38,7 @@ import json, polars as pl, xgboost as xgb
 from datetime import date, timedelta
 from sklearn.metrics import roc_auc_score
 from schemas.usecases.flights import AIRPORTS, CARRIERS, DESTINATIONS, FLIGHTS
-from tasks.landing import flights_of_the_year
+from tasks.replay.nycflights13 import flights_of_the_year
 year = flights_of_the_year()
 f, w, l = year["flights"], year["weather"], year["labels"]
 f = f.filter(pl.col("month") <= 2).with_columns(then=pl.col("time_hour") - timedelta(hours=3))

@@ -26,8 +26,7 @@ import json, sys
 from schemas.refs import DataRef
 from schemas.settings import Settings
 from schemas.usecase import UseCase
-from schemas.usecase import UseCase
-from tasks import engines, scoring
+from tasks import models, training
 from tasks.versions import open_store
 from tests import scale_kit
 from tests.scale_kit import quality
@@ -36,9 +35,9 @@ if __name__ == "__main__":
     settings = Settings(home=sys.argv[1], spill=sys.argv[1], dask_workers=int(sys.argv[3]))
     with settings.active():
         url = settings.store_url(case.name)
-        with engines.split(case, DataRef(store=url, commit=open_store(url).head()), sys.argv[2]) as parts:
-            fitted = engines.fit(case, parts, sys.argv[2], "cpu")
-            scores = scoring.predict(case, scoring.booster(fitted.model), parts.holdout)
+        with training.split_rows(case, DataRef(store=url, commit=open_store(url).head()), sys.argv[2]) as parts:
+            fitted = training.fit_split(case, parts, sys.argv[2], "cpu")
+            scores = models.predict_scores(case, models.load_booster(fitted.model), parts.holdout)
             print(json.dumps(quality(scores, parts.holdout)))
 """
 

@@ -24,14 +24,14 @@ TIMES = (10, 50)
 VERDICT = """
 import json, sys, time, polars as pl
 from tests.benches.drift import case
-from tasks.drift import drift, _evidently
+from tasks.monitoring.drift import measure_drift, _evidently
 _evidently()
 path, times = sys.argv[1], int(sys.argv[2])
 stored = json.load(open(path + ".json"))
 window = pl.scan_parquet([path] * times)
 use_case = case(pl.read_parquet(path, n_rows=1), "wasserstein")
 started = time.perf_counter()
-found = drift(use_case, stored, window)
+found = measure_drift(use_case, stored, window)
 print(json.dumps({"seconds": time.perf_counter() - started, "rows": found.rows, "error": found.rank_error,
                   "scores": {c.column: c.score for c in found.columns}}))
 """

@@ -10,7 +10,7 @@ import pytest
 
 from schemas.errors import NotEnoughEvidence, ServiceUnavailable, UsageError
 from schemas.settings import Settings
-from tasks import challenge, fault_injection
+from tasks import fault_injection, flow_tasks
 from tasks.datasets import loading, out_of_core, row_files
 from tasks.features.splitting import split_by_time
 from tasks.models import booster
@@ -134,7 +134,7 @@ def test_features_that_look_at_other_rows_need_memory(tmp_path):
     with Settings(home=tmp_path / "home").active() as settings:
         data = publish(settings, "early", tmp_path / "sources")
         with pytest.raises(UsageError, match="'usual_size' looks at other rows"):
-            challenge.challenge("tests.training_kit:ORDERS", data, settings.registry_url, Plan(engine="external"))
+            flow_tasks.train_challenger.fn("tests.training_kit:ORDERS", data, settings.registry_url, Plan(engine="external"))
 
 
 @pytest.mark.parametrize("engine", ["memory", "external"])

@@ -7,7 +7,7 @@ import pytest
 from schemas.errors import NotEnoughEvidence, UsageError
 from schemas.fitting import Plan
 from schemas.settings import Settings
-from tasks import challenge
+from tasks import flow_tasks
 from tasks.features.splitting import split_by_time
 from tasks.registry.factory import open_registry
 from tasks.registry.mlflow.run_tree import PARENT
@@ -65,8 +65,8 @@ def test_a_searched_challenger_is_gated_recorded_and_made_again(tmp_path):
             parent.info.run_id,
             challenged.model.run_id,
         ]
-        assert challenge.settled(NAME, data, settings.registry_url, trials=6)
-        assert challenge.settled(NAME, data, settings.registry_url, trials=7) is None
+        assert flow_tasks.previous_outcome.fn(NAME, data, settings.registry_url, trials=6)
+        assert flow_tasks.previous_outcome.fn(NAME, data, settings.registry_url, trials=7) is None
 
 
 def tree(study, settings):

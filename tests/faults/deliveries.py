@@ -11,7 +11,7 @@ import polars as pl
 from schemas.contract import Contract, column
 from schemas.errors import StaleCheck
 from schemas.usecase import Input, Target, UseCase
-from tasks import delivery
+from tasks import flow_tasks
 from tasks.datasets import published
 from tasks.parsing.parse import Limits, fingerprint
 from tasks.versions.factory import open_store
@@ -52,13 +52,15 @@ for path in paths:
 def deliver(store_url: str, path: str) -> str:
     """Ingest one file. Returns what the flow would say."""
     source = fingerprint(Path(path))
-    if done := delivery.already_published(store_url, "visits", source.sha256):
-        delivery.tidy(store_url, done.id)
+    if done := flow_tasks.already_published.fn(store_url, "visits", source.sha256):
+        flow_tasks.delete_published_branch.fn(store_url, done.id)
         return "already done"
     for _ in range(10):
         try:
-            staged = delivery.audit_on_branch(HERE, "visits", source, store_url, "run", LIMITS)
-            delivery.tidy(store_url, delivery.publish(HERE, "visits", source, staged, store_url).id)
+            staged = flow_tasks.audit_on_branch.fn(HERE, "visits", source, store_url, "run", LIMITS)
+            flow_tasks.delete_published_branch.fn(
+                store_url, flow_tasks.publish.fn(HERE, "visits", source, staged, store_url).id
+            )
             return "published"
         except StaleCheck:
             continue

@@ -31,20 +31,21 @@ import sys
 from schemas.refs import DataRef
 from schemas.results import RowsToScore
 from schemas.settings import Settings
-from tasks import batch, ingestion, predictions
+from tasks import datasets, inference, parsing
+from tasks.inference import prediction_store
 from tests.serving_kit import LIMITS
 from pathlib import Path
-predictions.ROWS = 64
+prediction_store.ROWS = 64
 settings = Settings(home=Path(sys.argv[1]))
 url, registry, log = settings.store_url("parcels"), settings.registry_url, settings.store_url("parcels-log")
-name, data = "tests.serving_cases:PARCELS", batch.head(settings.store_url("parcels"), None)
+name, data = "tests.serving_cases:PARCELS", datasets.data_at(settings.store_url("parcels"), None)
 if len(sys.argv) > 3:
     print("ready", flush=True)
     input()
 if sys.argv[2]:
-    scores = batch.score_file(name, data, ingestion.fingerprint(Path(sys.argv[2])), registry, log, "", LIMITS)
+    scores = inference.score_file(name, data, parsing.fingerprint(Path(sys.argv[2])), registry, log, "", LIMITS)
 else:
-    scores = batch.score(name, data, RowsToScore(), registry, log, "")
+    scores = inference.score_commit(name, data, RowsToScore(), registry, log, "")
 print(scores.status, scores.rows)
 """
 

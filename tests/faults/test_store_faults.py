@@ -29,9 +29,9 @@ open_store(sys.argv[1]).revert("main", sys.argv[2], "retract", {})
 """
 DIE_EVERYWHERE = """
 import pathlib, sys
-from tasks.versions import local_git
+from tasks.versions.local import git
 from tests.faults.publisher import die_everywhere
-local_git._PATIENCE = 0.02  # a lock file left behind is a dead one here
+git._PATIENCE = 0.02  # a lock file left behind is a dead one here
 print(die_everywhere(pathlib.Path(sys.argv[1])))
 """
 
@@ -118,7 +118,8 @@ def test_all_that_a_ref_stands_on_is_on_disk_before_it_moves(store: LocalStore, 
 LIMITED = """
 import resource, signal, sys
 from schemas.errors import StoreError
-from tasks.versions import local_store, open_store
+from tasks.versions import open_store
+from tasks.versions.local import store as local_store
 from tests.faults.publisher import consistent, publish
 url, full_at = sys.argv[1:]
 store = open_store(url)
@@ -129,7 +130,7 @@ def reach(point):
     if point == full_at:
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
 
-local_store.reach = reach
+local_store.fault_point = reach
 if full_at == "start":
     reach("start")
 try:
@@ -138,7 +139,7 @@ try:
 except StoreError as error:
     outcome = str(error)
 finally:
-    local_store.reach = lambda point: None
+    local_store.fault_point = lambda point: None
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 assert consistent(store)
 print(len(store.objects("main")), outcome)

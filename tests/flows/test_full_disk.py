@@ -19,18 +19,18 @@ from tests.orders_kit import ORDERS, files_of, named
 NAME = named(ORDERS)
 INGEST = """
 import resource, sys, tempfile
-from deployments.local import hush, in_process
+from deployments.prefect_server.in_process import hush, in_process
 hush()
 from flows.ingest import ingest
-from tasks.versions import local_store
-point, full_at, room = local_store.reach, sys.argv[4], int(sys.argv[5])
+from tasks.versions.local import store as local_store
+point, full_at, room = local_store.fault_point, sys.argv[4], int(sys.argv[5])
 
 def reach(name):
     point(name)
     if name == full_at:
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
-local_store.reach = reach
+local_store.fault_point = reach
 if room:
     tempfile.gettempdir()
 reach("start")

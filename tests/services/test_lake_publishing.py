@@ -13,8 +13,9 @@ from deployments.lakefs_server.webhook import create_app
 from schemas.errors import Refused
 from schemas.refs import Commit
 from schemas.usecases.flights import FLIGHTS
-from tasks import delivery
 from tasks.datasets import published
+from tasks.flow_tasks import already_published, audit_on_branch
+from tasks.flow_tasks import publish as publish_task
 from tasks.maintenance import stale_branches
 from tasks.parsing.parse import Limits, fingerprint
 from tasks.publishing import publish, retract
@@ -27,22 +28,22 @@ INGEST = """
 import sys
 from pathlib import Path
 from schemas.errors import StaleCheck
-from tasks import delivery
-from tasks.ingestion import Limits, fingerprint
+from tasks.flow_tasks import already_published, audit_on_branch, delete_published_branch, publish
+from tasks.parsing import Limits, fingerprint
 url, path = sys.argv[1:3]
 if sys.argv[3:]:
     print("ready", flush=True)
     input()
 source = fingerprint(Path(path))
 for attempt in range(100):
-    if done := delivery.already_published(url, "labels", source.sha256):
-        delivery.tidy(url, done.id)
+    if done := already_published.fn(url, "labels", source.sha256):
+        delete_published_branch.fn(url, done.id)
         print("already done")
         break
     try:
-        staged = delivery.audit_on_branch("flights", "labels", source, url, "", Limits())
+        staged = audit_on_branch.fn("flights", "labels", source, url, "", Limits())
         if staged.verdict.publishable:
-            delivery.tidy(url, delivery.publish("flights", "labels", source, staged, url).id)
+            delete_published_branch.fn(url, publish.fn("flights", "labels", source, staged, url).id)
         print("published" if staged.verdict.publishable else "rejected")
         break
     except StaleCheck:
@@ -51,12 +52,12 @@ for attempt in range(100):
 RETRACT = """
 import sys
 from schemas.usecases.flights import FLIGHTS
-from tasks import retraction
+from tasks import publishing
 from tasks.versions import open_store
 store = open_store(sys.argv[1])
-newest = retraction.found(store, FLIGHTS, sys.argv[2], None)
+newest = publishing.find_publish(store, FLIGHTS, sys.argv[2], None)
 if newest.metadata["kind"] == "ingest":
-    retraction.take_back(store, newest, "wrong month", "")
+    publishing.revert_publish(store, newest, "wrong month", "")
 print(newest.metadata["kind"])
 """
 POINTS = [
@@ -143,15 +144,15 @@ def test_a_refused_source_stays_on_its_branch(url: Callable[[], str], tmp_path: 
 
 def test_what_was_retracted_meanwhile_is_not_published(url: Callable[[], str], tmp_path: Path) -> None:
     source = fingerprint(Path(written(tmp_path, "labels", labels())))
-    delivery.already_published(url(), "labels", source.sha256)
-    staged = delivery.audit_on_branch("flights", "labels", source, url(), "", Limits())
-    merged = delivery.publish("flights", "labels", source, staged, url())
+    already_published.fn(url(), "labels", source.sha256)
+    staged = audit_on_branch.fn("flights", "labels", source, url(), "", Limits())
+    merged = publish_task.fn("flights", "labels", source, staged, url())
     retract.revert_publish(open_store(url()), merged, "wrong month", "")
     assert flights(url()) == []
     with pytest.raises(Refused, match="retracted"):
-        delivery.publish("flights", "labels", source, staged, url())
-    again = delivery.audit_on_branch("flights", "labels", source, url(), "", Limits())
-    delivery.publish("flights", "labels", source, again, url())
+        publish_task.fn("flights", "labels", source, staged, url())
+    again = audit_on_branch.fn("flights", "labels", source, url(), "", Limits())
+    publish_task.fn("flights", "labels", source, again, url())
     assert flights(url()) == list(range(1, 21))
     newest = retract.find_publish(open_store(url()), FLIGHTS, source.sha256[:10], None)
     assert newest.metadata["kind"] == "ingest"

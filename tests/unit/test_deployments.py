@@ -18,7 +18,7 @@ from schemas.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = resources.files("deployments") / "templates" / "project" / "prefect.yaml.tmpl"
-NO_FLOWS = {"__init__", "entry", "turns", "starting", "lineage", "progress", "delivering"}
+NO_FLOWS = {"__init__"}
 
 
 def read(text: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from schemas.usecase import Lookup
 from schemas.usecases.flights import FLIGHTS, Flights, Weather
 from tasks.features.engineering import BLOCK, TARGET, design, with_labels
 from tasks.features.keys import key_hash
-from tasks.features.row_order import in_canonical_order, row_digest
+from tasks.features.row_order import _plain, digest_of_sorted, in_canonical_order
 from tests.modelling_kit import START, Outcomes, case, frame, shuffled, tables, timeless
 
 FIFTH = pl.int_range(pl.len()) == 5
@@ -102,6 +102,12 @@ def test_rows_may_hold_their_own_outcome():
     rows = tables()[0]
     found = with_labels(own, designed(own), rows.lazy()).collect()
     assert found[TARGET].to_list() == (rows["size"] > 0).to_list()
+
+
+def row_digest(rows: pl.DataFrame) -> str:
+    """The digest of rows in an order that their content gives."""
+    plain = [_plain(column) for column in rows]
+    return digest_of_sorted([pl.DataFrame(plain).sort(pl.all(), nulls_last=False)], rows.schema)
 
 
 def test_canonical_order_and_digest_do_not_depend_on_delivery():

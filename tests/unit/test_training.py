@@ -21,12 +21,12 @@ from tests.modelling_kit import DAYS, START, case, frame, shuffled, timeless
 KINDS = ("binary", "multiclass", "regression")
 PROGRAM = """
 import hashlib
-from tasks.splitting import split_by_time
-from tasks.training import fit
+from tasks.features import split_by_time
+from tasks.training.fit import fit_booster
 from tests.modelling_kit import case, frame
 for kind in ("binary", "multiclass", "regression"):
     parts = split_by_time(case(kind), frame(case(kind), order=7))
-    print(hashlib.sha256(fit(case(kind), parts.train, parts.stopping, threads=3).model).hexdigest())
+    print(hashlib.sha256(fit_booster(case(kind), parts.train, parts.stopping, threads=3).model).hexdigest())
 """
 
 
