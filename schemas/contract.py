@@ -16,8 +16,12 @@ import pandera.polars as pa
 import polars as pl
 from pandera import extensions
 from pandera.api.polars.types import PolarsData
+from pandera.backends.polars.register import register_polars_backends
 
 Known = Literal["at_prediction", "outcome"]
+
+# Before any schema is made: one that is made earlier keeps a copy of the built-in checks that does not know polars.
+register_polars_backends()
 
 
 @extensions.register_check_method(statistics=[])  # type: ignore[untyped-decorator]

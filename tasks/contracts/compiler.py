@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandera.polars as pa
 import polars as pl
+from pandera.api.function_dispatch import Dispatcher
 from pandera.api.polars.types import PolarsData
 from pandera.backends.polars.register import register_polars_backends
 from pandera.config import ValidationDepth, config_context
@@ -228,7 +229,7 @@ def _compiled(contract: type[Contract], column: str | None, check: Any, types: M
 def _recorded(check: Any, column: str | None) -> pl.Expr | None:
     recorder = _Recorder()
     try:
-        result = partial(check._check_fn, **check._check_kwargs)(PolarsData(recorder, column or "*"))  # type: ignore[arg-type]
+        result = partial(_function_of(check), **check._check_kwargs)(PolarsData(recorder, column or "*"))  # type: ignore[arg-type]
     except Exception:  # own code that wants more than a select: Pandera runs it
         return None
     if result is not recorder or not recorder.selected:
@@ -238,6 +239,13 @@ def _recorded(check: Any, column: str | None) -> pl.Expr | None:
         if not only.meta.has_multiple_outputs():
             return only
     return pl.all_horizontal(*recorder.selected)
+
+
+def _function_of(check: Any) -> Any:
+    """What a check calls. A schema keeps a copy of each built-in check; one made before the polars backend was registered
+    holds a copy that does not know polars, so the registry's own is taken."""
+    function = check._check_fn
+    return pa.Check.CHECK_FUNCTION_REGISTRY[str(function)] if isinstance(function, Dispatcher) else function
 
 
 def _judges_rows(expression: pl.Expr, types: Mapping[str, pl.DataType], what: str) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import string
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -249,7 +251,7 @@ def test_a_partition_that_cannot_be_named_rejects_its_row(tmp_path: Path, day: s
 
 
 def test_equal_hashes_alone_reject_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import numpy as np
+        import numpy as np
 
     monkeypatch.setattr("tasks.contracts.uniqueness.hashed", lambda frame, key: np.zeros(frame.height, np.uint64))
     frame = trades(*GOOD, (0, "mon", 2.0, "buy"))
@@ -424,3 +426,31 @@ def test_the_version_changes_with_the_rules_and_with_nothing_else() -> None:
 
     assert make(3).version() == make(3, "Other").version()
     assert len({make(3).version(), make(4).version(), make(3, first=True).version()}) == 3
+
+
+EARLY = """
+from schemas.contract import Contract, column  # registers the polars backend
+import pandera.api.checks as checks
+import pandera.polars as pa
+from pandera.api.polars.types import PolarsData
+
+for dispatcher in checks.Check.CHECK_FUNCTION_REGISTRY.values():
+    dispatcher._function_registry.pop(PolarsData, None)  # as before anything of polars was validated
+
+class Plain(Contract):
+    size: int = column(ge=1)
+
+Plain.to_schema()
+import pandera.backends.polars.register as register
+import importlib, pandera.backends.polars.builtin_checks as builtin
+importlib.reload(builtin)
+from tasks.contracts.compiler import compile_contract
+compiled = compile_contract(Plain)
+print([rule.check for rule in compiled.rules], compiled.opaque)
+"""
+
+
+def test_a_schema_made_before_pandera_knows_polars_keeps_its_checks() -> None:
+    made = subprocess.run([sys.executable, "-c", EARLY], capture_output=True, text=True, check=True)
+    assert "greater_than_or_equal_to(1)" in made.stdout
+    assert made.stdout.rstrip().endswith("()")
