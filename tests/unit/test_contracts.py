@@ -251,7 +251,7 @@ def test_a_partition_that_cannot_be_named_rejects_its_row(tmp_path: Path, day: s
 
 
 def test_equal_hashes_alone_reject_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        import numpy as np
+    import numpy as np
 
     monkeypatch.setattr("tasks.contracts.uniqueness.hashed", lambda frame, key: np.zeros(frame.height, np.uint64))
     frame = trades(*GOOD, (0, "mon", 2.0, "buy"))
