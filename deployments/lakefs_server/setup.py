@@ -41,7 +41,7 @@ class Need:
     make: Callable[[], None]
     detail: str
 
-    def settle(self, *, check: bool) -> Step:
+    def apply(self, *, check: bool) -> Step:
         """See to it, or only look."""
         if self.there():
             return Step(name=self.name, status="ok", detail=self.detail)
@@ -63,7 +63,7 @@ def init(settings: Settings, use_case: str, *, check: bool) -> list[Step]:
 def _repository(store: LakeFSStore, check: bool) -> Iterator[Step]:
     repository = store.repository
     url = store.url
-    yield Need(f"{url} repository", repository.exists, store.create, "with its main branch").settle(check=check)
+    yield Need(f"{url} repository", repository.exists, store.create, "with its main branch").apply(check=check)
     if not repository.exists():
         yield Step(name=f"{url} protection", status="missing", detail="comes with the repository")
         return
@@ -72,7 +72,7 @@ def _repository(store: LakeFSStore, check: bool) -> Iterator[Step]:
             f"'main' of {url} has uncommitted changes ({paths[0]}), and once it is protected nobody can reset them: "
             f"run lakectl branch reset lakefs://{store.place.repository}/main, then {INIT} again"
         )
-    yield Need(f"{url} protection", repository.protected, repository.protect, "main takes merges only").settle(check=check)
+    yield Need(f"{url} protection", repository.protected, repository.protect, "main takes merges only").apply(check=check)
 
 
 def _hook(settings: Settings, use_case: str, store: LakeFSStore, check: bool) -> Iterator[Step]:
@@ -83,7 +83,7 @@ def _hook(settings: Settings, use_case: str, store: LakeFSStore, check: bool) ->
     wanted = action(settings.lake_hook_url, use_case)
     yield Need(
         name, lambda: installed(store) == wanted, lambda: _install(settings, store, wanted), settings.lake_hook_url
-    ).settle(check=check)
+    ).apply(check=check)
 
 
 def action(url: str, use_case: str) -> str:

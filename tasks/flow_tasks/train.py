@@ -197,7 +197,7 @@ def unnotified_versions(name: str, registry_url: str) -> tuple[Outcome, ...]:
         Their outcomes, the oldest version first.
     """
     registry = open_registry(registry_url)
-    return tuple(_outcome(registry, model) for model in registry.untold(name))
+    return tuple(_outcome(registry, model) for model in registry.unnotified(name))
 
 
 def _outcome(registry: ModelRegistry, model: ModelRef) -> Outcome:
@@ -216,7 +216,7 @@ def mark_notified(model: ModelRef, registry_url: str) -> None:
         model: The version.
         registry_url: URL of the model registry.
     """
-    open_registry(registry_url).told(model)
+    open_registry(registry_url).mark_notified(model)
 
 
 @task(**TASK_OPTIONS, tags={"train", "registry", "lake"})
@@ -245,6 +245,6 @@ def promote_challenger(
         outcome = promotion.set_champion(registry, log, model, challenged.verdict, expected=champion, by=Actor(who))
         if outcome.status != "skipped":
             if model != challenged.model:
-                registry.stand_in(challenged.model, challenged.verdict, by=model)
+                registry.supersede_with_refit(challenged.model, challenged.verdict, by=model)
             reporting.attach_card(case, registry, model)
     return outcome

@@ -29,7 +29,7 @@ def reconcile_history(registry: ModelRegistry, log: VersionStore, name: str, *, 
     kept = registry.anchor(name)
     history.refuse_rewritten(links, kept, log.url)
     history.delete_merged_branches(log, links)
-    champion = registry.settle(name)
+    champion = registry.repair_aliases(name)
     now = ChampionState.of(champion)
     if not lost:
         history.refuse_lost(links, now, registry.url)
@@ -207,7 +207,7 @@ def mark_superseded(registry: ModelRegistry, model: ModelRef) -> None:
     if gated is None or registry.tags(gated).get(STATE) != CHALLENGER:
         return
     with suppress(NotFound):  # made champion over the gate's head: there is no verdict to keep
-        registry.stand_in(gated, GateVerdict.model_validate(registry.document(model, "verdict")), by=model)
+        registry.supersede_with_refit(gated, GateVerdict.model_validate(registry.document(model, "verdict")), by=model)
 
 
 def fitted_until(registry: ModelRegistry, model: ModelRef) -> datetime | None:

@@ -134,7 +134,7 @@ class ModelRegistry(Protocol):
         """
         ...
 
-    def settle(self, name: str) -> ModelRef | None:
+    def repair_aliases(self, name: str) -> ModelRef | None:
         """Do again what follows a move of the alias, where a kill came between. Returns the champion."""
         ...
 
@@ -172,14 +172,14 @@ class ModelRegistry(Protocol):
         """Keep a search's result and metrics with its run, and finish it."""
         ...
 
-    def untold(self, name: str) -> list[ModelRef]:
+    def unnotified(self, name: str) -> list[ModelRef]:
         """Versions that became champion, and still are, or were refused, and nobody was told of it."""
         ...
 
-    def told(self, ref: ModelRef) -> None:
+    def mark_notified(self, ref: ModelRef) -> None:
         """Note that people were told what became of a version."""
         ...
 
-    def stand_in(self, ref: ModelRef, verdict: GateVerdict, *, by: ModelRef) -> None:
+    def supersede_with_refit(self, ref: ModelRef, verdict: GateVerdict, *, by: ModelRef) -> None:
         """Keep the verdict with a gated challenger whose refit ships in its place; the challenger alias goes."""
         ...

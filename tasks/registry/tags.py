@@ -5,7 +5,7 @@ WHY = "penstock.why"
 OVERRIDE = "penstock.override"  # the reason of a person who promoted against the gate
 SEARCH = "penstock.search"  # trials of the search for parameters
 RECIPE = "penstock.recipe_of"  # the gated version that a refit ships in place of
-UNTOLD = "penstock.untold"  # the state that nobody was told of, set before the version has it
+UNNOTIFIED = "penstock.untold"  # the state that nobody was told of, set before the version has it
 ANCHOR = "penstock.history"  # on the model: the newest entry of its history
 MOVE = "penstock.move"  # on the model: the newest move of the champion's alias
 

@@ -129,26 +129,26 @@ def test_a_first_champion_and_its_successor(registry: ModelRegistry, name: str) 
 
 
 def test_what_nobody_was_told_of_is_known_until_somebody_was(registry: ModelRegistry, name: str) -> None:
-    assert registry.untold(name) == []
+    assert registry.unnotified(name) == []
     first, second, third = (registry.record(candidate(name, number)) for number in (1, 2, 3))
-    assert registry.untold(name) == []
+    assert registry.unnotified(name) == []
     assert registry.promote(first, verdict(champion=None, interval=None), expected=None)
-    assert registry.untold(name) == [first]
+    assert registry.unnotified(name) == [first]
     assert not registry.promote(second, verdict(promoted=False, why="No."), expected=first)
-    assert registry.untold(name) == [first, second]
-    registry.told(second)
+    assert registry.unnotified(name) == [first, second]
+    registry.mark_notified(second)
     assert registry.promote(third, None, expected=first, override="It must be.")
-    assert registry.untold(name) == [third]  # of the first there is nothing to tell any more
-    registry.told(third)
+    assert registry.unnotified(name) == [third]  # of the first there is nothing to tell any more
+    registry.mark_notified(third)
     assert registry.promote(second, None, expected=third, override="After all.")
-    assert registry.untold(name) == [second]  # it was told of before, but as refused
+    assert registry.unnotified(name) == [second]  # it was told of before, but as refused
 
 
 def test_a_challenger_whose_refit_ships_keeps_its_verdict(registry: ModelRegistry, name: str) -> None:
     gated = registry.record(candidate(name, 1))
     refit = registry.record(candidate(name, 2))
     assert registry.promote(refit, verdict(), expected=None)
-    registry.stand_in(gated, verdict(), by=refit)
+    registry.supersede_with_refit(gated, verdict(), by=refit)
     assert registry.record(candidate(name, 1)) == gated
     assert (registry.champion(name), registry.challenger(name)) == (refit, None)
     assert registry.tags(gated)["penstock.state"] == "refitted"

@@ -74,10 +74,10 @@ def test_a_promotion_that_was_not_told_of_is_told_by_the_rerun(settings: Setting
     registry = open_registry(settings.registry_url)
     champion = registry.champion("orders")
     assert champion
-    assert registry.untold("orders") == [champion]
+    assert registry.unnotified("orders") == [champion]
 
     assert [scores.status for scores in lifecycle(NAME, str(files["outcomes"])).scored] == ["published"]
-    assert registry.untold("orders") == []
+    assert registry.unnotified("orders") == []
     wait_for(lambda: len(told_of("penstock.model.promoted")) == before + 1)
     [newest, *_] = told_of("penstock.model.promoted")
     assert newest["payload"]["version"] == champion.version

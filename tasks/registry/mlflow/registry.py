@@ -35,7 +35,7 @@ from tasks.registry.tags import (
     RECORD,
     ROLLED_BACK,
     STATE,
-    UNTOLD,
+    UNNOTIFIED,
     VERDICT,
     WHY,
 )
@@ -132,7 +132,7 @@ class MlflowRegistry(Reader):
         with self.exclusive(ref.name):
             champion = self.champion(ref.name)
             if _same(champion, ref):
-                self.settle(ref.name)
+                self.repair_aliases(ref.name)
                 return False
             if not _same(champion, expected):
                 raise StaleCheck(
@@ -140,7 +140,7 @@ class MlflowRegistry(Reader):
                     " gate it again"
                 )
             state, why = self._decision(ref, verdict, champion, override, by)
-            evidence = self._keep(ref, verdict, {WHY: why, UNTOLD: state} | ({OVERRIDE: override} if override else {}))
+            evidence = self._keep(ref, verdict, {WHY: why, UNNOTIFIED: state} | ({OVERRIDE: override} if override else {}))
             if state != CHAMPION:
                 self._store.tag(ref.name, ref.version, {STATE: state})
                 self._drop_challenger(ref)
@@ -148,7 +148,7 @@ class MlflowRegistry(Reader):
             self._announce(ref, ChampionState.of(champion) or by.before, _kind(override, by), by.who, why, evidence)
             self._store.set_alias(ref.name, CHAMPION, ref.version)
             fault_point("registry.after_promote")
-            self.settle(ref.name)
+            self.repair_aliases(ref.name)
             return True
 
     def _announce(
@@ -160,16 +160,18 @@ class MlflowRegistry(Reader):
         self._store.tag(ref.name, ref.version, {MOVE: move.model_dump_json(by_alias=True)})
         fault_point("registry.before_promote")
 
-    def untold(self, name: str) -> list[ModelRef]:
+    def unnotified(self, name: str) -> list[ModelRef]:
         """Versions that became champion, and still are, or were refused, and nobody was told of it."""
         entries = self._store.search(name)
-        return [self._ref(each) for each in entries if (state := each.tags.get(UNTOLD)) and state == each.tags.get(STATE)]
+        return [
+            self._ref(each) for each in entries if (state := each.tags.get(UNNOTIFIED)) and state == each.tags.get(STATE)
+        ]
 
-    def told(self, ref: ModelRef) -> None:
+    def mark_notified(self, ref: ModelRef) -> None:
         """Note that people were told what became of a version."""
-        self._store.tag(ref.name, ref.version, {UNTOLD: ""})
+        self._store.tag(ref.name, ref.version, {UNNOTIFIED: ""})
 
-    def stand_in(self, ref: ModelRef, verdict: GateVerdict, *, by: ModelRef) -> None:
+    def supersede_with_refit(self, ref: ModelRef, verdict: GateVerdict, *, by: ModelRef) -> None:
         """Keep the verdict with a gated challenger whose refit ships in its place."""
         with self.exclusive(ref.name):
             self._keep(ref, verdict, {STATE: "refitted", WHY: f"{verdict.why}; ships refitted as v{by.version}"})
@@ -203,7 +205,7 @@ class MlflowRegistry(Reader):
         self._store.tag(ref.name, ref.version, {**({VERDICT: digest} if digest else {}), **tags})
         return digest
 
-    def settle(self, name: str) -> ModelRef | None:
+    def repair_aliases(self, name: str) -> ModelRef | None:
         """Do what follows a move of the alias, as often as it takes. Returns the champion."""
         with self.exclusive(name):
             champion = self.champion(name)
