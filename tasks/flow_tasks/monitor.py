@@ -12,7 +12,7 @@ from tasks.orchestration import TASK_OPTIONS
 
 @task(**TASK_OPTIONS, tags={"monitor", "lake"})
 def windows_to_monitor(use_case: str, commit: CommitId, store_url: str, log_url: str) -> list[CommitId]:
-    """Publishes of rows, oldest first, that were scored and that a commit brought labels for."""
+    """Live publishes of rows, oldest first, that were scored and that a commit brought labels for."""
     return monitoring.windows_of(use_case, commit, store_url, log_url)
 
 
