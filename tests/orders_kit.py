@@ -15,14 +15,13 @@ from tests.modelling_kit import START, case, tables
 ORDERS = case("binary", rule="non_inferiority", margin=0.2)
 ASKED = replace(ORDERS, name="asked", gate=replace(ORDERS.gate, approval=timedelta(minutes=3)))
 UNHEARD = replace(ASKED, name="unheard", gate=replace(ORDERS.gate, approval=timedelta(seconds=2)))
+TWINS = replace(ORDERS, name="twins", inputs=(*ORDERS.inputs, replace(ORDERS.input("orders"), name="archive")))
 RESTLESS = replace(ORDERS, name="restless", monitor=MonitorPolicy(max_age_days=9, cooldown_days=3, loss_tolerance=1.0))
 
 
 def named(use_case: UseCase) -> str:
     """What a flow takes for it."""
-    return {"orders": "tests.orders_kit:ORDERS", "asked": "tests.orders_kit:ASKED", "unheard": "tests.orders_kit:UNHEARD"}[
-        use_case.name
-    ]
+    return f"tests.orders_kit:{use_case.name.upper()}"
 
 
 def of_days(first: int, last: int) -> dict[str, pl.DataFrame]:

@@ -1,4 +1,4 @@
-"""Rows at a commit, as frames or files: what training, inference and monitoring read."""
+"""Rows at a commit, as frames or files, and what main's log says is published: what training, inference and reports read."""
 
 import lazy_loader
 

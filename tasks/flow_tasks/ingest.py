@@ -58,7 +58,7 @@ def partition_files(use_case: str, source: str, since: str, until: str, input: s
 
 @task(**TASK_OPTIONS, tags={"lake"})
 def list_publishes(use_case: str, store_url: str, since: str, until: str) -> list[Unit]:
-    """The publishes of rows on main, oldest first, that brought rows to a partition in a range.
+    """The live publishes of rows on main, oldest first, that brought rows to a partition in a range.
 
     Args:
         use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
@@ -232,16 +232,13 @@ def retract_source(
     if not store.exists():
         raise NotFound(f"{case.name} has no data yet at {store_url}: there is nothing to retract")
     newest = publishing.find_publish(store, case, source, input)
-    told = newest.metadata
-    result = partial(
-        Retraction, use_case=case.name, source=told["source_name"], sha256=told["source_sha256"], input=told["input"]
-    )
-    if told["kind"] == datasets.RETRACT:
-        why = f"retracted before: {told.get('reason', 'no reason given')}"
-        return result(status="already done", why=why, commit=newest.id)
-    trained_on = _trained_on(case, store, newest, registry_url)
+    result = partial(Retraction, use_case=case.name, source=newest.source, sha256=newest.sha256, input=newest.input)
+    if newest.retraction:
+        why = f"retracted before: {newest.reason or 'no reason given'}"
+        return result(status="already done", why=why, commit=newest.retraction.id)
+    trained_on = _trained_on(case, store, newest.commit, registry_url)
     made = publishing.revert_publish(store, newest, reason, flow_run)
-    why = f"{told['accepted']} rows are gone from {told['input']}: {reason}"
+    why = f"{newest.accepted} rows are gone from {newest.input}: {reason}"
     return result(status="retracted", why=why, commit=made.id, trained_on=trained_on)
 
 

@@ -12,7 +12,7 @@ from tasks.orchestration import TASK_OPTIONS
 
 @task(**TASK_OPTIONS, tags={"monitor", "lake"})
 def windows_to_monitor(use_case: str, commit: CommitId, store_url: str, log_url: str) -> list[CommitId]:
-    """The scored publishes of rows that a commit brought labels for.
+    """The live publishes of rows that were scored and that a commit brought labels for.
 
     Args:
         use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.

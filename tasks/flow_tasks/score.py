@@ -113,7 +113,8 @@ def unscored_first_window(
     if verdict.champion is not None or all(entry.id != arrival for entry in store.log(commit, first_parent=True)):
         return None
     since = verdict.window[0] if verdict.window else None
-    rows = RowsToScore(arrival=datasets.newest_publish(store, case.rows, commit), since=since)
+    newest = datasets.newest_publish(store, case.rows, commit)
+    rows = RowsToScore(arrival=newest.commit.id if newest else None, since=since)
     if inference.already_scored(log, rows, inference.scoring_cause(champion, rows)):
         return None
     return Beginning(commit=commit, since=since)

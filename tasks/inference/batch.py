@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from schemas.errors import NotEnoughEvidence, NotFound
-from schemas.refs import Commit, DataRef, ModelRef, Source
+from schemas.refs import Commit, CommitId, DataRef, ModelRef, Source
 from schemas.results import RowsToScore, Scores
 from schemas.usecase import UseCase, resolve
 from schemas.verdicts import AuditVerdict
@@ -73,9 +73,7 @@ def score_commit(use_case: str, data: DataRef, rows: RowsToScore, registry_url: 
     """
     case, model, log = _begin(use_case, registry_url, log_url)
     store = open_store(data.store)
-    arrival = rows.arrival or datasets.newest_publish(store, case.rows, data.commit)
-    if arrival is None:
-        raise NotFound(f"no {case.rows} were published in {data.store}; ingest some first")
+    arrival = rows.arrival or _newest_arrival(store, case, data)
     rows = rows.model_copy(update={"arrival": arrival})
     cause = scoring_cause(model, rows)
     job = Job(case, model, data, log, cause, flow_run, rows.since)
@@ -90,6 +88,14 @@ def score_commit(use_case: str, data: DataRef, rows: RowsToScore, registry_url: 
     if commit is None:
         return Scores(**job.told, status="skipped", why=f"commit {arrival[:12]} brought no {case.rows} to score")
     return _published(job, commit)
+
+
+def _newest_arrival(store: VersionStore, case: UseCase, data: DataRef) -> CommitId:
+    """The newest publish of rows that was not retracted. Raises NotFound where there is none."""
+    newest = datasets.newest_publish(store, case.rows, data.commit)
+    if newest is None:
+        raise NotFound(f"no {case.rows} are published in {data.store}; ingest some first")
+    return newest.commit.id
 
 
 def scoring_cause(model: ModelRef, rows: RowsToScore) -> str:

@@ -9,10 +9,10 @@ from typing import Any
 import polars as pl
 
 from schemas.errors import IntegrityError, NotFound
-from schemas.refs import Commit, CommitId, ModelRef
+from schemas.refs import CommitId, ModelRef
 from schemas.trace import Trace, TracedSource
 from schemas.usecase import UseCase
-from tasks import datasets
+from tasks.datasets import REJECTED, PublishRecord, live_publishes
 from tasks.inference import prediction_log
 from tasks.registry import OVERRIDE, STATE, WHY, ModelRegistry
 from tasks.versions import VersionStore
@@ -71,41 +71,30 @@ def _verdict(registry: ModelRegistry, model: ModelRef) -> dict[str, Any] | None:
 
 def sources(store: VersionStore, commit: CommitId) -> list[TracedSource]:
     """Sources published and not retracted at a commit, oldest first."""
-    retracted: set[tuple[str, str]] = set()
-    found = []
-    for entry in store.log(commit, first_parent=True):
-        told = entry.metadata
-        name = (told.get("input", ""), told.get("source_sha256", ""))
-        if told.get("kind") == datasets.RETRACT:
-            retracted.add(name)
-        elif told.get("kind") == datasets.INGEST:
-            if name not in retracted:
-                found.append(_source(store, entry))
-            retracted.discard(name)
-    return found[::-1]
+    return [_source(store, record) for record in live_publishes(store, ref=commit)][::-1]
 
 
-def _source(store: VersionStore, entry: Commit) -> TracedSource:
-    told = entry.metadata
+def _source(store: VersionStore, record: PublishRecord) -> TracedSource:
     return TracedSource(
-        input=told["input"],
-        name=told["source_name"],
-        sha256=told["source_sha256"],
-        commit=entry.id,
-        rows=int(told["rows"]),
-        accepted=int(told["accepted"]),
-        rejected=int(told["rejected"]),
-        reasons=_reasons(store, entry) if int(told["rejected"]) else {},
-        flow_run=told.get("flow_run", ""),
+        input=record.input,
+        name=record.source,
+        sha256=record.sha256,
+        commit=record.commit.id,
+        rows=record.rows,
+        accepted=record.accepted,
+        rejected=record.rejected,
+        reasons=_reasons(store, record) if record.rejected else {},
+        flow_run=record.flow_run,
     )
 
 
-def _reasons(store: VersionStore, entry: Commit) -> dict[str, int]:
+def _reasons(store: VersionStore, record: PublishRecord) -> dict[str, int]:
     """How many rejected rows failed each check."""
-    added = [change.path for change in store.diff(entry.parents[0], entry.id) if change.kind == "added"]
-    paths = [path for path in added if path.startswith(f"{datasets.REJECTED}/")]
+    commit = record.commit
+    added = [change.path for change in store.diff(commit.parents[0], commit.id) if change.kind == "added"]
+    paths = [path for path in added if path.startswith(f"{REJECTED}/")]
     counts: Counter[str] = Counter()
     for path in paths:  # one by one: the rejects of two sources need not have the same columns
-        checks = store.scan(entry.id, [path]).select(pl.col("_checks").explode()).collect().to_series()
+        checks = store.scan(commit.id, [path]).select(pl.col("_checks").explode()).collect().to_series()
         counts.update(checks.drop_nulls().to_list())
     return dict(counts.most_common(SHOWN))

@@ -8,19 +8,16 @@ from datetime import UTC, datetime, timedelta
 from schemas.errors import NotFound
 from schemas.refs import Commit
 from schemas.results import SweptBranch
-from tasks import alerting, datasets, inference, monitoring, promotion
+from tasks import alerting, inference, monitoring, promotion, publishing
 from tasks.versions import MAIN, VersionStore, open_store
 
-OURS = tuple(
-    f"{kind}/"
-    for kind in (
-        datasets.INGEST,
-        inference.SCORE_KIND,
-        inference.RECEIPTS_KIND,
-        monitoring.MONITORING_KIND,
-        alerting.ALERTS_KIND,
-        promotion.HISTORY_KIND,
-    )
+OURS = (
+    publishing.BRANCH_PREFIX,
+    f"{inference.SCORE_KIND}/",
+    f"{inference.RECEIPTS_KIND}/",
+    f"{monitoring.MONITORING_KIND}/",
+    f"{alerting.ALERTS_KIND}/",
+    f"{promotion.HISTORY_KIND}/",
 )
 
 
@@ -64,5 +61,6 @@ def _judged(store: VersionStore, limit: datetime) -> Iterator[SweptBranch]:
 def _judge(url: str, name: str, head: Commit, merged: Commit | None, limit: datetime) -> SweptBranch:
     if merged is not None:
         return SweptBranch(store=url, branch=name, what="finished", why=f"published as {merged.id[:12]}")
-    detail = f"last commit {head.time:%Y-%m-%d %H:%M} UTC" + (f", {head.message}" if name.startswith("ingest/") else "")
+    subject = f", {head.message}" if name.startswith(publishing.BRANCH_PREFIX) else ""
+    detail = f"last commit {head.time:%Y-%m-%d %H:%M} UTC{subject}"
     return SweptBranch(store=url, branch=name, what="stale" if head.time < limit else "kept", why=detail)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from tasks.versions import MAIN, VersionStore, open_store
 
 
 def windows_of(use_case: str, commit: CommitId, store_url: str, log_url: str) -> list[CommitId]:
-    """Publishes of rows, oldest first, that were scored and that a commit brought labels for."""
+    """Live publishes of rows, oldest first, that were scored and that a commit brought labels for."""
     case = resolve(use_case)
     store, log = open_store(store_url), open_store(log_url)
     if not log.exists() or case.time is None:
@@ -35,7 +35,8 @@ def windows_of(use_case: str, commit: CommitId, store_url: str, log_url: str) ->
         entry.metadata for entry in log.log(MAIN, first_parent=True) if entry.metadata.get("kind") == inference.SCORE_KIND
     ]
     overlapping = [told["arrival"] for told in scored if _overlap(told["first"], told["last"], first, last)]
-    return list(dict.fromkeys(reversed(overlapping)))
+    retracted = datasets.retracted_commits(store) if overlapping else set()
+    return [arrival for arrival in dict.fromkeys(reversed(overlapping)) if arrival not in retracted]
 
 
 def _overlap(first: str, last: str, low: datetime | None, high: datetime | None) -> bool:
@@ -54,7 +55,8 @@ def monitor_window(
     """
     case = resolve(use_case)
     log, registry = open_store(log_url), open_registry(registry_url)
-    past, entry = monitoring_log.read_monitoring_log(log), find_predictions(log, arrival)
+    retracted = datasets.retracted_commits(open_store(data.store), data.commit)
+    past, entry = monitoring_log.read_monitoring_log(log), find_predictions(log, arrival, retracted)
     if entry is None:
         raise NotFound(f"no predictions of {case.name} to monitor; score some first: penstock score {use_case}")
     model = registry.version(case.name, int(entry.metadata["model_version"]))
@@ -99,13 +101,13 @@ def rejected_share(store: VersionStore, arrival: CommitId) -> float:
     return int(told.get("rejected", 0)) / rows if rows else 0.0
 
 
-def find_predictions(log: VersionStore, arrival: str | None) -> Commit | None:
-    """The log's commit that first scored an arrival, or the newest scoring of all."""
+def find_predictions(log: VersionStore, arrival: CommitId | None, retracted: Collection[CommitId] = ()) -> Commit | None:
+    """The log's commit that first scored an arrival, or the newest scoring of all whose rows were not retracted."""
     if not log.exists():
         return None
     scored = [entry for entry in log.log(MAIN, first_parent=True) if entry.metadata.get("kind") == inference.SCORE_KIND]
     if arrival is None:
-        return scored[0] if scored else None
+        return next((entry for entry in scored if entry.metadata["arrival"] not in retracted), None)
     return next((entry for entry in reversed(scored) if entry.metadata["arrival"] == arrival), None)
 
 

@@ -8,6 +8,7 @@ from .merge_hook import Ruling as Ruling
 from .merge_hook import admit_merge as admit_merge
 from .merge_hook import admit_revert as admit_revert
 from .merge_hook import audit_past_merges as audit_past_merges
+from .publish import BRANCH_PREFIX as BRANCH_PREFIX
 from .publish import branch_name as branch_name
 from .publish import delete_published_branch as delete_published_branch
 from .publish import known_keys as known_keys

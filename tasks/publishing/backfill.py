@@ -9,9 +9,9 @@ from schemas.errors import UsageError
 from schemas.replaying import Unit
 from schemas.usecase import UseCase, resolve
 from tasks import datasets
-from tasks.datasets import INGEST
+from tasks.datasets import PublishRecord
 from tasks.ingestion import locate
-from tasks.versions import MAIN, open_store
+from tasks.versions import VersionStore, open_store
 
 DATE = re.compile(r"(?<!\d)\d{4}-\d{2}(-\d{2})?(?!\d)")
 
@@ -34,17 +34,31 @@ def partition_files(use_case: str, source: str, since: str, until: str, input: s
 
 
 def list_publishes(use_case: str, store_url: str, since: str, until: str) -> list[Unit]:
-    """Publishes of rows on main, oldest first, that brought rows to a partition in the range."""
+    """Live publishes of rows on main that brought rows to a partition in the range.
+
+    Args:
+        use_case: Name of the use case.
+        store_url: URL of its data repository.
+        since: First partition or day, e.g. 2013-04.
+        until: Last partition or day, included.
+
+    Returns:
+        A unit a publish, oldest first; its place is the commit.
+
+    Raises:
+        UsageError: An end of the range cannot be read, or the first of them is the later one.
+    """
     _check_range(since, until)
-    case, store, units = resolve(use_case), open_store(store_url), []
-    for entry in reversed(list(store.log(MAIN, first_parent=True)) if store.exists() else []):
-        told = entry.metadata
-        if told.get("kind") != INGEST or told.get("input") != case.rows:
-            continue
-        dates = tuple(sorted({PurePath(path).parts[2] for path in datasets.paths_added_by(store, entry.id, case.rows)}))
-        unit = Unit(name=told.get("source_name", entry.id[:12]), dates=dates, place=entry.id, input=case.rows)
-        units += [unit] if in_range(unit, since, until) else []
-    return units
+    case, store = resolve(use_case), open_store(store_url)
+    records = list(datasets.live_publishes(store, case.rows)) if store.exists() else []
+    units = (_publish_unit(store, record) for record in reversed(records))
+    return [unit for unit in units if in_range(unit, since, until)]
+
+
+def _publish_unit(store: VersionStore, record: PublishRecord) -> Unit:
+    commit = record.commit.id
+    dates = sorted({PurePath(path).parts[2] for path in datasets.paths_added_by(store, commit, record.input)})
+    return Unit(name=record.source or commit[:12], dates=tuple(dates), place=commit, input=record.input)
 
 
 def in_range(unit: Unit, since: str, until: str) -> bool:

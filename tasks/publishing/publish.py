@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from schemas.errors import NotFound, NothingToCommit, Refused, StaleCheck
 from schemas.refs import Commit, CommitId, Guard, Source
 from schemas.usecase import Input
 from schemas.verdicts import AuditVerdict
-from tasks.datasets import AUDITS, DATA, INGEST, REJECTED, data_paths, published_commit, retraction_count
+from tasks.datasets import AUDITS, DATA, INGEST, REJECTED, PublishRecord, data_paths, published_commit, source_history
 from tasks.fault_injection import fault_point
 from tasks.timestamps import moment
 from tasks.versions import MAIN, VersionStore
@@ -28,11 +28,17 @@ if TYPE_CHECKING:
     from tasks.contracts import Audited
 
 FORMAT = "1"
+BRANCH_PREFIX = "ingest/"
 
 
 def branch_name(source: Source, retractions: int = 0) -> str:
     """The branch of a source; after a retraction another one, since a merged branch brings nothing a second time."""
-    return f"ingest/{source.sha256}" + (f"-{retractions}" if retractions else "")
+    return f"{BRANCH_PREFIX}{source.sha256}" + (f"-{retractions}" if retractions else "")
+
+
+def _next_branch(source: Source, history: Sequence[PublishRecord]) -> str:
+    """The branch of a source that was published, and retracted, as its history says."""
+    return branch_name(source, sum(not record.live for record in history))
 
 
 def known_keys(store: VersionStore, commit: CommitId, spec: Input, partitions: Collection[str]) -> pl.LazyFrame:
@@ -59,7 +65,7 @@ def stage(
     A branch that holds just this content is taken as it is; one that holds other content (from before `main` moved) is made
     anew. Raises StaleCheck where another run of the same source got in between.
     """
-    branch = branch_name(source, retraction_count(store, source, spec.name))
+    branch = _next_branch(source, source_history(store, source.sha256, spec.name))
     wanted = _wanted(spec, source, audited)
     content = hashlib.sha256("\n".join(sorted(wanted)).encode()).hexdigest()
     replaced = _replaced(store, spec, audited, checked_at)
@@ -141,9 +147,10 @@ def publish_commit(
     The commit is merged, not whatever the branch holds by now: it is what the keys were checked for. Raises StaleCheck where
     a touched partition changed since `checked_at` (audit again), Refused where the source was retracted since it was staged.
     """
-    if done := published_commit(store, source.sha256, spec.name):
-        return done
-    if branch != branch_name(source, retraction_count(store, source, spec.name)):
+    history = source_history(store, source.sha256, spec.name)
+    if history and history[0].live:
+        return history[0].commit
+    if branch != _next_branch(source, history):
         raise Refused(f"{source.name} was retracted while it was being published: deliver it again if it is right after all")
     try:
         told = store.get(commit).metadata

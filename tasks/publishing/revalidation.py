@@ -20,7 +20,7 @@ from schemas.refs import CommitId
 from schemas.usecase import Input
 from tasks import contracts
 from tasks.contracts import Compiled, Failure, FailureCounts, compile_contract, find_repeated_keys
-from tasks.datasets import INGEST, data_paths
+from tasks.datasets import data_paths, live_publishes
 from tasks.parsing import ROW, Conversion, as_text, conversion, typed
 from tasks.versions import MAIN, VersionStore
 
@@ -107,12 +107,11 @@ class Published:
     def _deliveries(self) -> Iterator[list[str]]:
         """The files that each publish brought; those of no publish of ours count as deliveries by themselves."""
         left = set(self.paths)
-        for commit in self._store.log(self._commit, first_parent=True):
-            if commit.metadata.get("kind") == INGEST and commit.metadata.get("input") == self._spec.name:
-                changes = self._store.diff(commit.parents[0], commit.id)
-                if brought := sorted(left & {change.path for change in changes if change.kind == "added"}):
-                    left -= set(brought)
-                    yield brought
+        for record in live_publishes(self._store, self._spec.name, self._commit):
+            changes = self._store.diff(record.commit.parents[0], record.commit.id)
+            if brought := sorted(left & {change.path for change in changes if change.kind == "added"}):
+                left -= set(brought)
+                yield brought
         yield from ([path] for path in sorted(left))
 
 

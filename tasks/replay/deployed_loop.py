@@ -56,11 +56,11 @@ def deliver_to_deployment(use_case: str, input: str, path: Path) -> ArrivalResul
         (v.version, BECAME.get(registry.tags(v).get(STATE, ""))) for v in registry.versions(name) if v.version not in known
     )
     made = tuple(f"{state} v{version}" for version, state in states if state)
-    published = datasets.published_commit(open_store(settings.store_url(name)), sha256, input)
+    published = datasets.published_source(open_store(settings.store_url(name)), sha256, input)
     why = (run.state.message or "").strip()
     if published is None:
         return ArrivalResult(0, 0, made, why, refused=(f"{path.name}: {why}",))
-    return ArrivalResult(int(published.metadata["accepted"]), int(published.metadata["rejected"]), made, why)
+    return ArrivalResult(published.accepted, published.rejected, made, why)
 
 
 def _requests(log: Any) -> int:

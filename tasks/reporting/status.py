@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from pydantic import Field
 
 from schemas.errors import NotFound
-from schemas.refs import DataRef, ModelRef, Value
+from schemas.refs import CommitId, DataRef, ModelRef, Value
 from schemas.usecase import UseCase
 from tasks import datasets, features, inference, monitoring
-from tasks.datasets import Publish, last_publish
+from tasks.datasets import PublishRecord
 from tasks.registry import WHY, ModelRegistry
 from tasks.versions import MAIN, VersionStore
+
+
+class LastPublish(Value):
+    """The newest publish that was not retracted."""
+
+    source: str
+    input: str
+    commit: CommitId
+    time: datetime
+    accepted: int = Field(ge=0, description="rows")
+    rejected: int = Field(ge=0, description="rows")
 
 
 class UseCaseStatus(Value):
@@ -27,7 +39,7 @@ class UseCaseStatus(Value):
     watermarks: Mapping[str, datetime | None] = Field(
         default={}, description="newest published event time, by input; of those whose rows have one"
     )
-    last_publish: Publish | None = None
+    last_publish: LastPublish | None = None
     branches: tuple[str, ...] = Field(default=(), description="branches of the lake that are not merged")
     scored: int = Field(default=0, ge=0, description="rows of the newest scoring")
     coverage: float | None = Field(default=None, description="share of them that have a label; None without a scoring")
@@ -47,11 +59,11 @@ def use_case_status(case: UseCase, store: VersionStore, log: VersionStore, regis
     )
     if not store.exists():
         return base
-    scored, coverage = label_coverage(case, store, log)
+    records = list(datasets.publish_log(store))
+    scored, coverage = label_coverage(case, store, log, {record.commit.id for record in records if not record.live})
     return base.model_copy(
         update={
-            "watermarks": {spec.name: datasets.watermark(store, spec) for spec in case.inputs if spec.time},
-            "last_publish": last_publish(store),
+            **_live(case, [record for record in records if record.live]),
             "branches": tuple(name for name in store.branches() if name != MAIN),
             "scored": scored,
             "coverage": coverage,
@@ -59,9 +71,31 @@ def use_case_status(case: UseCase, store: VersionStore, log: VersionStore, regis
     )
 
 
-def label_coverage(case: UseCase, store: VersionStore, log: VersionStore) -> tuple[int, float | None]:
-    """Rows of the newest scoring, and the share of them whose label has come."""
-    entry = monitoring.find_predictions(log, None)
+def _live(case: UseCase, records: Sequence[PublishRecord]) -> dict[str, Any]:
+    """How far each input has come, and the last publish, of records that are live, newest first."""
+    watermarks = datasets.watermarks(records)
+    return {
+        "watermarks": {spec.name: watermarks.get(spec.name) for spec in case.inputs if spec.time},
+        "last_publish": _last_publish(records[0]) if records else None,
+    }
+
+
+def _last_publish(record: PublishRecord) -> LastPublish:
+    return LastPublish(
+        source=record.source,
+        input=record.input,
+        commit=record.commit.id,
+        time=record.commit.time,
+        accepted=record.accepted,
+        rejected=record.rejected,
+    )
+
+
+def label_coverage(
+    case: UseCase, store: VersionStore, log: VersionStore, retracted: Collection[CommitId]
+) -> tuple[int, float | None]:
+    """Rows of the newest scoring whose arrival was not retracted, and the share of them whose label has come."""
+    entry = monitoring.find_predictions(log, None, retracted)
     if entry is None:
         return 0, None
     made = inference.published_predictions(log, entry)

@@ -18,8 +18,10 @@ from schemas.refs import Source
 from schemas.usecase import Input
 from tasks.contracts.audit import audit_parts, touched_partitions
 from tasks.datasets import published as datasets
+from tasks.datasets.published import PublishRecord
 from tasks.publishing import publish as publishing
 from tasks.publishing.contract_history import contract_evolution
+from tasks.publishing.retract import revert_publish
 from tasks.publishing.revalidation import revalidate
 from tasks.versions.protocol import MAIN, VersionStore
 from tests.unit.trades import parsed
@@ -114,6 +116,15 @@ def test_a_commit_keeps_the_contract_that_it_was_audited_with(store: VersionStor
     assert [(change.column, change.what) for change in cheap.changes] == [("price", "at most 10, was at most 100")]
     assert len(contract_evolution(store, to(Cheap), ref=first).changes) == 2
     assert contract_evolution(store, to(Cheap), ref=first, to=last).status == "compatible"
+
+
+def test_a_retracted_publish_is_not_compared_with(store: VersionStore, first: str, tmp_path: Path) -> None:
+    last = PublishRecord(store.get(publish(store, tmp_path, [(7, "thu", 1.0)], "c.csv", to(Growing))))
+    assert contract_evolution(store, to(Growing)).status == "same"
+    revert_publish(store, last, "the wrong shop", "run")
+    growing = contract_evolution(store, to(Growing))
+    assert (growing.status, growing.old) == ("compatible", Sale.version())
+    assert contract_evolution(store, to(Growing), ref=last.commit.id).status == "same"
 
 
 def test_nothing_published_is_nothing_to_compare_with(uncreated: VersionStore) -> None:

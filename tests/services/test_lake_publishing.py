@@ -14,8 +14,9 @@ from schemas.errors import Refused
 from schemas.refs import Commit
 from schemas.usecases.flights import FLIGHTS
 from tasks.datasets import published
-from tasks.flow_tasks.ingest import already_published, audit_on_branch
-from tasks.flow_tasks.ingest import publish as publish_task
+from tasks.datasets.published import PublishRecord
+from tasks.flow_tasks import already_published, audit_on_branch
+from tasks.flow_tasks import publish as publish_task
 from tasks.maintenance import stale_branches
 from tasks.parsing.parse import Limits, fingerprint
 from tasks.publishing import publish, retract
@@ -56,9 +57,9 @@ from tasks import publishing
 from tasks.versions import open_store
 store = open_store(sys.argv[1])
 newest = publishing.find_publish(store, FLIGHTS, sys.argv[2], None)
-if newest.metadata["kind"] == "ingest":
+if newest.live:
     publishing.revert_publish(store, newest, "wrong month", "")
-print(newest.metadata["kind"])
+print("taken back" if newest.live else "was taken back")
 """
 POINTS = [
     "store.after_upload", "publishing.after_upload", "store.before_commit", "store.after_commit", "store.before_merge",
@@ -147,7 +148,7 @@ def test_what_was_retracted_meanwhile_is_not_published(url: Callable[[], str], t
     already_published.fn(url(), "labels", source.sha256)
     staged = audit_on_branch.fn("flights", "labels", source, url(), "", Limits())
     merged = publish_task.fn("flights", "labels", source, staged, url())
-    retract.revert_publish(open_store(url()), merged, "wrong month", "")
+    retract.revert_publish(open_store(url()), PublishRecord(merged), "wrong month", "")
     assert flights(url()) == []
     with pytest.raises(Refused, match="retracted"):
         publish_task.fn("flights", "labels", source, staged, url())
@@ -155,7 +156,7 @@ def test_what_was_retracted_meanwhile_is_not_published(url: Callable[[], str], t
     publish_task.fn("flights", "labels", source, again, url())
     assert flights(url()) == list(range(1, 21))
     newest = retract.find_publish(open_store(url()), FLIGHTS, source.sha256[:10], None)
-    assert newest.metadata["kind"] == "ingest"
+    assert newest.live
 
 
 @pytest.mark.parametrize("point", ["store.before_revert", "store.after_revert", "retraction.after_revert"])
@@ -163,8 +164,8 @@ def test_a_retraction_killed_and_repeated_is_one(url: Callable[[], str], tmp_pat
     file = written(tmp_path, "labels", labels())
     run(INGEST, url(), file)
     assert killed(run(RETRACT, url(), file, kill_point=point))
-    assert said(run(RETRACT, url(), file)) in ("ingest", "retract")
-    assert said(run(RETRACT, url(), file)) == "retract"
+    assert said(run(RETRACT, url(), file)) in ("taken back", "was taken back")
+    assert said(run(RETRACT, url(), file)) == "was taken back"
     assert flights(url()) == []
     assert [c.metadata["kind"] for c in open_store(url()).log(first_parent=True) if "kind" in c.metadata] == [
         "retract",

@@ -11,9 +11,10 @@ from schemas.errors import NotFound
 from schemas.refs import ModelRef
 from schemas.results import Monitoring
 from schemas.usecase import UseCase
-from tasks import datasets, monitoring
+from tasks import monitoring
+from tasks.datasets import PublishRecord, live_publishes
 from tasks.registry import OVERRIDE, STATE, WHY, ModelRegistry
-from tasks.versions import MAIN, VersionStore
+from tasks.versions import VersionStore
 
 OUTCOMES: Mapping[str, Literal["promoted", "refused"]] = {
     "champion": "promoted",
@@ -25,7 +26,7 @@ OUTCOMES: Mapping[str, Literal["promoted", "refused"]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """One published source."""
+    """One published source that was not retracted."""
 
     input: str
     name: str
@@ -79,7 +80,7 @@ def gather_report(case: UseCase, store: VersionStore, log: VersionStore, registr
     champion = registry.champion(case.name)
     return Story(
         case=case,
-        deliveries=tuple(_deliveries(store)),
+        deliveries=tuple(_delivery(record) for record in live_publishes(store))[::-1],
         windows=tuple(monitoring.newest_by_window(kept)),
         records=tuple(kept),
         trained=tuple(_trained(registry, registry.versions(case.name))),
@@ -87,24 +88,15 @@ def gather_report(case: UseCase, store: VersionStore, log: VersionStore, registr
     )
 
 
-def _deliveries(store: VersionStore) -> Iterable[Delivery]:
-    """Published sources that were not retracted, oldest first."""
-    gone: set[str] = set()
-    found = []
-    for entry in store.log(MAIN, first_parent=True):
-        told = entry.metadata
-        if told.get("kind") == datasets.RETRACT:
-            gone.add(told["source_sha256"])
-        elif told.get("kind") == datasets.INGEST:
-            if told["source_sha256"] not in gone:
-                found.append(_delivery(told))
-            gone.discard(told["source_sha256"])
-    return reversed(found)
-
-
-def _delivery(told: Mapping[str, str]) -> Delivery:
-    counts = {name: int(told.get(name) or 0) for name in ("accepted", "rejected", "redelivered")}
-    return Delivery(input=told["input"], name=told.get("source_name", ""), at=_time(told.get("watermark")), **counts)
+def _delivery(record: PublishRecord) -> Delivery:
+    return Delivery(
+        input=record.input,
+        name=record.source,
+        at=record.watermark,
+        accepted=record.accepted,
+        rejected=record.rejected,
+        redelivered=record.redelivered,
+    )
 
 
 def _trained(registry: ModelRegistry, versions: Iterable[ModelRef]) -> Iterable[Trained]:
