@@ -146,7 +146,19 @@ def deployments(settings: Settings) -> list[Finding]:
     return deployment_findings(settings)
 
 
-CHECKS: list[Check] = [packages, home, use_cases, imports, lake, lakefs, registry, prefect_api, deployments, alerts, demo_data]
+CHECKS: list[Check] = [
+    packages,
+    home,
+    use_cases,
+    imports,
+    lake,
+    lakefs,
+    registry,
+    prefect_api,
+    deployments,
+    alerts,
+    demo_data,
+]
 
 
 def examine(settings: Settings) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""Which use cases still import from the packages behind `penstock`. That goes on working; only `penstock`'s names stay put."""
+"""Which use cases import from the packages behind `penstock`. That goes on working; only `penstock` keeps its names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BEHIND = set(PACKAGES) - {"penstock"}
 
 
 def import_findings() -> list[Finding]:
-    """A note, with the line to write instead, for each registered module that imports what `penstock` offers from elsewhere."""
+    """A note for each registered module that imports from elsewhere what `penstock` offers, with the line to write."""
     modules = sorted({target.partition(":")[0] for target in registered().values()})
     theirs = [module for module in modules if module.partition(".")[0] not in BEHIND]
     return [finding for module in theirs if (finding := _finding(module))]
@@ -23,10 +23,9 @@ def import_findings() -> list[Finding]:
 
 def _finding(module: str) -> Finding | None:
     try:
-        source = inspect.getsource(importlib.import_module(module))
+        offered = list(_offered(ast.parse(inspect.getsource(importlib.import_module(module)))))
     except (ImportError, OSError):  # the finding "use cases" tells of a module that does not load
         return None
-    offered = list(_offered(ast.parse(source)))
     if not offered:
         return None
     places = ", ".join(sorted({place for place, _ in offered}))
