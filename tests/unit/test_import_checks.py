@@ -1,4 +1,4 @@
-"""Which registered use cases `doctor` tells to import from `penstock`, and whose package runs where a folder has our name."""
+"""Which use cases `doctor` tells to import from `penstock`, and whose package runs beside a folder of that name."""
 
 import os
 import subprocess
