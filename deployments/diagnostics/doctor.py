@@ -11,14 +11,14 @@ from schemas.settings import Settings
 
 
 def packages(settings: Settings) -> Finding:
-    """The four root packages are ours."""
+    """The root packages are ours."""
     from tasks.orchestration import shadowed
 
     if wrong := shadowed():
         return Finding(
             name="packages", status="wrong", detail="; ".join(wrong), mend="run from another folder, or rename that one"
         )
-    return Finding(name="packages", status="ok", detail="schemas, tasks, flows and deployments are Penstock's")
+    return Finding(name="packages", status="ok", detail="penstock, schemas, tasks, flows and deployments are Penstock's")
 
 
 def home(settings: Settings) -> Finding:
@@ -42,6 +42,13 @@ def use_cases(settings: Settings) -> Finding:
         except PenstockError as error:
             return Finding(name="use cases", status="wrong", detail=str(error), mend="mend its module or its entry point")
     return Finding(name="use cases", status="ok", detail=", ".join(sorted(registered())) or "none registered")
+
+
+def imports(settings: Settings) -> list[Finding]:
+    """Use cases that import from elsewhere than `penstock`; nothing where none does."""
+    from deployments.diagnostics.import_checks import import_findings
+
+    return import_findings()
 
 
 def lake(settings: Settings) -> Finding:
@@ -139,7 +146,19 @@ def deployments(settings: Settings) -> list[Finding]:
     return deployment_findings(settings)
 
 
-CHECKS: list[Check] = [packages, home, use_cases, lake, lakefs, registry, prefect_api, deployments, alerts, demo_data]
+CHECKS: list[Check] = [
+    packages,
+    home,
+    use_cases,
+    imports,
+    lake,
+    lakefs,
+    registry,
+    prefect_api,
+    deployments,
+    alerts,
+    demo_data,
+]
 
 
 def examine(settings: Settings) -> list[Finding]:

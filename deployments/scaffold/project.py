@@ -159,7 +159,7 @@ def _package_name(project: str) -> str:
 
 def check_importable(module: str, what: str, mend: str, place: Path | None = None) -> None:
     """Raise UsageError where a module of that name would hide another, or cannot be imported at all."""
-    if keyword.iskeyword(module) or module in sys.stdlib_module_names or module in (*PACKAGES, OURS):
+    if keyword.iskeyword(module) or module in sys.stdlib_module_names or module in PACKAGES:
         raise UsageError(f"{what}: {module} is a name of Python's or Penstock's own; choose another ({mend})")
     found = importlib.util.find_spec(module)
     origin = found.origin if found else None  # a mere folder has none and hides nothing

@@ -56,14 +56,13 @@ def _imports(draft: Draft, contract: list[str]) -> list[str]:
     return [
         *(["from typing import Annotated", ""] if annotated else []),
         "import polars as pl",
-        "from schemas.contract import Contract, column",
-        *source_code.import_lines("schemas.usecase", _names(draft)),
+        *source_code.import_lines("penstock", _names(draft)),
     ]
 
 
 def _names(draft: Draft) -> list[str]:
     split = ["Split"] if draft.policies.split else []
-    return ["GatePolicy", "Input", "MonitorPolicy", *split, "Target", "Training", "UseCase"]
+    return ["Contract", "GatePolicy", "Input", "MonitorPolicy", *split, "Target", "Training", "UseCase", "column"]
 
 
 def _aliases(draft: Draft) -> list[str]:

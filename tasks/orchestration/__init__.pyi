@@ -2,6 +2,7 @@ from .approval import wait_for_approval as wait_for_approval
 from .assets import record_data_asset as record_data_asset
 from .assets import record_model_asset as record_model_asset
 from .assets import record_predictions_asset as record_predictions_asset
+from .credentials import LakeFSCredentials as LakeFSCredentials
 from .credentials import notify as notify
 from .events import create_page as create_page
 from .events import emit as emit

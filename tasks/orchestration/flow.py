@@ -30,12 +30,12 @@ _made: ContextVar[list[Any] | None] = ContextVar("made", default=None)
 class PenstockFlow(Flow[P, R]):
     """A flow whose parameters are those that it names: the dashboard, an event or a schedule may say anything."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:  # type: ignore[override]
         """Run the flow and give its result, also where the server took its last state and the reply was lost.
 
         Prefect then asks again, and is given the state that the server has, which holds no result.
         """
-        results: list[Any] = []
+        results: list[R] = []
         token = _made.set(results)
         try:
             return super().__call__(*args, **kwargs)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from schemas.errors import UsageError
 
-PACKAGES = ("schemas", "tasks", "flows", "deployments")
+PACKAGES = ("penstock", "schemas", "tasks", "flows", "deployments")
 
 
 def shadowed(packages: tuple[str, ...] = PACKAGES) -> list[str]:

@@ -82,14 +82,29 @@ def test_use_cases_are_added_to_a_project_with_entry_point_and_test(tmp_path: Pa
         assert "renewal = gym.renewal:RENEWAL" in wheel.read(entry_points).decode()
 
 
-def test_the_wheel_holds_the_templates_and_can_use_them(tmp_path: Path) -> None:
-    build = run(ROOT, sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path))
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the wheel puts on Python's path."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = run(ROOT, sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder))
     assert build.returncode == 0, build.stderr
-    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
-        wheel.extractall(tmp_path / "installed")
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
+        wheel.extractall(folder / "installed")
+    return folder / "installed"
+
+
+def test_the_wheel_holds_the_templates_and_can_use_them(tmp_path: Path, installed: Path) -> None:
     program = (
         "from pathlib import Path; from deployments.scaffold import project as p; p.create(Path('gym')); print(p.__file__)"
     )
-    made = run(tmp_path, sys.executable, "-P", "-c", program, path=tmp_path / "installed")
-    assert made.stdout.startswith(str(tmp_path / "installed")), made.stderr
+    made = run(tmp_path, sys.executable, "-P", "-c", program, path=installed)
+    assert made.stdout.startswith(str(installed)), made.stderr
     assert (tmp_path / "gym" / ".env.example").is_file()
+
+
+def test_the_wheel_holds_the_face_and_its_types(installed: Path) -> None:
+    packages = ("penstock", "schemas", "tasks", "flows", "deployments")
+    assert [name for name in packages if not (installed / name / "py.typed").is_file()] == []
+    program = "import penstock; print(penstock.__file__, penstock.Contract.__name__, penstock.read_settings().home)"
+    told = run(installed.parent, sys.executable, "-P", "-c", program, path=installed)
+    assert told.stdout.split() == [str(installed / "penstock" / "__init__.py"), "Contract", ".penstock"], told.stderr

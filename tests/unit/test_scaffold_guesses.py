@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployments.scaffold import source_code
@@ -42,6 +42,7 @@ def as_csv(frame: pl.DataFrame) -> pl.DataFrame:
     return pl.read_csv(frame.write_csv().encode(), infer_schema=False)
 
 
+@settings(deadline=None)  # the first example imports what the others find
 @given(st.lists(TEXTS | st.none(), min_size=1, max_size=4))
 def test_what_is_taken_for_a_type_is_what_ingestion_parses(texts: list[str | None]) -> None:
     series = pl.Series("c", texts, dtype=pl.String)

@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from schemas.usecase import resolve
+from penstock import resolve
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -25,4 +25,5 @@ def test_no_feature_reads_an_outcome(name: str) -> None:
 
 
 def test_no_folder_takes_the_name_of_a_package_of_penstock() -> None:
-    assert not [name for name in ("schemas", "tasks", "flows", "deployments") if (ROOT / name).exists()]
+    ours = ("penstock", "schemas", "tasks", "flows", "deployments")
+    assert not [name for name in ours if (ROOT / name).exists()]

@@ -5,8 +5,7 @@ and the module is yours.
 """
 
 import polars as pl
-from schemas.contract import Contract, column
-from schemas.usecase import GatePolicy, Input, MonitorPolicy, Split, Target, Training, UseCase
+from penstock import Contract, GatePolicy, Input, MonitorPolicy, Split, Target, Training, UseCase, column
 
 KIND = ("cargo", "child", "city", "road")
 PART_IN_STOCK = ("no", "yes")

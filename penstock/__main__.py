@@ -1,0 +1,5 @@
+"""`python -m penstock` is the command `penstock`."""
+
+from deployments.cli import main
+
+main()
