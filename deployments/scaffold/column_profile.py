@@ -165,10 +165,10 @@ def _group(part: str) -> str:
     return f"({RUNS[part[0]]}+)" if part[0] in RUNS else f"({escape(part)})"
 
 
-def _piece(found: pl.Series, part: str) -> str:
-    if part[0] not in RUNS or (part[0] != "9" and found.n_unique() == 1):
-        return escape(str(found[0]))
-    lengths = found.str.len_chars()
+def _piece(values: pl.Series, part: str) -> str:
+    if part[0] not in RUNS or (part[0] != "9" and values.n_unique() == 1):
+        return escape(str(values[0]))
+    lengths = values.str.len_chars()
     if lengths.min() != lengths.max():
         return RUNS[part[0]] + "+"
     return RUNS[part[0]] + (f"{{{lengths[0]}}}" if lengths[0] > 1 else "")

@@ -107,8 +107,8 @@ def _known_later(profile: Profile, outcome: Outcome, clock: Clock | None) -> str
 
 def _tells(profile: Profile, outcome: Outcome) -> bool:
     """Whether the rows where nothing stands are exactly those of one class."""
-    told = pl.DataFrame({"filled": profile.written.is_not_null(), "class": outcome.profile.values}).drop_nulls()
-    counts = told.group_by("filled", "class").len()
+    pairs = pl.DataFrame({"filled": profile.written.is_not_null(), "class": outcome.profile.values}).drop_nulls()
+    counts = pairs.group_by("filled", "class").len()
     often = (counts["len"] >= TELLING_ROWS).all()
     return counts.height == 2 and counts["filled"].n_unique() == 2 and often
 

@@ -33,18 +33,18 @@ class Key:
         return f"{self.rejected:,} of {rows:,} rows share their key or miss a part of it: these are rejected"
 
 
-def find_key(frame: pl.DataFrame, profiles: Sequence[Profile], target: str, time: str | None, told: Sequence[str]) -> Key:
+def find_key(frame: pl.DataFrame, profiles: Sequence[Profile], target: str, time: str | None, named: Sequence[str]) -> Key:
     """The key that was told, or the one that the rows suggest.
 
     Raises UsageError for a told key that is no key, and where nothing tells the rows apart.
     """
     usable = [p for p in profiles if p.name != target and p.distinct and _can_be_key(p)]
-    if told:
-        return _told(frame, profiles, target, told)
+    if named:
+        return _told(frame, profiles, target, named)
     distinct = frame.unique(maintain_order=True)
-    for found in (_single(distinct, usable), _together(distinct, usable, time), _by_chance(distinct, usable)):
-        if found:
-            return Key(found.columns, broken(frame, found.columns), found.note)
+    for key in (_single(distinct, usable), _together(distinct, usable, time), _by_chance(distinct, usable)):
+        if key:
+            return Key(key.columns, broken(frame, key.columns), key.note)
     raise UsageError(
         f"no column of the file tells its rows apart, nor do {TOGETHER} of them together: say --key COLUMN (repeat it for "
         "several), or add a column that numbers the rows"
@@ -63,9 +63,9 @@ def _can_be_key(profile: Profile) -> bool:
     return exact and not profile.is_free_text
 
 
-def _told(frame: pl.DataFrame, profiles: Sequence[Profile], target: str, told: Sequence[str]) -> Key:
+def _told(frame: pl.DataFrame, profiles: Sequence[Profile], target: str, named: Sequence[str]) -> Key:
     types = {p.name: p.type for p in profiles}
-    columns = tuple(dict.fromkeys(part for name in told for part in ([name] if name in types else name.split(","))))
+    columns = tuple(dict.fromkeys(part for name in named for part in ([name] if name in types else name.split(","))))
     if wrong := [c for c in columns if c not in types]:
         raise UsageError(f"--key {wrong[0]}: the file has no such column; it has {', '.join(types)}")
     if target in columns:

@@ -66,8 +66,8 @@ def nearby(name: str, folder: Path) -> str:
         return name
     module = name.replace("-", "_")
     declared = project.use_cases().get(name) if project else None
-    here = f"{module}:{module.upper()}" if (folder / f"{module}.py").is_file() else None
-    return declared or here or name
+    module_here = f"{module}:{module.upper()}" if (folder / f"{module}.py").is_file() else None
+    return declared or module_here or name
 
 
 def _place(module: str, project: Project | None, folder: Path) -> Place:

@@ -45,14 +45,14 @@ def new_use_case(name: str, source: Path, wishes: Wishes, folder: Path, limits: 
     place = place_for(name, folder)
     _refuse_taken(place, force)
     sample = read(source)
-    made = draft(name, source.name, sample, wishes)
+    drafted = draft(name, source.name, sample, wishes)
     with source_code.line_length(place.project.line_length if place.project else source_code.WIDTH):
-        files = {place.module: render_module.module(made), place.test: render_test.source(made, place.package)}
-    verdict = check(files[place.module], made.constant, sample, source, limits)
+        files = {place.module: render_module.module(drafted), place.test: render_test.source(drafted, place.package)}
+    verdict = check(files[place.module], drafted.constant, sample, source, limits)
     if place.project:
-        files[place.project.manifest] = place.project.with_use_case(name, f"{place.import_path}:{made.constant}")
+        files[place.project.manifest] = place.project.with_use_case(name, f"{place.import_path}:{drafted.constant}")
     write_all(files)
-    return _result(made, place, tuple(str(path.relative_to(place.root)) for path in files), verdict)
+    return _result(drafted, place, tuple(str(path.relative_to(place.root)) for path in files), verdict)
 
 
 def _refuse_taken(place: Place, force: bool) -> None:
@@ -61,17 +61,17 @@ def _refuse_taken(place: Place, force: bool) -> None:
         raise UsageError(f"{taken[0].relative_to(place.root)} exists already; --force overwrites it")
 
 
-def _result(made: Draft, place: Place, files: tuple[str, ...], verdict: AuditVerdict) -> Drafted:
+def _result(drafted: Draft, place: Place, files: tuple[str, ...], verdict: AuditVerdict) -> Drafted:
     return Drafted(
-        name=made.name,
-        target=f"{place.import_path}:{made.constant}",
-        kind=made.outcome.kind,
-        outcome=made.outcome.column,
-        classes=made.outcome.classes,
-        key=made.key.columns,
-        time=made.clock.column if made.clock else None,
-        features=tuple(name for name, _ in made.features),
+        name=drafted.name,
+        target=f"{place.import_path}:{drafted.constant}",
+        kind=drafted.outcome.kind,
+        outcome=drafted.outcome.column,
+        classes=drafted.outcome.classes,
+        key=drafted.key.columns,
+        time=drafted.clock.column if drafted.clock else None,
+        features=tuple(name for name, _ in drafted.features),
         files=files,
-        notes=made.notes,
+        notes=drafted.notes,
         audit=verdict,
     )

@@ -57,7 +57,7 @@ def _holdout(clock: Clock) -> int:
 
 def _training(rows: int) -> dict[str, str]:
     """The fewer the rows, the smaller the trees, the slower the learning, the stronger the regularisation."""
-    depth, rate, weight, share, ridge = next(made for least, *made in TREES if rows >= least)
+    depth, rate, weight, share, ridge = next(parameters for least, *parameters in TREES if rows >= least)
     tree = f'"max_depth": {depth}, "learning_rate": {rate}, "min_child_weight": {weight}, "reg_lambda": {ridge}'
     params = f'{{{tree}, "subsample": {share}, "colsample_bytree": {share}}}'
     return {"params": params, "rounds": "1000", "stopping_rounds": "50"}

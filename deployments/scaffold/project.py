@@ -45,8 +45,8 @@ class Project:
     @property
     def line_length(self) -> int:
         """How long its lines may be, by its formatter's settings."""
-        told = _read(self.manifest).get("tool", {}).get("ruff", {}).get("line-length", WIDTH)
-        return int(told)
+        width = _read(self.manifest).get("tool", {}).get("ruff", {}).get("line-length", WIDTH)
+        return int(width)
 
     def use_cases(self) -> dict[str, str]:
         """Short names and where each lies, as the manifest says."""
@@ -83,20 +83,20 @@ def find_project(folder: Path) -> Project | None:
     manifest = next((p / "pyproject.toml" for p in (folder, *folder.parents) if (p / "pyproject.toml").is_file()), None)
     if manifest is None:
         return None
-    told = _read(manifest)
-    project = told.get("project", {})
+    document = _read(manifest)
+    project = document.get("project", {})
     if GROUP not in project.get("entry-points", {}) or project.get("name") == OURS:
         return None
-    return Project(manifest.parent, _package(manifest.parent, told))
+    return Project(manifest.parent, _package(manifest.parent, document))
 
 
-def _package(root: Path, told: dict[str, Any]) -> str:
-    wheel = told.get("tool", {}).get("hatch", {}).get("build", {}).get("targets", {}).get("wheel", {})
-    named = [*wheel.get("packages", []), re.sub(r"\W", "_", told["project"].get("name", ""))]
-    found = next((name for name in named if (root / name / "__init__.py").is_file()), None)
-    if found is None:
+def _package(root: Path, document: dict[str, Any]) -> str:
+    wheel = document.get("tool", {}).get("hatch", {}).get("build", {}).get("targets", {}).get("wheel", {})
+    named = [*wheel.get("packages", []), re.sub(r"\W", "_", document["project"].get("name", ""))]
+    package = next((name for name in named if (root / name / "__init__.py").is_file()), None)
+    if package is None:
         raise UsageError(f"{root / 'pyproject.toml'}: no package named {' or '.join(named)} beside it to put a use case in")
-    return str(found).replace("/", ".")
+    return str(package).replace("/", ".")
 
 
 def _read(manifest: Path) -> dict[str, Any]:
@@ -161,8 +161,8 @@ def check_importable(module: str, what: str, mend: str, place: Path | None = Non
     """Raise UsageError where a module of that name would hide another, or cannot be imported at all."""
     if keyword.iskeyword(module) or module in sys.stdlib_module_names or module in PACKAGES:
         raise UsageError(f"{what}: {module} is a name of Python's or Penstock's own; choose another ({mend})")
-    found = importlib.util.find_spec(module)
-    origin = found.origin if found else None  # a mere folder has none and hides nothing
+    spec = importlib.util.find_spec(module)
+    origin = spec.origin if spec else None  # a mere folder has none and hides nothing
     if place and (place.with_suffix("") / "__init__.py").exists():
         origin = str(place.with_suffix("") / "__init__.py")
     if origin and (place is None or Path(origin).resolve() != place.resolve()):

@@ -75,14 +75,14 @@ def import_lines(module: str, names: Sequence[str]) -> list[str]:
 def expression(head: str, text: str) -> list[str]:
     """`head text,` on one line where it fits, else broken after the first call as the formatter breaks it."""
     one = f"{head}{text},"
-    found = re.fullmatch(FIRST_CALL, text)
-    if width(one) <= _width.get() or not found:
+    match = re.fullmatch(FIRST_CALL, text)
+    if width(one) <= _width.get() or not match:
         return [one]
     indent = head[: len(head) - len(head.lstrip())]
-    calls = re.findall(LATER_CALL, found["calls"])
+    calls = re.findall(LATER_CALL, match["calls"])
     attached = calls.pop() if len(calls) == 1 else ""
-    below = [*calls, *([found["compared"].strip()] if found["compared"] else [])]
-    lines = [f"{head}{found['function']}(", f"{indent}    {found['argument']},", f"{indent}){attached}"]
+    below = [*calls, *([match["compared"].strip()] if match["compared"] else [])]
+    lines = [f"{head}{match['function']}(", f"{indent}    {match['argument']},", f"{indent}){attached}"]
     lines += [f"{indent}{line}" for line in below]
     return [*lines[:-1], f"{lines[-1]},"]
 
@@ -142,8 +142,8 @@ def attribute(column: str, used: set[str]) -> str:
 
 def class_name(name: str) -> str:
     """churn-risk -> ChurnRisk, never what `constant` gives."""
-    made = "".join(part.capitalize() for part in name.split("-"))
-    return f"{made}Row" if made == constant(name) else made
+    camel = "".join(part.capitalize() for part in name.split("-"))
+    return f"{camel}Row" if camel == constant(name) else camel
 
 
 def constant(name: str) -> str:

@@ -48,7 +48,7 @@ def find_outcome(profiles: Sequence[Profile], target: str, kind: Kind | None) ->
         only = f"holds only {profile.counts[0][0]!r}" if profile.distinct else "is empty"
         raise UsageError(f"--target {target}: {only}, so there is nothing to predict; bring rows with both outcomes")
     make = {"binary": _binary, "multiclass": _multiclass, "regression": _regression}
-    return make[kind or _guess(profile)](profile, told=kind is not None)
+    return make[kind or _guess(profile)](profile, stated=kind is not None)
 
 
 def _guess(profile: Profile) -> Kind:
@@ -59,7 +59,7 @@ def _guess(profile: Profile) -> Kind:
     return "multiclass"
 
 
-def _binary(profile: Profile, told: bool) -> Outcome:
+def _binary(profile: Profile, stated: bool) -> Outcome:
     if profile.distinct != 2:
         raise UsageError(f"--kind binary: {profile.name!r} has {profile.distinct:,} different values, not two")
     column = f"pl.col({quote(profile.name)})"
@@ -89,7 +89,7 @@ def _positive(profile: Profile) -> tuple[object, str]:
     return values[-1], f"{values[-1]!r} is the positive class, because it is the rarer one"
 
 
-def _multiclass(profile: Profile, told: bool) -> Outcome:
+def _multiclass(profile: Profile, stated: bool) -> Outcome:
     name, column = profile.name, f"pl.col({quote(profile.name)})"
     if not (profile.is_text or profile.type == "integer"):
         raise UsageError(f"--target {name}: holds {profile.type} values, which are no classes; is it --kind regression?")
@@ -97,7 +97,7 @@ def _multiclass(profile: Profile, told: bool) -> Outcome:
         many = f"{profile.distinct:,} different values in {profile.rows:,} rows are no classes"
         raise UsageError(f"--target {name}: {many}; name a column with at most {MOST_CLASSES} of them")
     values = sorted(value for value, _ in profile.counts)  # type: ignore[type-var]
-    guess = "" if told or profile.is_text else "whole numbers as classes; --kind regression predicts the number"
+    guess = "" if stated or profile.is_text else "whole numbers as classes; --kind regression predicts the number"
     value = column if profile.is_text else f"{column}.cast(pl.String)"
     return Outcome(profile, "multiclass", value, tuple(map(str, values)), _rare(profile) or guess)
 
@@ -107,7 +107,7 @@ def _rare(profile: Profile) -> str:
     return f"class {str(value)!r} has only {rows} rows: enough to learn it?" if rows < 20 else ""
 
 
-def _regression(profile: Profile, told: bool) -> Outcome:
+def _regression(profile: Profile, stated: bool) -> Outcome:
     if not profile.is_numeric:
         looks = f" like {profile.typed.looks}" if profile.typed.looks else ""
         raise UsageError(f"--kind regression: {profile.name!r} holds {profile.type}{looks}, not numbers")

@@ -79,13 +79,13 @@ class Clock:
         return int((self.event_days > self.last.date() - timedelta(days=newest)).sum())
 
 
-def find_clock(profiles: Sequence[Profile], target: str, told: str | None) -> Clock | None:
+def find_clock(profiles: Sequence[Profile], target: str, named: str | None) -> Clock | None:
     """The event time that was told, or the one that is beyond doubt; None where rows have none.
 
     Raises UsageError for a told column that is not there, is no time, or spans too few days for a split by time.
     """
-    if told is not None:
-        return _told({p.name: p for p in profiles}, target, told)
+    if named is not None:
+        return _told({p.name: p for p in profiles}, target, named)
     whole = [p for p in profiles if p.is_time and p.nulls == 0 and p.name != target]
     candidates = [p for p in whole if not NEVER.search(p.name.lower())]
     note = "the only date that every row has"
@@ -95,19 +95,21 @@ def find_clock(profiles: Sequence[Profile], target: str, told: str | None) -> Cl
     return clock if clock and len(clock.event_days) >= MIN_DAYS else None
 
 
-def _told(profiles: dict[str, Profile], target: str, told: str) -> Clock:
-    profile = profiles.get(told)
+def _told(profiles: dict[str, Profile], target: str, named: str) -> Clock:
+    profile = profiles.get(named)
     if profile is None:
-        raise UsageError(f"--time {told}: the file has no such column; it has {', '.join(profiles)}")
-    if told == target:
-        raise UsageError(f"--time {told}: the target cannot be the event time")
+        raise UsageError(f"--time {named}: the file has no such column; it has {', '.join(profiles)}")
+    if named == target:
+        raise UsageError(f"--time {named}: the target cannot be the event time")
     if not profile.is_time:
         example = profile.typed.looks or next((str(v) for v, _ in profile.counts[:1]), "nothing")
-        raise UsageError(f"--time {told}: holds {example!r}, not ISO 8601 (2024-12-31 or 2024-12-31T23:59:00): export it so")
+        raise UsageError(
+            f"--time {named}: holds {example!r}, not ISO 8601 (2024-12-31 or 2024-12-31T23:59:00): export it so"
+        )
     clock = _clock(profile, "")
     if profile.nulls or len(clock.event_days) < MIN_DAYS:
         why = f"{profile.nulls:,} rows have none" if profile.nulls else f"it has {len(clock.event_days)} different days"
-        raise UsageError(f"--time {told}: {why}; a split by time needs it in each row, on {MIN_DAYS} days: leave it out")
+        raise UsageError(f"--time {named}: {why}; a split by time needs it in each row, on {MIN_DAYS} days: leave it out")
     return clock
 
 

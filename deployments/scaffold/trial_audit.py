@@ -57,10 +57,10 @@ def loaded(module: str, constant: str, folder: Path) -> Iterator[UseCase]:
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec
     assert spec.loader
-    made = importlib.util.module_from_spec(spec)
-    sys.modules[name] = made
+    loaded_module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = loaded_module
     try:
-        spec.loader.exec_module(made)
-        yield getattr(made, constant)
+        spec.loader.exec_module(loaded_module)
+        yield getattr(loaded_module, constant)
     finally:
         del sys.modules[name]

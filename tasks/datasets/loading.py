@@ -15,7 +15,16 @@ from tasks.versions import open_store
 
 
 def load_designed_rows(case: UseCase, data: DataRef, paths: Sequence[str] | None = None) -> pl.LazyFrame:
-    """Designed rows at a commit, all of them or those of some objects, in the order of their paths."""
+    """Designed rows at a commit, all of them or those of some objects, in the order of their paths.
+
+    Args:
+        case: The use case.
+        data: Commit of the data, and the repository that it lies in.
+        paths: Paths of some objects of the rows input; None for all rows.
+
+    Returns:
+        Designed rows, as `features.design` gives them; nothing is read until it is collected.
+    """
     store = open_store(data.store)
     inputs = published.inputs_at(store, data.commit, case)
     spec = case.input(case.rows)
@@ -24,7 +33,15 @@ def load_designed_rows(case: UseCase, data: DataRef, paths: Sequence[str] | None
 
 
 def load_labels(case: UseCase, data: DataRef) -> pl.LazyFrame:
-    """Every label row at a commit."""
+    """Every label row at a commit.
+
+    Args:
+        case: The use case.
+        data: Commit of the data, and the repository that it lies in.
+
+    Returns:
+        The rows of the label input, or of the rows input where that holds the outcome.
+    """
     return published.inputs_at(open_store(data.store), data.commit, case)[case.labels or case.rows]
 
 
@@ -32,13 +49,21 @@ def load_training_rows(case: UseCase, data: DataRef, as_of: datetime | None = No
     """Designed rows that have an outcome at the as-of moment, in canonical order, with `_target`.
 
     They are in that order before features are made of them, so that no feature depends on the order of delivery.
+
+    Args:
+        case: The use case.
+        data: Commit of the data, and the repository that it lies in.
+        as_of: Labels that became known later do not count; None for all.
+
+    Returns:
+        Designed rows with `_target`, none of it null.
     """
     inputs = published.inputs_at(open_store(data.store), data.commit, case)
     if not features.is_sorted(inputs[case.rows].select(features.sort_order(case)).collect(), features.sort_order(case)):
         inputs[case.rows] = inputs[case.rows].sort(features.sort_order(case))
     designed = features.design(case, inputs[case.rows], inputs)
     if case.labels:
-        told = features.with_labels(case, designed, inputs[case.labels], as_of)
+        labelled = features.with_labels(case, designed, inputs[case.labels], as_of)
     else:
-        told = features.with_own_outcome(case, designed, inputs[case.rows])
-    return features.with_outcome(features.in_canonical_order(case, told))
+        labelled = features.with_own_outcome(case, designed, inputs[case.rows])
+    return features.with_outcome(features.in_canonical_order(case, labelled))

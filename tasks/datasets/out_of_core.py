@@ -43,7 +43,17 @@ class SpilledParts:
 def spill_to_files(case: UseCase, data: DataRef, folder: Path, *, after: datetime | None = None) -> SpilledParts | None:
     """Write the labelled rows of a commit to `folder` and split them as `split_by_time` does; None where there are none.
 
-    Raises UsageError for features that look at other rows than their own: a range of rows does not hold those.
+    Args:
+        case: The use case.
+        data: Commit of the data, and the repository that it lies in.
+        folder: Where the files are written.
+        after: Newest event time that a champion was fitted on; the holdout is newer.
+
+    Returns:
+        What is fitted on in files, the rest as frames; None where there are no labelled rows.
+
+    Raises:
+        UsageError: A feature looks at other rows than its own: a range of rows does not hold those.
     """
     for name, expression in case.features.items():
         if LOOKS_AROUND.search(str(expression.meta.serialize(format="json"))):
@@ -85,10 +95,10 @@ def _range(case: UseCase, inputs: Mapping[str, pl.LazyFrame], column: str, withi
         labels = inputs[case.labels]
         if column in case.label_input.key:
             labels = labels.filter(within)
-        told = features.with_labels(case, designed, labels.join(rows.select(case.key), on=list(case.key), how="semi"))
+        labelled = features.with_labels(case, designed, labels.join(rows.select(case.key), on=list(case.key), how="semi"))
     else:
-        told = features.with_own_outcome(case, designed, rows)
-    return features.in_canonical_order(case, told.filter(pl.col(TARGET).is_not_null()))
+        labelled = features.with_own_outcome(case, designed, rows)
+    return features.in_canonical_order(case, labelled.filter(pl.col(TARGET).is_not_null()))
 
 
 def _bounds(case: UseCase, store: VersionStore, data: DataRef, column: str) -> list[Any]:

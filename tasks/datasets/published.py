@@ -152,12 +152,29 @@ def live_publishes(store: VersionStore, input: str | None = None, ref: str = MAI
 
 
 def newest_publish(store: VersionStore, input: str | None = None, ref: str = MAIN) -> PublishRecord | None:
-    """The newest publish that was not retracted as of a ref, of an input or of any; None where there is none."""
+    """The newest publish that was not retracted as of a ref, of an input or of any; None where there is none.
+
+    Args:
+        store: The repository with the use case's data.
+        input: Name of the input; None for any.
+        ref: Branch, tag or commit.
+
+    Returns:
+        The record, or None.
+    """
     return next(live_publishes(store, input, ref), None)
 
 
 def newest_by_source(store: VersionStore, ref: str = MAIN) -> dict[SourceKey, PublishRecord]:
-    """The newest publish of each source that ever reached a ref, live or retracted, by input and SHA-256."""
+    """The newest publish of each source that ever reached a ref, live or retracted, by input and SHA-256.
+
+    Args:
+        store: The repository with the use case's data.
+        ref: Branch, tag or commit.
+
+    Returns:
+        One record a source.
+    """
     newest: dict[SourceKey, PublishRecord] = {}
     for record in publish_log(store, ref):
         newest.setdefault(record.key, record)
@@ -165,35 +182,84 @@ def newest_by_source(store: VersionStore, ref: str = MAIN) -> dict[SourceKey, Pu
 
 
 def source_states(store: VersionStore) -> Mapping[SourceKey, SourceState]:
-    """What became last of each source that ever reached main, by input and SHA-256. Empty without a repository."""
+    """What became last of each source that ever reached main, by input and SHA-256. Empty without a repository.
+
+    Args:
+        store: The repository with the use case's data.
+
+    Returns:
+        `published` or `retracted`, by input and SHA-256.
+    """
     records = newest_by_source(store) if store.exists() else {}
     return {key: "published" if record.live else "retracted" for key, record in records.items()}
 
 
 def source_history(store: VersionStore, source_sha256: Sha256, input: str) -> list[PublishRecord]:
-    """Every publish of a source to an input on main, newest first; each but the newest was retracted."""
+    """Every publish of a source to an input on main, newest first; each but the newest was retracted.
+
+    Args:
+        store: The repository with the use case's data.
+        source_sha256: SHA-256 of the source's bytes, in hexadecimal.
+        input: Name of the input, for example `labels`.
+
+    Returns:
+        The records.
+    """
     return [record for record in publish_log(store) if record.key == (input, source_sha256)]
 
 
 def published_source(store: VersionStore, source_sha256: Sha256, input: str) -> PublishRecord | None:
-    """The newest publish of a source to an input on main, unless it was retracted since."""
+    """The newest publish of a source to an input on main, unless it was retracted since.
+
+    Args:
+        store: The repository with the use case's data.
+        source_sha256: SHA-256 of the source's bytes, in hexadecimal.
+        input: Name of the input, for example `labels`.
+
+    Returns:
+        The record, or None.
+    """
     record = next((record for record in publish_log(store) if record.key == (input, source_sha256)), None)
     return record if record and record.live else None
 
 
 def published_commit(store: VersionStore, source_sha256: Sha256, input: str) -> Commit | None:
-    """The commit of main that published a source, unless it was retracted since."""
+    """The commit of main that published a source, unless it was retracted since.
+
+    Args:
+        store: The repository with the use case's data.
+        source_sha256: SHA-256 of the source's bytes, in hexadecimal.
+        input: Name of the input, for example `labels`.
+
+    Returns:
+        The commit, or None.
+    """
     record = published_source(store, source_sha256, input)
     return record.commit if record else None
 
 
 def retracted_commits(store: VersionStore, ref: str = MAIN) -> set[CommitId]:
-    """Ids of the publishes whose rows were taken back as of a ref."""
+    """Ids of the publishes whose rows were taken back as of a ref.
+
+    Args:
+        store: The repository with the use case's data.
+        ref: Branch, tag or commit.
+
+    Returns:
+        The ids.
+    """
     return {record.commit.id for record in publish_log(store, ref) if not record.live}
 
 
 def watermarks(records: Iterable[PublishRecord]) -> dict[str, datetime]:
-    """The newest event time of some publishes, by input; an input without one is left out."""
+    """The newest event time of some publishes, by input; an input without one is left out.
+
+    Args:
+        records: The publishes.
+
+    Returns:
+        Moments, by the input's name.
+    """
     newest: dict[str, datetime] = {}
     for record in records:
         if at := record.watermark:
@@ -202,17 +268,46 @@ def watermarks(records: Iterable[PublishRecord]) -> dict[str, datetime]:
 
 
 def watermark(store: VersionStore, spec: Input, commit: CommitId = MAIN) -> datetime | None:
-    """The newest event time of an input that was published and not retracted, at a commit."""
+    """The newest event time of an input that was published and not retracted, at a commit.
+
+    Args:
+        store: The repository with the use case's data.
+        spec: The input, with its contract, key and partitions.
+        commit: Id of a commit of `main`.
+
+    Returns:
+        The moment, or None.
+    """
     return watermarks(live_publishes(store, spec.name, commit)).get(spec.name)
 
 
 def data_at(store_url: str, commit: str | None) -> DataRef:
-    """Data at a commit (any ref), or at the head of main. Raises NotFound."""
+    """Data at a commit (any ref), or at the head of main.
+
+    Args:
+        store_url: URL of the repository with the use case's data, `file://` or `lakefs://`.
+        commit: Any ref; None for the head of main.
+
+    Returns:
+        The repository and the commit's id.
+
+    Raises:
+        NotFound: There is no such ref.
+    """
     return DataRef(store=store_url, commit=open_store(store_url).head(commit or MAIN))
 
 
 def paths_added_by(store: VersionStore, commit: CommitId, input: str) -> list[str]:
-    """Paths of the input's accepted rows that a commit of main brought to its first parent."""
+    """Paths of the input's accepted rows that a commit of main brought to its first parent.
+
+    Args:
+        store: The repository with the use case's data.
+        commit: Id of a commit of `main`.
+        input: Name of the input, for example `labels`.
+
+    Returns:
+        Paths of the objects, sorted.
+    """
     parents = store.get(commit).parents
     if not parents:
         return []
@@ -223,11 +318,31 @@ def paths_added_by(store: VersionStore, commit: CommitId, input: str) -> list[st
 def data_paths(
     store: VersionStore, ref: str, input: str, partitions: Collection[str] | None = None, kind: str = DATA
 ) -> list[str]:
-    """Paths of an input's rows at a ref, in some partitions or all."""
-    paths = (found.path for found in store.objects(ref, f"{kind}/{input}/"))
+    """Paths of an input's rows at a ref, in some partitions or all.
+
+    Args:
+        store: The repository with the use case's data.
+        ref: Branch, tag or commit.
+        input: Name of the input, for example `labels`.
+        partitions: Names of partitions; None for all.
+        kind: `data` for accepted rows, `rejected` for the others.
+
+    Returns:
+        Paths of the objects.
+    """
+    paths = (stored.path for stored in store.objects(ref, f"{kind}/{input}/"))
     return [path for path in paths if partitions is None or path.split("/")[2] in partitions]
 
 
 def inputs_at(store: VersionStore, commit: CommitId, case: UseCase) -> dict[str, pl.LazyFrame]:
-    """Every input's accepted rows at a commit, by the input's name."""
+    """Every input's accepted rows at a commit, by the input's name.
+
+    Args:
+        store: The repository with the use case's data.
+        commit: Id of a commit of `main`.
+        case: The use case.
+
+    Returns:
+        Lazy frames by the input's name; nothing is read until they are collected.
+    """
     return {s.name: store.scan(commit, data_paths(store, commit, s.name), s.contract.dtypes()) for s in case.inputs}

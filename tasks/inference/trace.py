@@ -25,8 +25,22 @@ def trace_prediction(
 ) -> Trace | None:
     """Trace a prediction of a use case, online or batch; None where the use case made no such prediction.
 
-    `journals`: where servers of this machine keep what they have not published yet. Raises NotFound where the model is
-    gone, IntegrityError where it is not the one that predicted.
+    `journals`: where servers of this machine keep what they have not published yet.
+
+    Args:
+        use_case: The use case.
+        prediction_id: The id that the prediction's receipt names.
+        registry: The model registry.
+        store: The repository with the use case's data.
+        log: The use case's log repository.
+        journals: Folder where servers of this machine keep what they have not published yet.
+
+    Returns:
+        Receipt, model, verdict, data commit and source files; None where there is no such prediction.
+
+    Raises:
+        NotFound: The model is gone.
+        IntegrityError: It is not the model that predicted.
     """
     found = prediction_log.find_receipt(log, prediction_id) if log.exists() else None
     if found is None and (waiting := prediction_log.pending(journals, prediction_id)):
@@ -63,10 +77,10 @@ def _papers(registry: ModelRegistry, model: ModelRef, store: VersionStore) -> di
 
 def _verdict(registry: ModelRegistry, model: ModelRef) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = registry.document(model, "verdict")
+        verdict: dict[str, Any] = registry.document(model, "verdict")
     except NotFound:
         return None
-    return found
+    return verdict
 
 
 def sources(store: VersionStore, commit: CommitId) -> list[TracedSource]:

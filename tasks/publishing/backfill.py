@@ -19,16 +19,27 @@ DATE = re.compile(r"(?<!\d)\d{4}-\d{2}(-\d{2})?(?!\d)")
 def partition_files(use_case: str, source: str, since: str, until: str, input: str | None = None) -> list[Unit]:
     """Files of a glob whose name's first date lies in the range, by date: lookups first, then rows, then labels.
 
-    Raises UsageError where a file's name holds no date or does not tell its input.
+    Args:
+        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
+        source: A path or a glob.
+        since: First partition or day, like `2013-04` or `2013-04-05`.
+        until: Last partition or day, included.
+        input: Name of the input; told by a file's folder or name where it is left out.
+
+    Returns:
+        One unit of work a file.
+
+    Raises:
+        UsageError: A file's name holds no date or does not tell its input, or the range cannot be read.
     """
     _check_range(since, until)
     case, units = resolve(use_case), []
     for path in locate(source):
-        found = DATE.search(path.name)
-        if found is None:
+        date = DATE.search(path.name)
+        if date is None:
             raise UsageError(f"{path.name}: no date like 2013-04 or 2013-04-05 in its name; ingest it by itself")
         spec = case.choose_input(input, str(path))
-        unit = Unit(name=path.name, dates=(found[0],), place=str(path), input=spec.name)
+        unit = Unit(name=path.name, dates=(date[0],), place=str(path), input=spec.name)
         units += [unit] if in_range(unit, since, until) else []
     return sorted(units, key=lambda unit: (unit.dates, _rank(case, unit.input), unit.name))
 
@@ -71,9 +82,9 @@ def _cut(text: str, other: str) -> str:
 
 
 def _check_range(since: str, until: str) -> None:
-    for told in (since, until):
-        if not DATE.fullmatch(told):
-            raise UsageError(f"cannot read {told!r}: write a partition like 2013-04 or a day like 2013-04-05")
+    for end in (since, until):
+        if not DATE.fullmatch(end):
+            raise UsageError(f"cannot read {end!r}: write a partition like 2013-04 or a day like 2013-04-05")
     if _cut(since, until) > _cut(until, since):
         raise UsageError(f"nothing lies between {since} and {until}: the first of them is the later one")
 

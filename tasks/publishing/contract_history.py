@@ -17,7 +17,19 @@ from tasks.versions import MAIN, VersionStore
 def contract_evolution(store: VersionStore, spec: Input, ref: str = MAIN, to: str | None = None) -> Evolution:
     """How the contract of an input differs from the one its newest live publish at `ref` was audited with.
 
-    The new version is the contract as it is, or the one recorded at the ref `to`. Raises NotFound for an unknown ref.
+    The new version is the contract as it is, or the one recorded at the ref `to`.
+
+    Args:
+        store: The repository with the use case's data.
+        spec: The input, with its contract, key and partitions.
+        ref: Branch, tag or commit.
+        to: Ref of the newer contract; None for the contract as it is in the code.
+
+    Returns:
+        The changes, and whether each narrows or widens the contract.
+
+    Raises:
+        NotFound: There is no such ref.
     """
     new = recorded_contract(store, spec.name, to)[1] if to else describe(spec.contract)
     if new is None:
@@ -27,14 +39,14 @@ def contract_evolution(store: VersionStore, spec: Input, ref: str = MAIN, to: st
         return _not_compared(spec.name, record, version_of(new))
     changes = tuple(compare_contracts(old, new))
     narrows = sum(change.effect in ("narrows", "unclear") for change in changes)
-    made = partial(
+    evolution = partial(
         Evolution, input=spec.name, old=version_of(old), new=version_of(new), commit=record.commit.id, changes=changes
     )
     if narrows:
-        return made(status="narrower", why=f"{narrows} of {len(changes)} changes may reject what was accepted")
+        return evolution(status="narrower", why=f"{narrows} of {len(changes)} changes may reject what was accepted")
     if changes:
-        return made(status="compatible", why="every row that was accepted still is")
-    return made(status="same", why="it accepts the same rows")
+        return evolution(status="compatible", why="every row that was accepted still is")
+    return evolution(status="same", why="it accepts the same rows")
 
 
 def _not_compared(input: str, record: PublishRecord | None, new: str) -> Evolution:

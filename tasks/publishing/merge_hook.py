@@ -58,7 +58,20 @@ class MergeRules:
 
 
 def admit_merge(store: LakeFSStore, case: UseCase, arrival: IncomingMerge, rules: MergeRules) -> Ruling:
-    """Whether a merge may take place. Raises ServiceUnavailable where the lake does not answer."""
+    """Whether a merge may take place.
+
+    Args:
+        store: The repository with the use case's data.
+        case: The use case.
+        arrival: The merge that is asked for.
+        rules: Memory, time and the signing key.
+
+    Returns:
+        Whether it may, and why.
+
+    Raises:
+        ServiceUnavailable: The lake does not answer.
+    """
     base = store.history.base(arrival.source, arrival.into)
     changes, brings = store.history.brings(arrival.source, base)
     data = [change for change in changes if change.path.startswith("data/")]
@@ -82,7 +95,19 @@ class Found:
 def audit_past_merges(
     store: LakeFSStore, case: UseCase, merge: Commit, metadata: Mapping[str, str], rules: MergeRules, into: str
 ) -> Found:
-    """Look at a merge that took place. One whose source lacked the hook was let through unasked: it is audited now."""
+    """Look at a merge that took place. One whose source lacked the hook was let through unasked: it is audited now.
+
+    Args:
+        store: The repository with the use case's data.
+        case: The use case.
+        merge: The commit of main.
+        metadata: Metadata of the merge.
+        rules: Memory, time and the signing key.
+        into: The branch that was merged into.
+
+    Returns:
+        What the merge brought, by input, and what is wrong with it.
+    """
     if len(merge.parents) < 2:
         return Found("it is no merge")
     before, source = merge.parents[:2]
@@ -118,7 +143,17 @@ def _as_sealed(store: LakeFSStore, into: str, guard: Guard, data: Sequence[Chang
 
 
 def admit_revert(store: LakeFSStore, branch: str, metadata: Mapping[str, str], rules: MergeRules) -> Ruling:
-    """Whether a revert may take place: only ours, since a revert of a retraction brings data back without an audit."""
+    """Whether a revert may take place: only ours, since a revert of a retraction brings data back without an audit.
+
+    Args:
+        store: The repository with the use case's data.
+        branch: The branch that is reverted on.
+        metadata: Metadata of the revert.
+        rules: Memory, time and the signing key.
+
+    Returns:
+        Whether it may, and why.
+    """
     reverts, upon = metadata.get(signatures.REVERTS, ""), metadata.get(signatures.UPON, "")
     document = signatures.revert_document(store.url, branch, reverts, upon)
     if rules.key and signatures.holds(rules.key, document, metadata.get(signatures.SIGNATURE, "")):
@@ -189,18 +224,18 @@ def _known(
 ) -> pl.LazyFrame:
     """The keys that a file must not repeat: of what stays on the branch, and of the merge's files that came `before`."""
     head, types = store.head(arrival.into), spec.contract.dtypes()
-    there = datasets.data_paths(store, head, spec.name, [partition] if key_tells_partition(spec) else None)
-    kept, beside = [path for path in there if path not in removed], [p for p in before if p.split("/")[1] == spec.name]
+    paths = datasets.data_paths(store, head, spec.name, [partition] if key_tells_partition(spec) else None)
+    kept, beside = [path for path in paths if path not in removed], [p for p in before if p.split("/")[1] == spec.name]
     scans = store.scan(head, kept, types), store.scan(arrival.source, beside, types)
     return pl.concat([scan.select(spec.key) for scan in scans])
 
 
 def _belongs(case: UseCase, path: str) -> tuple[Input, str]:
-    found = DATA.fullmatch(path)
+    match = DATA.fullmatch(path)
     inputs = {spec.name: spec for spec in case.inputs}
-    if not found or found["input"] not in inputs:
+    if not match or match["input"] not in inputs:
         raise Refused(f"{path!r} is no data/<input>/<partition>/<name>.parquet of {', '.join(sorted(inputs))}")
-    return inputs[found["input"]], found["partition"]
+    return inputs[match["input"]], match["partition"]
 
 
 def _faults(verdict: AuditVerdict, partitions: set[str], partition: str) -> Iterator[str]:

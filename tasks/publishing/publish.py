@@ -32,7 +32,15 @@ BRANCH_PREFIX = "ingest/"
 
 
 def branch_name(source: Source, retractions: int = 0) -> str:
-    """The branch of a source; after a retraction another one, since a merged branch brings nothing a second time."""
+    """The branch of a source; after a retraction another one, since a merged branch brings nothing a second time.
+
+    Args:
+        source: The file, with its size in bytes and its SHA-256.
+        retractions: How often the source was retracted.
+
+    Returns:
+        The branch's name.
+    """
     return f"{BRANCH_PREFIX}{source.sha256}" + (f"-{retractions}" if retractions else "")
 
 
@@ -45,6 +53,15 @@ def known_keys(store: VersionStore, commit: CommitId, spec: Input, partitions: C
     """The published keys that rows of these partitions must not repeat, at a commit.
 
     Those of the same partitions, where the key tells the partition, else all; without those about to be replaced.
+
+    Args:
+        store: The repository with the use case's data.
+        commit: Id of a commit of `main`.
+        spec: The input, with its contract, key and partitions.
+        partitions: Partitions that the source touches.
+
+    Returns:
+        The key columns; nothing is read until it is collected.
     """
     paths = data_paths(store, commit, spec.name, partitions if key_tells_partition(spec) else None)
     if spec.on_redelivery == "replace_partition":
@@ -60,10 +77,24 @@ def key_tells_partition(spec: Input) -> bool:
 def stage(
     store: VersionStore, spec: Input, source: Source, audited: Audited, flow_run: str, checked_at: CommitId
 ) -> tuple[str, CommitId]:
-    """Commit both halves of an audited source, and its verdict, on its branch; returns branch and commit.
+    """Commit both halves of an audited source, and its verdict, on its branch.
 
     A branch that holds just this content is taken as it is; one that holds other content (from before `main` moved) is made
-    anew. Raises StaleCheck where another run of the same source got in between.
+    anew.
+
+    Args:
+        store: The repository with the use case's data.
+        spec: The input, with its contract, key and partitions.
+        source: The file, with its size in bytes and its SHA-256.
+        audited: The files of both halves, and the verdict.
+        flow_run: Id of the flow run that does it; it is kept with the commit. May be empty.
+        checked_at: Head of main that the keys were checked against.
+
+    Returns:
+        Branch and commit.
+
+    Raises:
+        StaleCheck: Another run of the same source got in between.
     """
     branch = _next_branch(source, source_history(store, source.sha256, spec.name))
     wanted = _wanted(spec, source, audited)
@@ -93,13 +124,13 @@ def _wanted(spec: Input, source: Source, audited: Audited) -> dict[str, Path | b
     files: dict[str, Path | bytes] = {}
     for kind, parts in ((DATA, audited.accepted), (REJECTED, audited.rejected)):
         files |= {f"{kind}/{spec.name}/{part.partition}/{part.sha256}.parquet": part.path for part in parts}
-    told = {
+    document = {
         "format_version": FORMAT,
         "source": source.model_dump(exclude={"path"}),
         **audited.verdict.model_dump(mode="json"),
         "contract": describe(spec.contract),
     }
-    verdict = canonical(told).encode()
+    verdict = canonical(document).encode()
     return {**files, f"{AUDITS}/{spec.name}/{hashlib.sha256(verdict).hexdigest()}.json": verdict}
 
 
@@ -114,11 +145,11 @@ def _bring(
     store: VersionStore, branch: str, base: CommitId, wanted: Mapping[str, Path | bytes], replaced: Collection[str]
 ) -> None:
     """Upload what the branch lacks, and remove what gives way and what a run that was killed has left."""
-    before = {found.path for found in store.objects(base)}
-    there = {found.path for found in store.objects(branch, staged=True)}
-    for path in sorted((there - before | set(replaced)) & there - wanted.keys()):
+    before = {stored.path for stored in store.objects(base)}
+    staged = {stored.path for stored in store.objects(branch, staged=True)}
+    for path in sorted((staged - before | set(replaced)) & staged - wanted.keys()):
         store.remove(branch, path)
-    for path in sorted(wanted.keys() - there):
+    for path in sorted(wanted.keys() - staged):
         store.upload(branch, path, wanted[path])
         fault_point("publishing.after_upload")
 
@@ -129,8 +160,8 @@ def _holds(
     """Whether a commit changes just these paths."""
     changes = store.diff(base, commit)
     brought = {change.path for change in changes if change.kind != "removed"}
-    gone = {change.path for change in changes if change.kind == "removed"}
-    return brought == set(wanted) and gone == set(replaced) - set(wanted)
+    removed = {change.path for change in changes if change.kind == "removed"}
+    return brought == set(wanted) and removed == set(replaced) - set(wanted)
 
 
 def publish_commit(
@@ -142,10 +173,25 @@ def publish_commit(
     checked_at: CommitId,
     partitions: Collection[str],
 ) -> Commit:
-    """Merge a staged commit into main; a source that another run published is found. The branch stays until it is told of.
+    """Merge a staged commit into main; a source that another run published is found. The branch stays until it is reported.
 
-    The commit is merged, not whatever the branch holds by now: it is what the keys were checked for. Raises StaleCheck where
-    a touched partition changed since `checked_at` (audit again), Refused where the source was retracted since it was staged.
+    The commit is merged, not whatever the branch holds by now: it is what the keys were checked for.
+
+    Args:
+        store: The repository with the use case's data.
+        spec: The input, with its contract, key and partitions.
+        source: The file, with its size in bytes and its SHA-256.
+        branch: The source's branch.
+        commit: The staged commit.
+        checked_at: Head of main that the keys were checked against.
+        partitions: Partitions that the source touches.
+
+    Returns:
+        The commit of main.
+
+    Raises:
+        StaleCheck: A touched partition changed since `checked_at`: audit again.
+        Refused: The source was retracted since it was staged.
     """
     history = source_history(store, source.sha256, spec.name)
     if history and history[0].live:
@@ -153,9 +199,9 @@ def publish_commit(
     if branch != _next_branch(source, history):
         raise Refused(f"{source.name} was retracted while it was being published: deliver it again if it is right after all")
     try:
-        told = store.get(commit).metadata
-        message = f"ingest {source.name}: {told['accepted']} rows accepted, {told['rejected']} rejected"
-        metadata = {**told, "branch": branch, "checked_at": checked_at}
+        described = store.get(commit).metadata
+        message = f"ingest {source.name}: {described['accepted']} rows accepted, {described['rejected']} rejected"
+        metadata = {**described, "branch": branch, "checked_at": checked_at}
         merged = store.merge(commit, MAIN, message, metadata, guard=guard(spec, checked_at, partitions))
     except (NotFound, NothingToCommit):
         if done := published_commit(store, source.sha256, spec.name):
@@ -166,17 +212,30 @@ def publish_commit(
 
 
 def unnotified_publish(store: VersionStore, commit: Commit) -> AuditVerdict | None:
-    """The verdict of a publish that nobody was told of: its branch is still there, since its run died or is at it."""
+    """The verdict of a publish that nobody was told of: its branch is still there, since its run died or is at it.
+
+    Args:
+        store: The repository with the use case's data.
+        commit: The commit of main.
+
+    Returns:
+        The verdict, or None where the publish was reported.
+    """
     if commit.metadata.get("branch") not in store.branches():
         return None
     changed = (change.path for change in store.diff(commit.parents[0], commit.id) if change.kind != "removed")
     path = next(path for path in changed if path.startswith(f"{AUDITS}/{commit.metadata['input']}/"))
-    told = json.loads(store.read(commit.id, path))
-    return AuditVerdict.model_validate({name: told[name] for name in AuditVerdict.model_fields if name in told})
+    document = json.loads(store.read(commit.id, path))
+    return AuditVerdict.model_validate({name: document[name] for name in AuditVerdict.model_fields if name in document})
 
 
 def delete_published_branch(store: VersionStore, commit: Commit) -> None:
-    """Remove the branch of a publish that was told of."""
+    """Remove the branch of a publish that was told of.
+
+    Args:
+        store: The repository with the use case's data.
+        commit: The commit of main.
+    """
     if branch := commit.metadata.get("branch"):
         store.delete_branch(branch)
 

@@ -70,7 +70,7 @@ def revert_publish(store: VersionStore, publish: PublishRecord, reason: str, flo
     carried = {key: commit.metadata[key] for key in CARRIED if key in commit.metadata}
     metadata = {**carried, "kind": RETRACT, "retracts": commit.id, "reason": reason, "flow_run": flow_run}
     try:
-        made = store.revert(MAIN, commit.id, f"retract {publish.source}: {reason}", metadata)
+        reverted = store.revert(MAIN, commit.id, f"retract {publish.source}: {reason}", metadata)
     except NothingToCommit:  # another run was faster
         retraction = source_history(store, publish.sha256, publish.input)[0].retraction
         if retraction is None:
@@ -82,4 +82,4 @@ def revert_publish(store: VersionStore, publish: PublishRecord, reason: str, flo
             " retract that one first"
         ) from None
     fault_point("retraction.after_revert")
-    return made
+    return reverted

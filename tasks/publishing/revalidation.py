@@ -28,7 +28,17 @@ from tasks.versions import MAIN, VersionStore
 def revalidate(store: VersionStore, spec: Input, ref: str = MAIN) -> Recheck:
     """Judge every published row of an input at a ref by the input's contract.
 
-    Raises NotFound for an unknown ref, Refused where a check cannot be evaluated on what is published.
+    Args:
+        store: The repository with the use case's data.
+        spec: The input, with its contract, key and partitions.
+        ref: Branch, tag or commit.
+
+    Returns:
+        How many rows pass, and which checks the others fail.
+
+    Raises:
+        NotFound: There is no such ref.
+        Refused: A check cannot be evaluated on what is published.
     """
     commit = store.head(ref)
     published = Published(store, commit, spec)
@@ -66,26 +76,26 @@ class Published:
     def rows(self, path: str, only: Sequence[str] | None = None) -> tuple[pl.DataFrame, Compiled]:
         """A file's rows, numbered from 1, with what could not be typed, and the contract compiled for its columns."""
         scan = self._store.scan(self._commit, [path])
-        found = scan.collect_schema()
-        made = {
-            name: _conversion(name, found.get(name, pl.Null()), dtype)
+        schema = scan.collect_schema()
+        conversions = {
+            name: _conversion(name, schema.get(name, pl.Null()), dtype)
             for name, dtype in self._types.items()
-            if (name in only if only is not None else name in found or name in self._required)
+            if (name in only if only is not None else name in schema or name in self._required)
         }
-        absent = [pl.lit(None).alias(name) for name in made if name not in found]
-        there = scan.select(name for name in made if name in found).collect()
-        numbered = there.with_columns(*absent, pl.int_range(1, pl.len() + 1, dtype=pl.UInt64).alias(ROW))
-        return typed(numbered, made), compile_contract(self._spec.contract, list(made))
+        absent = [pl.lit(None).alias(name) for name in conversions if name not in schema]
+        raw = scan.select(name for name in conversions if name in schema).collect()
+        numbered = raw.with_columns(*absent, pl.int_range(1, pl.len() + 1, dtype=pl.UInt64).alias(ROW))
+        return typed(numbered, conversions), compile_contract(self._spec.contract, list(conversions))
 
     def repeated(self) -> list[Failure]:
         """Rows of all files, in order, that repeat what is to be unique."""
-        compiled, found = compile_contract(self._spec.contract), []
+        compiled, failures = compile_contract(self._spec.contract), []
         for unique in compiled.unique:
             frames = [partial(self._keys, path, unique.key) for path in self.paths]
             with TemporaryDirectory(prefix="penstock-") as scratch:
                 flags = find_repeated_keys(frames, unique.key, compiled.first_stays, scratch=Path(scratch)).duplicate
-            found.append(Failure(unique.column, unique.check, pl.Series(flags), unique.key))
-        return found
+            failures.append(Failure(unique.column, unique.check, pl.Series(flags), unique.key))
+        return failures
 
     def _keys(self, path: str, key: Sequence[str]) -> pl.DataFrame:
         return contracts.comparable_keys(self.rows(path, key)[0], key)
@@ -94,7 +104,7 @@ class Published:
         """What fails, by file, of the checks that are judged over a whole delivery."""
         if all(check.by_row for check in compile_contract(self._spec.contract).opaque):
             return {}
-        return dict(found for paths in self._deliveries() for found in self._together(paths))
+        return dict(judged for paths in self._deliveries() for judged in self._together(paths))
 
     def _together(self, paths: Sequence[str]) -> Iterator[tuple[str, list[Failure]]]:
         read = [self.rows(path) for path in paths]
@@ -115,7 +125,7 @@ class Published:
         yield from ([path] for path in sorted(left))
 
 
-def _conversion(name: str, found: pl.DataType, wanted: pl.DataType) -> Conversion:
+def _conversion(name: str, source: pl.DataType, wanted: pl.DataType) -> Conversion:
     """As at an ingest; where one type has no way to another, no value can be typed."""
-    made = conversion(name, found, wanted)
-    return made or Conversion(pl.lit(None, dtype=wanted), as_text(pl.col(name), found))
+    converted = conversion(name, source, wanted)
+    return converted or Conversion(pl.lit(None, dtype=wanted), as_text(pl.col(name), source))

@@ -46,14 +46,24 @@ class UseCaseStatus(Value):
 
 
 def use_case_status(case: UseCase, store: VersionStore, log: VersionStore, registry: ModelRegistry) -> UseCaseStatus:
-    """Look at lake and registry; nothing is changed."""
+    """Where a use case stands. Nothing is changed.
+
+    Args:
+        case: The use case.
+        store: The repository with the use case's data.
+        log: The use case's log repository.
+        registry: The model registry.
+
+    Returns:
+        Champion, watermarks, newest publish, open branches, and how many labels have come.
+    """
     champion = registry.champion(case.name)
-    told = registry.tags(champion) if champion else {}
-    until = told.get("fitted_until")
+    tags = registry.tags(champion) if champion else {}
+    until = tags.get("fitted_until")
     base = UseCaseStatus(
         use_case=case.name,
         champion=champion,
-        champion_why=told.get(WHY, ""),
+        champion_why=tags.get(WHY, ""),
         champion_fitted_until=datetime.fromisoformat(until) if until and until != "None" else None,
         challenger=registry.challenger(case.name),
     )
@@ -98,10 +108,10 @@ def label_coverage(
     entry = monitoring.find_predictions(log, None, retracted)
     if entry is None:
         return 0, None
-    made = inference.published_predictions(log, entry)
-    if not set(case.key) <= set(made.collect_schema()):  # a part of the key is private
+    predicted = inference.published_predictions(log, entry)
+    if not set(case.key) <= set(predicted.collect_schema()):  # a part of the key is private
         return int(entry.metadata["rows"]), None
-    scored = made.select(list(case.key)).collect()
+    scored = predicted.select(list(case.key)).collect()
     try:
         labels = features.newest_labels(case, datasets.load_labels(case, DataRef(store=store.url, commit=store.head(MAIN))))
     except NotFound:

@@ -73,7 +73,20 @@ class Story:
 
 
 def gather_report(case: UseCase, store: VersionStore, log: VersionStore, registry: ModelRegistry) -> Story:
-    """The story so far. Raises NotFound where nothing was ever published."""
+    """The story so far.
+
+    Args:
+        case: The use case.
+        store: The repository with the use case's data.
+        log: The use case's log repository.
+        registry: The model registry.
+
+    Returns:
+        Deliveries, windows, trainings and the champion's card.
+
+    Raises:
+        NotFound: Nothing was published yet.
+    """
     if not store.exists():
         raise NotFound(f"{case.name} has no data yet; ingest some first: penstock ingest {case.name} FILE")
     kept = monitoring.read_monitoring_log(log)
@@ -126,11 +139,11 @@ def _card(registry: ModelRegistry, champion: ModelRef) -> Card:
 def document(registry: ModelRegistry, ref: ModelRef, name: str) -> Mapping[str, Any]:
     """A document of a version; empty where it has none: versions of earlier releases have fewer."""
     try:
-        found: Mapping[str, Any] = registry.document(ref, name)
+        content: Mapping[str, Any] = registry.document(ref, name)
     except NotFound:
         return {}
-    return found
+    return content
 
 
-def _time(told: str | None) -> datetime | None:
-    return datetime.fromisoformat(told) if told else None
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

@@ -17,7 +17,15 @@ METRICS = 3  # charts of performance: the gate's metric, then others that are es
 
 
 def render_report(story: Story, now: datetime | None = None) -> str:
-    """The page, complete: it can be mailed, or opened without a network."""
+    """The page, complete: it can be mailed, or opened without a network.
+
+    Args:
+        story: What `gather_report` gave.
+        now: The moment that the page names; None for the present.
+
+    Returns:
+        HTML, with everything that it needs inside.
+    """
     figures: dict[str, Figure] = {}
     body = "\n".join([_head(story, now or datetime.now(UTC)), *_sections(story, figures)])
     page = Template(files("tasks.reporting.html").joinpath("page.html").read_text(encoding="utf-8"))
