@@ -24,6 +24,3 @@ from .published import source_history as source_history
 from .published import source_states as source_states
 from .published import watermark as watermark
 from .published import watermarks as watermarks
-from .row_files import SAMPLED as SAMPLED
-from .row_files import Rows as Rows
-from .row_files import Spilled as Spilled

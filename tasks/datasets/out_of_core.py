@@ -21,8 +21,7 @@ from schemas.refs import DataRef
 from schemas.usecase import UseCase
 from tasks import features
 from tasks.datasets import published
-from tasks.datasets.row_files import Spilled
-from tasks.features import TARGET, split_conditions
+from tasks.features import TARGET, Spilled, split_conditions
 from tasks.versions import VersionStore, open_store
 
 PART = 1 << 18  # rows of one file, at most about

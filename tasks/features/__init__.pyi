@@ -22,6 +22,9 @@ from .profiles import read_profiles as read_profiles
 from .profiles import reference_profile as reference_profile
 from .profiles import score_names as score_names
 from .profiles import summarize_columns as summarize_columns
+from .row_files import SAMPLED as SAMPLED
+from .row_files import Rows as Rows
+from .row_files import Spilled as Spilled
 from .row_order import digest_of_sorted as digest_of_sorted
 from .row_order import even_batches as even_batches
 from .row_order import in_canonical_order as in_canonical_order

@@ -20,9 +20,8 @@ from schemas.fitting import Device
 from schemas.settings import Settings, in_force
 from schemas.usecase import UseCase
 from schemas.verdicts import Kind
-from tasks.datasets import Spilled
 from tasks.fault_injection import fault_point
-from tasks.features import feature_names
+from tasks.features import Spilled, feature_names
 from tasks.models import Sigmoid, load_xgboost
 from tasks.training.dmatrix import quantile
 from tasks.training.fit import Fitted, check_rows, concluded, finished, parameters, params_refused

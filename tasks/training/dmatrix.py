@@ -15,8 +15,7 @@ import polars as pl
 
 from schemas.usecase import UseCase
 from schemas.verdicts import Kind
-from tasks.datasets import Rows, Spilled
-from tasks.features import TARGET, even_batches, feature_names, in_canonical_order, numeric_target
+from tasks.features import TARGET, Rows, Spilled, even_batches, feature_names, in_canonical_order, numeric_target
 from tasks.models import load_xgboost
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from schemas.refs import DataRef
 from schemas.settings import in_force
 from schemas.usecase import UseCase
 from tasks import datasets, features
-from tasks.datasets import SAMPLED, Rows, Spilled, spill_to_files
-from tasks.features import split_by_time
+from tasks.datasets import spill_to_files
+from tasks.features import SAMPLED, Rows, Spilled, split_by_time
 from tasks.models import Sigmoid
 from tasks.training.fit import Fitted, fit_booster, refit_booster
 

@@ -18,8 +18,7 @@ import polars as pl
 from schemas.errors import NotEnoughEvidence, UsageError
 from schemas.fitting import Device
 from schemas.usecase import UseCase
-from tasks.datasets import Rows
-from tasks.features import TARGET, feature_names, numeric_target, with_outcome
+from tasks.features import TARGET, Rows, feature_names, numeric_target, with_outcome
 from tasks.models import Sigmoid, calibrated, load_xgboost, sigmoid
 from tasks.training.dmatrix import matrix
 

@@ -11,7 +11,8 @@ import pytest
 from schemas.errors import NotEnoughEvidence, ServiceUnavailable, UsageError
 from schemas.settings import Settings
 from tasks import fault_injection, flow_tasks
-from tasks.datasets import loading, out_of_core, row_files
+from tasks.datasets import loading, out_of_core
+from tasks.features import row_files
 from tasks.features.splitting import split_by_time
 from tasks.models import booster
 from tasks.registry.factory import open_registry
