@@ -179,15 +179,15 @@ def _demand(contract: type[Contract], check: Any) -> dict[str, Any]:
 def _own_text(contract: type[Contract], method: Any) -> str:
     if hasattr(method, "expression"):
         return str(method.expression(contract).meta.serialize(format="json"))
-    return hashlib.sha256(_code_text(method.__code__).encode()).hexdigest()
+    return hashlib.sha256(code_text(method.__code__).encode()).hexdigest()
 
 
-def _code_text(code: CodeType) -> str:
+def code_text(code: CodeType) -> str:
     """Byte code, names and constants, the same in every process."""
     parts = [code.co_code.hex(), repr(code.co_names)]
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            parts.append(_code_text(constant))
+            parts.append(code_text(constant))
         else:
             parts.append(repr(sorted(map(repr, constant))) if isinstance(constant, frozenset) else repr(constant))
     return "".join(parts)

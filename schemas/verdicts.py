@@ -65,6 +65,26 @@ class Evaluation(Value):
     slices: Mapping[str, Mapping[str, float]] = Field(default={}, description="'column=value' -> metric -> value")
 
 
+class BlockMean(Value):
+    """Mean of one metric over blocks of rows, weighted by their rows, and its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class ScoreEvaluation(Value):
+    """How scores of any origin did on labelled rows."""
+
+    rows: int = Field(ge=0, description="rows with a label")
+    blocks: int = Field(ge=0)
+    window: tuple[datetime, datetime] | None = Field(default=None, description="first and last event time, both included")
+    metrics: Mapping[str, float] = Field(description="over all rows, by name: auc, log_loss, brier, rmse, ...")
+    block_means: Mapping[str, BlockMean] = Field(default={}, description="of the metrics that have a value in two blocks")
+    level: float = Field(gt=0, lt=1, description="of the intervals of the block means")
+    slices: Mapping[str, Mapping[str, float]] = Field(default={}, description="'column=value' -> metric -> value")
+
+
 class Check(Value):
     """One condition of the gate."""
 

@@ -14,6 +14,8 @@ from .compiler import run_opaque as run_opaque
 from .compiler import without_outcomes as without_outcomes
 from .failures import Failure as Failure
 from .failures import FailureCounts as FailureCounts
+from .model_audit import FrameAudit as FrameAudit
+from .model_audit import audit_rows as audit_rows
 from .schema_diff import Described as Described
 from .schema_diff import compare_contracts as compare_contracts
 from .uniqueness import find_repeated_keys as find_repeated_keys

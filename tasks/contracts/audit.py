@@ -17,7 +17,7 @@ import polars as pl
 from schemas.contract import Contract
 from schemas.errors import IntegrityError
 from schemas.usecase import Input
-from schemas.verdicts import AuditVerdict
+from schemas.verdicts import AuditVerdict, Reason
 from tasks.contracts.check_descriptions import describe_check
 from tasks.contracts.compiler import Compiled, check_types, compile_contract, guarded, run_opaque
 from tasks.contracts.failures import Failure, FailureCounts, explain
@@ -42,10 +42,14 @@ class Audited:
 
 @dataclass(frozen=True)
 class Split:
-    """A frame's rows: `accepted` as they were, `rejected` with `_row` from 1, `_untyped`, `_checks` and `_reasons`."""
+    """A frame's rows: `accepted` as they were, `rejected` with `_row` from 1, `_untyped`, `_checks` and `_reasons`.
+
+    `reasons` counts the rejected rows by check, the most frequent first.
+    """
 
     accepted: pl.DataFrame
     rejected: pl.DataFrame
+    reasons: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,28 +92,47 @@ def audit_parts(parsed: Parsed, spec: Input, folder: Path, known_keys: pl.LazyFr
         rows = pl.read_parquet(path)
         dropped += _audit_piece(rows, spec, compiled, whole.piece(first, rows.height), accepted, rejected, tally)
         first += rows.height
-    verdict = _verdict(spec, parsed.rows, accepted.rows, rejected.rows, dropped, tally)
+    verdict = verdict_of(spec, parsed.rows, accepted.rows, rejected.rows, dropped, tally.reasons())
     return Audited(verdict, accepted.close(), rejected.close())
 
 
-def split(frame: pl.DataFrame, contract: type[Contract]) -> Split:
-    """Split a frame in memory; its columns must be the contract's, of its types. Raises Refused, UsageError."""
+def split(frame: pl.DataFrame, contract: type[Contract], untyped: pl.Series | None = None) -> Split:
+    """Split a frame's rows into accepted and rejected ones, in memory.
+
+    Args:
+        frame: Exactly the contract's columns, of its types. See `conform` for other frames and other Pandera models.
+        contract: What judges the rows.
+        untyped: For each row, column and text of the values that could not be typed, as parsing gives them; such a row is
+            rejected. None: all were typed.
+
+    Returns:
+        The rows, each in one of the two frames, in their order.
+
+    Raises:
+        Refused: Where the columns are not the contract's, or a check cannot be evaluated.
+        UsageError: Where the contract cannot be compiled.
+    """
     compiled = compile_contract(contract, frame.columns)
     check_types(contract, frame)
+    rows = frame if untyped is None else frame.with_columns(untyped.alias(UNTYPED))
     failures = []
     for unique in compiled.unique:
-        repeated = find_repeated_keys([partial(frame.select, unique.key)], unique.key, compiled.first_stays)
+        keys = partial(_own_keys, rows, unique.key)
+        repeated = find_repeated_keys([keys], unique.key, compiled.first_stays)
         failures.append(_failure(unique.column, unique.check, repeated.duplicate, unique.key))
     failures += _opaque(frame, compiled, by_row=True) + _opaque(frame, compiled, by_row=False)
     good = _passing(frame, compiled, failures)
-    bad = ~good
-    rejected = frame.filter(bad).with_columns(
-        (bad.arg_true().cast(pl.UInt64) + 1).alias(ROW), pl.lit([], dtype=UNTYPED_DTYPE).alias(UNTYPED)
-    )
-    return Split(
-        frame if rejected.is_empty() else frame.filter(good),
-        _explained(rejected, compiled, _among(failures, bad), FailureCounts()),
-    )
+    bad = ~good if untyped is None else ~(good & (untyped.list.len() == 0))
+    rejected = rows.filter(bad).with_columns((bad.arg_true().cast(pl.UInt64) + 1).alias(ROW))
+    if untyped is None:
+        rejected = rejected.with_columns(pl.lit([], dtype=UNTYPED_DTYPE).alias(UNTYPED))
+    counts = FailureCounts()
+    explained = _explained(rejected.select(*frame.columns, ROW, UNTYPED), compiled, _among(failures, bad), counts)
+    return Split(frame if rejected.is_empty() else frame.filter(~bad), explained, counts.reasons())
+
+
+def _own_keys(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
+    return comparable_keys(rows, key) if UNTYPED in rows.columns else rows.select(key)
 
 
 def failing_rows(rows: pl.DataFrame, compiled: Compiled, failures: Sequence[Failure], tally: FailureCounts) -> int:
@@ -282,10 +305,12 @@ def _among(failures: Sequence[Failure], rows: pl.Series) -> list[Failure]:
     return [replace(failure, failed=failure.failed.filter(rows)) for failure in failures if failure.failed.any()]
 
 
-def _verdict(spec: Input, rows: int, accepted: int, rejected: int, dropped: int, tally: FailureCounts) -> AuditVerdict:
+def verdict_of(
+    spec: Input, rows: int, accepted: int, rejected: int, dropped: int, reasons: tuple[Reason, ...]
+) -> AuditVerdict:
+    """What the counts of an audit come to. Raises IntegrityError where a row was lost."""
     if rows != accepted + rejected + dropped:
         raise IntegrityError(f"input {spec.name!r}: {rows} rows came in, {accepted} + {rejected} + {dropped} went out")
-    reasons = tally.reasons()
     publishable = rows > 0 and rejected <= spec.max_rejected_share * rows
     counted = f"{accepted} of {rows} rows accepted, {rejected} rejected" + (
         f", {dropped} delivered before" if dropped else ""

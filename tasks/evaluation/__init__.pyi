@@ -1,5 +1,7 @@
 from .baseline_models import baseline_scores as baseline_scores
+from .block_means import block_mean as block_mean
 from .gate import gate_challenger as gate_challenger
+from .gate import score_flaw as score_flaw
 from .intervals import block_interval as block_interval
 from .metrics import block_metric as block_metric
 from .metrics import evaluate as evaluate

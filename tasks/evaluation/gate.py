@@ -54,7 +54,7 @@ def gate_challenger(
     champion_scores: np.ndarray | None,
     baseline_scores: np.ndarray | None,
     *,
-    data_commit: CommitId,
+    data_commit: CommitId | None,
     seed: int,
     seen_until: datetime | None = None,
 ) -> GateVerdict:
@@ -92,7 +92,7 @@ def gate_challenger(
 
 
 def _complete(use_case: UseCase, holdout: pl.DataFrame, scores: Mapping[str, np.ndarray | None]) -> Check:
-    flaws = [flaw for who, values in scores.items() if (flaw := _score_flaw(use_case, holdout, values, who))]
+    flaws = [flaw for who, values in scores.items() if (flaw := score_flaw(use_case, holdout.height, values, who))]
     if missing := [name for name in (TARGET, BLOCK) if name not in holdout.columns]:
         flaws.insert(0, f"the holdout has no column {missing[0]}")
     elif unknown := holdout[TARGET].null_count() + holdout[BLOCK].null_count():
@@ -105,12 +105,13 @@ def _complete(use_case: UseCase, holdout: pl.DataFrame, scores: Mapping[str, np.
     return Check(name="complete", passed=not flaws, detail=detail)
 
 
-def _score_flaw(use_case: UseCase, holdout: pl.DataFrame, scores: np.ndarray | None, who: str) -> str | None:
+def score_flaw(use_case: UseCase, rows: int, scores: np.ndarray | None, who: str) -> str | None:
+    """What is wrong with the scores of so many rows, in a sentence, or None: shape, type, finite, probabilities."""
     kind, classes = use_case.target.kind, len(use_case.target.classes)
     if scores is None:
         return f"the scores of the {who} are missing"
     values = np.asarray(scores)
-    wanted = (holdout.height, classes) if kind == "multiclass" else (holdout.height,)
+    wanted = (rows, classes) if kind == "multiclass" else (rows,)
     if values.shape != wanted or not np.issubdtype(values.dtype, np.number):
         return f"the scores of the {who} have shape {values.shape}, the holdout asks for {wanted} numbers"
     if bad := int((~np.isfinite(values)).sum()):
@@ -207,7 +208,7 @@ def _calibration(evidence: _Evidence) -> list[Check]:
 
 
 def _verdict(
-    use_case: UseCase, holdout: pl.DataFrame, commit: CommitId, checks: list[Check], evidence: _Evidence | None
+    use_case: UseCase, holdout: pl.DataFrame, commit: CommitId | None, checks: list[Check], evidence: _Evidence | None
 ) -> GateVerdict:
     failed = next((check for check in checks if not check.passed), None)
     deciding = next((check for check in checks if check.name == use_case.gate.rule), checks[0])

@@ -18,6 +18,7 @@ from .profiles import SCORE_PREFIX as SCORE_PREFIX
 from .profiles import Categories as Categories
 from .profiles import Marginal as Marginal
 from .profiles import Numbers as Numbers
+from .profiles import has_marginal as has_marginal
 from .profiles import read_profiles as read_profiles
 from .profiles import reference_profile as reference_profile
 from .profiles import score_names as score_names

@@ -170,11 +170,16 @@ def summarize_column(column: pl.Series, bins: int = BINS) -> Marginal:
     """Marginal of one column, exact in its counts. Raises UsageError for dates, lists and the like."""
     if column.dtype.is_numeric():
         return _numbers(column, bins)
-    if column.dtype in (pl.Boolean, pl.String, pl.Categorical, pl.Enum, pl.Null):
+    if has_marginal(column.dtype):
         return _categories(column)
     raise UsageError(
         f"column {column.name!r} is {column.dtype}: cast it to a number, text or category in the use case's features"
     )
+
+
+def has_marginal(dtype: pl.DataType) -> bool:
+    """Whether columns of a type can be summarised: numbers, flags, text and categories."""
+    return dtype.is_numeric() or dtype in (pl.Boolean, pl.String, pl.Categorical, pl.Enum, pl.Null)
 
 
 def _numbers(column: pl.Series, bins: int) -> Numbers:

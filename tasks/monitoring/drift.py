@@ -33,6 +33,7 @@ def measure_drift(
     importances: Mapping[str, float] | None = None,
     *,
     report: Path | None = None,
+    origin: str = "the model was trained on",
 ) -> DriftVerdict:
     """Distance of each column of a window from the reference, by Evidently, and its HTML at `report`.
 
@@ -40,7 +41,8 @@ def measure_drift(
     `importances` are gains by feature, of any sum. Where a feature cannot be judged (missing, all null, of another type, one
     category only) or rows are too few, the verdict is "drift" if another column shows it and else "not enough evidence".
     A window of more than streaming.EXACT_ROWS is read in batches (given as a LazyFrame it is never in memory), and the
-    verdict states the rank error reached. Raises UsageError for a reference of an unknown format.
+    verdict states the rank error reached.
+    `origin` says in the page's heading what the reference is of. Raises UsageError for a reference of an unknown format.
     """
     height = window.lazy().select(pl.len()).collect().item()
     if not reference:
@@ -50,7 +52,7 @@ def measure_drift(
         if n < use_case.monitor.min_rows:
             return _undecided(height, f"the {side} has {n:,} rows, fewer than {use_case.monitor.min_rows:,}")
     there = window.lazy().collect_schema().names()
-    wanted = [name for name in (*use_case.features, *_outcomes(known, there)) if name in there]
+    wanted = [name for name in dict.fromkeys((*use_case.features, *_outcomes(known, there))) if name in there]
     seen, error = marginals(window, known, wanted, height)
     seen = {name: each for name, each in seen.items() if name in use_case.features or each.values}
     unfit = {name: why for name in (*use_case.features, *seen) if (why := _unfit(known.get(name), seen.get(name)))}
@@ -59,7 +61,7 @@ def measure_drift(
     if not names:
         return _verdict(height, (), unfit, None)
     pair = frames({name: known[name] for name in names}, {name: seen[name] for name in names}, use_case.monitor.method)
-    about = f"{use_case.name}: window of {height:,} rows against the {rows:,} the model was trained on"
+    about = f"{use_case.name}: window of {height:,} rows against the {rows:,} {origin}"
     scores = _scores(pair, use_case.monitor, report, about)
     odd = {name: "its distance is not a number" for name in names if not math.isfinite(scores[name])}
     found = [_column(use_case, name, scores[name], gains, known[name], seen[name]) for name in names if name not in odd]
@@ -129,7 +131,8 @@ def _verdict(rows: int, columns: tuple[ColumnDrift, ...], unscored: Mapping[str,
     verdict = DriftVerdict(status="drift", why="", rows=rows, columns=columns, unscored=unscored, report=report)
     if drifted:
         told = ", ".join(_told(c) for c in drifted[:3]) + (", ..." if len(drifted) > 3 else "")
-        why = f"{len(drifted)} of {len(columns)} columns drifted, with {verdict.impact:.0%} of the model's gain: {told}"
+        gain = f", with {verdict.impact:.0%} of the model's gain" if any(c.importance for c in columns) else ""
+        why = f"{len(drifted)} of {len(columns)} columns drifted{gain}: {told}"
         return verdict.model_copy(update={"why": "; ".join(filter(None, (why, missing)))})
     if unscored or not columns:
         return verdict.model_copy(update={"status": "not enough evidence", "why": missing or "no column to compare"})

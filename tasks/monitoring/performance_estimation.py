@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from schemas.usecase import Target, Training, UseCase
 from schemas.verdicts import Estimate
 from tasks import features, training
-from tasks.evaluation import block_interval, metric_expressions, with_scores
-from tasks.features import BLOCK, SCORE_PREFIX, TARGET
+from tasks.evaluation import block_mean, with_scores
+from tasks.features import SCORE_PREFIX, TARGET
 from tasks.models import load_booster, predict_scores
 
 FORMAT = 1
@@ -55,13 +55,8 @@ def build_estimator(use_case: UseCase, holdout: pl.DataFrame, scores: NDArray[An
 def level(use_case: UseCase, holdout: pl.DataFrame, scores: NDArray[Any]) -> dict[str, Any] | None:
     """The gate's metric on the holdout and its interval at 90% over blocks; None where fewer than two blocks have one."""
     metric = use_case.gate.metric
-    rows = with_scores(use_case, holdout, scores)
-    blocks = rows.group_by(BLOCK).agg(rows=pl.len(), value=metric_expressions(use_case)[metric]).sort(BLOCK).drop_nulls()
-    values, weights = blocks["value"].to_numpy(), blocks["rows"].to_numpy().astype(np.float64)
-    if len(values) < 2 or not np.isfinite(values).all():
-        return None
-    low, high = block_interval(weights, values, 1 - LEVEL, use_case.training.seed)
-    return {"metric": metric, "value": float(np.average(values, weights=weights)), "low": low, "high": high}
+    mean = block_mean(use_case, with_scores(use_case, holdout, scores), metric, LEVEL)
+    return {"metric": metric, **mean.model_dump()} if mean else None
 
 
 def raw(use_case: UseCase, document: Mapping[str, Any] | None, rows: pl.DataFrame, scores: NDArray[Any]) -> dict[str, float]:

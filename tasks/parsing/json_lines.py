@@ -1,7 +1,7 @@
 """JSON Lines: one object a line, its values as text so that one place decides what a number is.
 
 A line that is no JSON object, or that names a key twice, is rejected by itself with its text. A key that no contract knows
-is another schema: the file is refused.
+is another schema: the file is refused, unless the contract is not strict.
 """
 
 from __future__ import annotations
@@ -45,7 +45,11 @@ DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number, parse_constant=
 
 
 def json_batches(
-    stream: Iterator[bytes], name: str, dtypes: Mapping[str, pl.DataType], conversions: Mapping[str, Conversion]
+    stream: Iterator[bytes],
+    name: str,
+    dtypes: Mapping[str, pl.DataType],
+    conversions: Mapping[str, Conversion],
+    strict: bool = True,
 ) -> Iterator[tuple[pl.DataFrame, set[str]]]:
     """Frames of the contract's types with `_row` and `_untyped`, and the keys that occur in each.
 
@@ -54,6 +58,7 @@ def json_batches(
         name: The file's name, for messages.
         dtypes: The contract's columns and their types.
         conversions: How each column becomes its type.
+        strict: Whether a key that the contract does not know refuses the file.
 
     Yields:
         A frame, and the keys that occur in it.
@@ -67,7 +72,7 @@ def json_batches(
         rows = [_values(line, number, broken) for number, line in enumerate(lines, row)]
         row += len(lines)
         present = set().union(*rows)
-        if extra := sorted(present - dtypes.keys()):
+        if strict and (extra := sorted(present - dtypes.keys())):
             raise Refused(f"{name!r} has keys that the contract does not know: {', '.join(map(repr, extra))}")
         yield _frame(rows, broken, row - len(rows), dtypes, conversions), present
 

@@ -82,7 +82,8 @@ def fingerprint(path: Path) -> Source:
 def parse_source(source: Source, contract: type[Contract], folder: Path, limits: Limits | None = None) -> Parsed:
     """The source as typed parts in `folder`, read by a child process with limits.
 
-    A file of no bytes or no rows gives no parts.
+    A file of no bytes or no rows gives no parts. Where the contract's `strict` is not True, columns that it does not know
+    are left out.
 
     Args:
         source: The file, with its size in bytes and its SHA-256.
@@ -120,12 +121,13 @@ def _identity(path: str) -> tuple[int, ...]:
 def _attempt(source: Source, contract: type[Contract], folder: Path, limits: Limits) -> Parsed | Refused:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    columns = contract.to_schema().columns
+    schema = contract.to_schema()
     pl.DataFrame(schema=contract.dtypes()).write_ipc(folder / "schema.arrow")
     plan = {
         "path": source.path,
         "name": source.name,
-        "required": [name for name, spec in columns.items() if spec.required],
+        "required": [name for name, spec in schema.columns.items() if spec.required],
+        "strict": schema.strict is True,
         "memory_mb": limits.memory_mb,
         "seconds": limits.seconds,
     }
@@ -167,7 +169,7 @@ def _in_child(folder: Path, name: str, limits: Limits) -> dict[str, Any]:
 
 def _death(name: str, returncode: int, complaints: bytes, limits: Limits) -> str:
     if returncode == -signal.SIGALRM:
-        return f"{name!r} was not read within {limits.seconds} s; raise PENSTOCK_PARSE_SECONDS or split it"
+        return f"{name!r} was not read within {limits.seconds} s; raise PENSTOCK_PARSE_SECONDS (`seconds`) or split it"
     if b"memory allocation" in complaints or b"MemoryError" in complaints:
         return too_large(name, limits.memory_mb)
     last = complaints.decode(errors="replace").strip().splitlines()[-1:] or [""]

@@ -50,7 +50,7 @@ def main(folder: str) -> None:
 
 def too_large(name: str, memory_mb: int) -> str:
     """What to say of a file that needs more memory."""
-    return f"{name!r} was not read within {memory_mb} MiB; raise PENSTOCK_PARSE_MEMORY_MB or split it"
+    return f"{name!r} was not read within {memory_mb} MiB; raise PENSTOCK_PARSE_MEMORY_MB (`memory_mb`) or split it"
 
 
 def limit(memory_mb: int, seconds: int) -> None:
@@ -73,20 +73,20 @@ def parse(plan: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             check_magic(file.read(4), name, form, compression)
         schema = parquet.schema_of(path)
-        check_columns(name, schema, wanted, plan["required"])
+        check_columns(name, schema, wanted, plan["required"], plan["strict"])
         conversions = parquet.conversions(name, schema, wanted)
         return _written(parquet.batches(path, name, conversions), list(conversions), folder)
     stream = pieces(path, name, form, compression)
     if form == "csv":
-        return _delimited(stream, name, wanted, plan["required"], folder)
-    return _json_lines(stream, name, wanted, plan["required"], folder)
+        return _delimited(stream, name, wanted, plan, folder)
+    return _json_lines(stream, name, wanted, plan, folder)
 
 
-def check_columns(name: str, present: Iterable[str], wanted: Mapping[str, Any], required: Iterable[str]) -> None:
-    """Refuse a source that lacks a required column or has one that the contract does not know: one line names them all."""
+def check_columns(name: str, present: Iterable[str], wanted: Mapping[str, Any], required: Iterable[str], strict: bool) -> None:
+    """Refuse a source that lacks a required column, or has one that a strict contract does not know: one line names all."""
     columns = list(present)
     missing = [c for c in required if c not in columns]
-    extra = [c for c in columns if c not in wanted]
+    extra = [c for c in columns if c not in wanted] if strict else []
     complaints = [
         f"{what}: {', '.join(map(repr, names))}" for what, names in (("missing", missing), ("not known", extra)) if names
     ]
@@ -96,14 +96,14 @@ def check_columns(name: str, present: Iterable[str], wanted: Mapping[str, Any], 
 
 
 def _delimited(
-    stream: Iterator[bytes], name: str, wanted: Mapping[str, pl.DataType], required: Iterable[str], folder: Path
+    stream: Iterator[bytes], name: str, wanted: Mapping[str, pl.DataType], plan: Mapping[str, Any], folder: Path
 ) -> dict[str, Any]:
     batches = csv_records.csv_batches(stream, name)
     first = next(batches, None)
     if first is None:
         return NOTHING
     columns = first.frame.columns[:-1]
-    check_columns(name, columns, wanted, required)
+    check_columns(name, columns, wanted, plan["required"], plan["strict"])
     conversions = {c: text_conversion(c, dtype, name) for c, dtype in wanted.items() if c in columns}
     frames = (_with_broken(typed(batch.frame, conversions), batch.broken) for batch in batches)
     return _written(frames, list(conversions), folder)
@@ -126,19 +126,19 @@ def _with_broken(frame: pl.DataFrame, broken: Mapping[int, str]) -> pl.DataFrame
 
 
 def _json_lines(
-    stream: Iterator[bytes], name: str, wanted: Mapping[str, pl.DataType], required: Iterable[str], folder: Path
+    stream: Iterator[bytes], name: str, wanted: Mapping[str, pl.DataType], plan: Mapping[str, Any], folder: Path
 ) -> dict[str, Any]:
     conversions = {column: text_conversion(column, dtype, name) for column, dtype in wanted.items()}
     present: set[str] = set()
 
     def frames() -> Iterator[pl.DataFrame]:
-        for frame, columns in json_lines.json_batches(stream, name, wanted, conversions):
+        for frame, columns in json_lines.json_batches(stream, name, wanted, conversions, plan["strict"]):
             present.update(columns)
             yield frame
 
     outcome = _written(frames(), list(wanted), folder)
     if outcome["rows"]:
-        check_columns(name, present, wanted, required)
+        check_columns(name, present, wanted, plan["required"], plan["strict"])
     return {**outcome, "columns": [column for column in wanted if column in present]}
 
 

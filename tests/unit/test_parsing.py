@@ -27,13 +27,16 @@ Schema = dict[str, Any]
 Told = list[tuple[int, str | None, str]]
 
 
-def read(content: bytes, schema: Schema, name: str = "x.csv", optional: tuple[str, ...] = ()) -> tuple[pl.DataFrame, Told]:
+def read(
+    content: bytes, schema: Schema, name: str = "x.csv", optional: tuple[str, ...] = (), strict: bool = True
+) -> tuple[pl.DataFrame, Told]:
     """The typed rows of a file of that content, and row, column and text of what could not be typed."""
     with TemporaryDirectory() as folder:
         path = Path(folder, name)
         path.write_bytes(content)
         pl.DataFrame(schema=schema).write_ipc(Path(folder, "schema.arrow"))
-        plan = {"path": str(path), "name": name, "required": [column for column in schema if column not in optional]}
+        required = [column for column in schema if column not in optional]
+        plan = {"path": str(path), "name": name, "required": required, "strict": strict}
         outcome = parse_process.parse(plan, Path(folder))
         parts = [pl.read_parquet(Path(folder, part)) for part in outcome["parts"]]
     if not parts:
