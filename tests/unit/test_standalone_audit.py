@@ -72,6 +72,7 @@ SCHEMA = pa.DataFrameSchema(
     }
 )
 OPEN = pa.DataFrameSchema({"d": pa.Column(nullable=True, checks=pa.Check.str_length(max_value=1))})
+ORDERED = pa.DataFrameSchema({"a": pa.Column(), "b": pa.Column()}, ordered=True)
 ALL_FLOATS = pa.DataFrameSchema(dtype=pl.Float64, checks=pa.Check(lambda data: data.lazyframe.select(pl.all() < 0.9)))
 
 
@@ -269,7 +270,7 @@ def test_a_model_that_does_not_say_how_to_read_a_file_is_refused(tmp_path: Path,
         (ROWS.cast({"number": pl.String}), Parcel, "'number' is String, not Int64"),
         (ROWS.with_columns(weight=pl.lit([1.0])), Parcel, "polars does not cast to Float64 as Parcel asks"),
         (pl.DataFrame({"v1": [1.0]}), Pattern, "missing: '^v[0-9]$'"),
-        (pl.DataFrame({"b": [1, 2], "a": [1, 2]}), pa.DataFrameSchema({"a": pa.Column(), "b": pa.Column()}, ordered=True), "out of order: 'b'"),
+        (pl.DataFrame({"b": [1, 2], "a": [1, 2]}), ORDERED, "out of order: 'b'"),
         (ROWS, {"number": int}, "cannot audit against"),
         (ROWS, pa.DataFrameSchema({"number": pa.Column()}, unique=[["number"], ["left"]]), "more than one joint key"),
     ],
