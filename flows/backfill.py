@@ -58,6 +58,7 @@ def backfill(
     else:
         place = source or str(settings.landing_dir / case.name / "*" / "*")
         units = flow_tasks.partition_files(use_case, place, since, until, input)
+    orchestration.log_step(f"Backfill ({what}) of {since} to {until}: {len(units)} partitions, {at_once} at once.")
     step: Any = ingest_one if what == "ingest" else score_one
     with runner(settings, at_once) as pool:
         asked = {"use_case": unmapped(use_case), "unit": units, "where": unmapped(where(settings))}
@@ -65,6 +66,7 @@ def backfill(
         pairs = track_progress(zip(units, futures, strict=True), len(units), f"{what} {case.name}: {len(units)} partitions")
         done = [_outcome(unit, future) for unit, future in pairs]
     result = Backfill(use_case=case.name, what=what, partitions=tuple(done))
+    orchestration.log_step(reporting.backfill_line(result))
     orchestration.create_page("backfill", case.name, reporting.backfill_page(result), result.why)
     return result
 

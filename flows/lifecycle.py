@@ -51,7 +51,7 @@ def lifecycle(
     case = orchestration.begin_flow(use_case)
     if (source is None) == (published is None):
         raise UsageError("lifecycle: say either source, a file that arrived, or published, a commit of main")
-    with wait_for_turn("lifecycle", case.name):
+    with wait_for_turn("lifecycle", case.name), orchestration.collect_headlines():
         ingested = ingest(use_case, source, input=input) if source else IngestResult(use_case=case.name, deliveries=())
         arrival = _Arrival(use_case, case, train_by)
         for name, commit, new in arrived(case, ingested, input, published):
@@ -64,7 +64,9 @@ def arrived(
 ) -> list[tuple[str, CommitId, bool]]:
     """Inputs, the commits of main that brought them, and whether this run did. Raises UsageError for an unnamed input."""
     if published:
-        return [(case.choose_input(input, "the commit").name, published, False)]
+        name = case.choose_input(input, "the commit").name
+        orchestration.log_step(f"Commit {published[:12]} of main brought {name}: scored and monitored as it lies there.")
+        return [(name, published, False)]
     return [(done.input, done.commit, done.status == "published") for done in ingested.deliveries if done.commit]
 
 

@@ -11,7 +11,7 @@ from schemas.refs import DataRef
 from schemas.results import Training
 from schemas.settings import Settings, in_force
 from schemas.usecase import resolve
-from tasks import flow_tasks, orchestration
+from tasks import flow_tasks, orchestration, reporting
 from tasks.orchestration import penstock_flow, wait_for_approval
 
 ATTEMPTS = 3
@@ -45,7 +45,9 @@ def promote(
     """
     case, settings = orchestration.begin_flow(use_case), in_force()
     if held := flow_tasks.hold_reason(use_case, settings.registry_url, settings.store_url(f"{case.name}-log")):
-        return Training(use_case=use_case, status="skipped", why=held)
+        skipped = Training(use_case=use_case, status="skipped", why=held)
+        orchestration.log_step(reporting.training_line(skipped))
+        return skipped
     data = flow_tasks.data_at(settings.store_url(case.name), commit)
     for _ in range(ATTEMPTS):
         try:
@@ -63,6 +65,7 @@ def _gated(use_case: str, version: int, data: DataRef, settings: Settings, overr
     model, person = challenged.model, by
     if model == challenged.champion:
         return Training(use_case=use_case, status="already done", why="it is the champion", model=model, data=data)
+    orchestration.log_step(reporting.gate_line(case, challenged))
     if override or challenged.verdict.promoted:
         flow_tasks.smoke_test(use_case, model, registry)
     if not override:

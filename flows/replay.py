@@ -86,6 +86,7 @@ def replay(
         flow_tasks.require_empty_store(in_force().store_url(case.name))
     rows = read_dated_source(case, source, label_delay)
     since, until = _span(rows, since, until)
+    orchestration.log_step(f"Replay of {since:%Y-%m-%d} to {until:%Y-%m-%d} by {every}; {_known(label_delay)}.")
     if not lived:
         _say("training the first champion on what came before")
         _begin(use_case, rows, since, deliver_to_deployment if deployed else only_in)
@@ -106,6 +107,7 @@ def replay(
         courses=(looped, *courses[1:]),
         seconds=round(took, 1),
     )
+    orchestration.log_step(f"All {len(steps)} periods: {result.why}.")
     orchestration.create_page("replay", case.name, reporting.replay_page(result), result.why)
     return result
 
@@ -135,6 +137,7 @@ def _told(use_case: str, step: ReplayStep) -> ReplayStep:
     with path.open("a") as file:
         file.write(step.model_dump_json() + "\n")
     _say(step)
+    orchestration.log_step(reporting.replay_step_line(step))
     return step
 
 
@@ -147,6 +150,10 @@ def _lived(use_case: str) -> list[ReplayStep]:
 
 def _journal(use_case: str) -> Path:
     return in_force().root / "replay" / f"{use_case}.jsonl"
+
+
+def _known(label_delay: float | None) -> str:
+    return "labels come when the source says" if label_delay is None else f"labels come {label_delay:g} days later"
 
 
 def _trainings(steps: Sequence[ReplayStep]) -> dict[str, int]:

@@ -12,7 +12,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 from schemas.errors import PenstockError, UsageError
 from schemas.results import Rescan
 from schemas.settings import in_force
-from tasks import datasets, ingestion, orchestration
+from tasks import datasets, ingestion, orchestration, reporting
 from tasks.orchestration import penstock_flow, refuse_shadows
 from tasks.versions import open_store
 
@@ -43,7 +43,9 @@ def rescan() -> Rescan:
             objects, others = ingestion.scan_bucket(bucket)
             started += [file.source for file in missed(client, objects)]
             files, strange = [*files, *objects], [*strange, *others]
-    return Rescan(started=tuple(started), again=tuple(again), strange=(*given_up, *strange), files=len(files))
+    result = Rescan(started=tuple(started), again=tuple(again), strange=(*given_up, *strange), files=len(files))
+    orchestration.log_step(reporting.rescan_line(result))
+    return result
 
 
 def taken_up(client: SyncPrefectClient) -> tuple[list[str], list[str]]:

@@ -40,6 +40,7 @@ def rollback(
     log, registry = settings.store_url(f"{case.name}-log"), settings.registry_url
     model = flow_tasks.find_rollback_target(use_case, version, registry, log)
     flow_tasks.smoke_test(use_case, model, registry)
+    orchestration.log_step(f"v{model.version} loads and scores its golden rows as recorded: it can be champion again.")
     outcome = flow_tasks.roll_back_champion(use_case, model, registry, log, orchestration.actor_name(by), reason)
     result = Training(use_case=use_case, status=outcome.status, why=outcome.why, model=model)
     flow_tasks.report_training(case, result)

@@ -40,8 +40,96 @@ from schemas.usecase import registered as registered
 from schemas.usecase import resolve as resolve
 from tasks.orchestration import LakeFSCredentials as LakeFSCredentials
 from tasks.replay import land_flights as land_flights
-
-# Standalone tasks: `from tasks.standalone import NAME as NAME`, one line each, between this line and the next import.
+from tasks.standalone import (
+    Calibration as Calibration,
+)
+from tasks.standalone import (
+    Explanation as Explanation,
+)
+from tasks.standalone import (
+    FrameAudit as FrameAudit,
+)
+from tasks.standalone import (
+    TrainedModel as TrainedModel,
+)
+from tasks.standalone import (
+    apply_calibration as apply_calibration,
+)
+from tasks.standalone import (
+    apply_calibration_task as apply_calibration_task,
+)
+from tasks.standalone import (
+    audit_file as audit_file,
+)
+from tasks.standalone import (
+    audit_file_task as audit_file_task,
+)
+from tasks.standalone import (
+    audit_frame as audit_frame,
+)
+from tasks.standalone import (
+    audit_frame_task as audit_frame_task,
+)
+from tasks.standalone import (
+    estimate_performance as estimate_performance,
+)
+from tasks.standalone import (
+    estimate_performance_task as estimate_performance_task,
+)
+from tasks.standalone import (
+    evaluate_scores as evaluate_scores,
+)
+from tasks.standalone import (
+    evaluate_scores_task as evaluate_scores_task,
+)
+from tasks.standalone import (
+    explain_model as explain_model,
+)
+from tasks.standalone import (
+    explain_model_task as explain_model_task,
+)
+from tasks.standalone import (
+    fit_calibration as fit_calibration,
+)
+from tasks.standalone import (
+    fit_calibration_task as fit_calibration_task,
+)
+from tasks.standalone import (
+    fit_estimator as fit_estimator,
+)
+from tasks.standalone import (
+    fit_estimator_task as fit_estimator_task,
+)
+from tasks.standalone import (
+    gate_scores as gate_scores,
+)
+from tasks.standalone import (
+    gate_scores_task as gate_scores_task,
+)
+from tasks.standalone import (
+    measure_drift as measure_drift,
+)
+from tasks.standalone import (
+    measure_drift_task as measure_drift_task,
+)
+from tasks.standalone import (
+    predict_frame as predict_frame,
+)
+from tasks.standalone import (
+    predict_frame_task as predict_frame_task,
+)
+from tasks.standalone import (
+    profile_frame as profile_frame,
+)
+from tasks.standalone import (
+    profile_frame_task as profile_frame_task,
+)
+from tasks.standalone import (
+    train_xgboost as train_xgboost,
+)
+from tasks.standalone import (
+    train_xgboost_task as train_xgboost_task,
+)
 from tasks.versions import open_store as open_store
 
 __version__: str

@@ -25,7 +25,7 @@ from tests.faults.children import killed, run
 
 SCRIPT = """
 import sys
-from deployments.local import hush, in_process
+from deployments.prefect_server.in_process import hush, in_process
 hush()
 from flows.ingest import ingest
 from flows.lifecycle import lifecycle

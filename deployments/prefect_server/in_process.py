@@ -18,8 +18,10 @@ QUIET = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_LOGGING_TO_API_ENABLED": "false",
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    # The lines of a flow run are for the dashboard and not for the terminal; those of its task runs for neither.
+    "PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL": "INFO",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     # SQLite stalls where each task event is a transaction of its own.
@@ -27,6 +29,7 @@ QUIET = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "100",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
 }
+FLUSH = 5.0  # s that the last lines of a log may take to be sent
 LOUD = ("mlflow", "alembic", "prefect", "EventsWorker", "APILogWorker", "httpx", "evidently", "distributed", "stamina")
 OURS = ("PREFECT_", "MLFLOW_", "PENSTOCK_")
 
@@ -45,7 +48,7 @@ def prepare(settings: Settings, *, isolated: bool = False, debug: bool = False) 
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     if debug:
-        os.environ["PREFECT_LOGGING_LEVEL"] = "INFO"
+        os.environ |= {"PREFECT_LOGGING_LEVEL": "INFO", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO"}
     if isolated or not has_prefect_of_their_own():
         (settings.root / "prefect").mkdir(parents=True, exist_ok=True)  # Prefect makes no parents
         os.environ["PREFECT_HOME"] = str(settings.root / "prefect")
@@ -68,8 +71,15 @@ def hush() -> None:
 
 @contextmanager
 def in_process() -> Iterator[None]:
-    """Flows run in this process without Prefect's heartbeat, whose thread costs a second at the exit of every flow."""
+    """Flows run in this process without Prefect's heartbeat, whose thread costs a second at the exit of every flow.
+
+    Lines that are still to be sent to the API are sent at the end, while its server is there.
+    """
+    from prefect.logging.handlers import APILogWorker
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        yield
+        try:
+            yield
+        finally:
+            APILogWorker.drain_all(timeout=FLUSH)

@@ -7,6 +7,7 @@ becomes a rule, and rules are fused; a check that gives none, or one over many r
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from schemas.errors import PenstockError, Refused, UsageError
 from tasks.contracts.uniqueness import Flags
 
 ROWS = 2  # of a frame on which an expression shows what it gives
+QUOTED = re.compile(r"""(?<=: )\[.*\]|(?<!column )("[^"]*"|'[^']*')|(?<=parse )`[^`]*`""")  # values, in errors about rows
 
 
 @dataclass(frozen=True)
@@ -199,7 +201,7 @@ def guarded(what: str) -> Iterator[None]:
     except PenstockError:
         raise
     except (Exception, pl.exceptions.PanicException) as error:
-        raise Refused(f"{what} cannot be evaluated ({_first_line(error)})") from None
+        raise Refused(f"{what} cannot be evaluated ({_without_values(error)})") from None
 
 
 class _Recorder:
@@ -301,8 +303,13 @@ def _evaluated(rows: pl.DataFrame, expression: pl.Expr, contract: str) -> pl.Ser
     return passed if len(passed) == rows.height else pl.repeat(passed.item(), rows.height, eager=True)
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0][:200] or type(error).__name__
+def _without_values(error: BaseException) -> str:
+    """The error's first line without what it quotes, names of columns apart: a refusal is shown where no row may be."""
+    return _first_line(error, QUOTED.sub("...", str(error)))
+
+
+def _first_line(error: BaseException, text: str | None = None) -> str:
+    return (str(error) if text is None else text).strip().split("\n")[0][:200] or type(error).__name__
 
 
 register_polars_backends()

@@ -1,4 +1,4 @@
-"""What flows say of their results: pages of the dashboard, events, alerts."""
+"""What flows say of their results: lines of the run's log, pages of the dashboard, events, alerts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from schemas.verdicts import Alert, AlertChanges, Decision
 from tasks import alerting, reporting
 from tasks.fault_injection import fault_point
 from tasks.flow_tasks.train import mark_notified, unnotified_versions
-from tasks.orchestration import TASK_OPTIONS, create_page, emit
+from tasks.orchestration import TASK_OPTIONS, create_page, emit, log_step
 
 
 @task(**TASK_OPTIONS, tags={"alert", "lake"})
@@ -94,7 +94,8 @@ def resolve_unaudited_alerts(use_case: str, store_url: str, log_url: str) -> Non
 
 
 def report_delivery(case: UseCase, done: Delivery) -> None:
-    """Page, event and alerts of one delivery."""
+    """Log line, page, event and alerts of one delivery."""
+    log_step(reporting.delivery_line(case, done), headline=True)
     create_page("audit", case.name, reporting.audit_page(done), f"audit of {done.source}")
     told = {"source": done.source, "source_sha256": done.sha256, "input": done.input, "why": done.why}
     if done.status == "published":
@@ -107,7 +108,8 @@ def report_delivery(case: UseCase, done: Delivery) -> None:
 
 
 def report_retraction(case: UseCase, result: Retraction) -> None:
-    """Page and event of one retraction."""
+    """Log line, page and event of one retraction."""
+    log_step(reporting.retraction_line(result))
     create_page("retraction", case.name, reporting.retraction_page(result), f"retraction of {result.source}")
     if result.status == "retracted":
         told = {"source": result.source, "source_sha256": result.sha256, "input": result.input, "why": result.why}
@@ -115,12 +117,14 @@ def report_retraction(case: UseCase, result: Retraction) -> None:
 
 
 def report_sweep(result: Sweep) -> None:
-    """Page of one sweep."""
+    """Log line and page of one sweep."""
+    log_step(reporting.sweep_line(result))
     create_markdown_artifact(reporting.sweep_page(result), key="sweep", description=result.why)
 
 
 def report_training(case: UseCase, result: Training) -> None:
-    """Page, event and alerts of one training."""
+    """Log line, page, event and alerts of one training."""
+    log_step(reporting.training_line(result), headline=True)
     create_page("training", case.name, reporting.training_page(result), f"training: {result.status}")
     fault_point("training.before_telling")
     made = result.model if result.made_a_model else None
@@ -141,7 +145,8 @@ def report_unnotified_versions(case: UseCase) -> None:
 
 
 def report_scores(case: UseCase, result: Scores) -> None:
-    """Page and event of one scoring."""
+    """Log line, page and event of one scoring."""
+    log_step(reporting.scores_line(result), headline=True)
     create_page("predictions", case.name, reporting.scores_page(result), f"predictions: {result.status}")
     if result.status == "published" and result.predictions:
         told = {"commit": result.predictions.commit, "path": result.path, "rows": result.rows}
@@ -149,7 +154,12 @@ def report_scores(case: UseCase, result: Scores) -> None:
 
 
 def report_monitoring(case: UseCase, result: Monitoring) -> None:
-    """Page, event and alerts of one window. One whose labels came late calls off nothing that a newer one said."""
+    """Log lines, page, event and alerts of one window.
+
+    One whose labels came late calls off nothing that a newer one said.
+    """
+    log_step(reporting.window_line(case, result))
+    log_step(reporting.decision_line(result), headline=True)
     create_page("monitoring", case.name, reporting.monitoring_page(result), result.decision.why)
     found = alerting.alerts_of_verdict(case, result.decision)
     if result.current and result.newest:
@@ -167,4 +177,5 @@ def report_monitoring(case: UseCase, result: Monitoring) -> None:
 
 def request_training(case: UseCase, decision: Decision) -> None:
     """Ask for a training by event."""
+    log_step(f"A training is asked for by the event penstock.retrain.requested, cause: {decision.cause}.")
     emit("retrain.requested", case.name, {"cause": decision.cause, "why": decision.why})

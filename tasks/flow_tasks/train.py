@@ -15,7 +15,7 @@ from schemas.results import Challenge, Outcome, TrainingStatus
 from schemas.usecase import resolve
 from schemas.verdicts import GateVerdict
 from tasks import evaluation, models, monitoring, promotion, reporting, training
-from tasks.orchestration import LONG_TASK_OPTIONS, TASK_OPTIONS, cross_machine_lock
+from tasks.orchestration import LONG_TASK_OPTIONS, TASK_OPTIONS, cross_machine_lock, log_step
 from tasks.promotion import fitted_until
 from tasks.registry import CHALLENGER, CHAMPION, SEARCH, STATE, WHY, Actor, ModelRegistry, excluding, open_registry
 from tasks.training import build_candidate, record_candidate, sha256
@@ -88,6 +88,8 @@ def train_challenger(use_case: str, data: DataRef, registry_url: str, plan: Plan
         }
         with excluding(cross_machine_lock):
             model = record_candidate(registry, data, build_candidate(tuned, made_from, fitted, seen, evaluated, told))
+        sizes = (parts.train.height, parts.stopping.height, parts.holdout.height)
+        log_step(reporting.challenger_line(model, data.commit, *sizes, fitted.best_rounds))
         baseline = evaluation.baseline_scores(case, seen, parts.holdout)
         holdout = parts.holdout
     verdict = evaluation.gate_challenger(
@@ -100,7 +102,9 @@ def train_challenger(use_case: str, data: DataRef, registry_url: str, plan: Plan
         seed=case.training.seed,
         seen_until=training.newest_event(case, seen, after),
     )
-    return Challenge(model=model, data=data, evaluation=evaluated, verdict=verdict, champion=reigning)
+    challenged = Challenge(model=model, data=data, evaluation=evaluated, verdict=verdict, champion=reigning)
+    log_step(reporting.gate_line(case, challenged))
+    return challenged
 
 
 @task(**LONG_TASK_OPTIONS, tags={"train", "lake", "registry"})
@@ -139,7 +143,9 @@ def refit_challenger(use_case: str, challenged: Challenge, registry_url: str, de
         evaluated = challenged.evaluation.model_copy(update={"model_sha256": sha256(fitted.model)})
         told = {name: registry.document(challenged.model, name) for name in OF_HOLDOUT}  # the refit model has seen all rows
         with excluding(cross_machine_lock):
-            return record_candidate(registry, data, build_candidate(tuned, made_from, fitted, rows, evaluated, told))
+            model = record_candidate(registry, data, build_candidate(tuned, made_from, fitted, rows, evaluated, told))
+        log_step(reporting.refit_line(model, challenged.model, training.count_rows(parts.known)))
+        return model
 
 
 @task(**TASK_OPTIONS, tags={"registry"})

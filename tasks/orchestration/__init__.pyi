@@ -31,6 +31,8 @@ from .installation import shadowed as shadowed
 from .locks import cross_machine_lock as cross_machine_lock
 from .queueing import limit_name as limit_name
 from .queueing import wait_for_turn as wait_for_turn
+from .run_log import collect_headlines as collect_headlines
+from .run_log import log_step as log_step
 from .task_options import LONG_TASK_OPTIONS as LONG_TASK_OPTIONS
 from .task_options import TASK_OPTIONS as TASK_OPTIONS
 from .task_options import may_go_through as may_go_through

@@ -82,7 +82,9 @@ def parse(plan: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return _json_lines(stream, name, wanted, plan, folder)
 
 
-def check_columns(name: str, present: Iterable[str], wanted: Mapping[str, Any], required: Iterable[str], strict: bool) -> None:
+def check_columns(
+    name: str, present: Iterable[str], wanted: Mapping[str, Any], required: Iterable[str], strict: bool
+) -> None:
     """Refuse a source that lacks a required column, or has one that a strict contract does not know: one line names all."""
     columns = list(present)
     missing = [c for c in required if c not in columns]

@@ -21,7 +21,7 @@ WANTED, MOST_WAITED = 5.0, 10.0  # s from close to started, and to published bes
 OWN_WORK = """
 import sys, time
 from pathlib import Path
-from deployments.local import forget_user, in_process, prepare
+from deployments.prefect_server.in_process import forget_user, in_process, prepare
 from schemas.settings import Settings
 settings = Settings(home=Path(sys.argv[1]))
 forget_user()

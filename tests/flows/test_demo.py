@@ -4,10 +4,12 @@ import json
 import os
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,9 @@ def test_the_quick_demo_tells_its_story_and_touches_nothing_else(
         assert month in result.stdout
     assert f"export PENSTOCK_HOME={demo_home}" in result.stdout
     assert list((demo_home / "reports").rglob("*.html"))
+    with closing(sqlite3.connect(demo_home / "prefect" / "prefect.db")) as database:  # what its dashboard will show
+        [(lines,)] = database.execute("select count(*) from log where message like '%rows in, %accepted%'").fetchall()
+    assert lines > 6
     assert callers == []
     assert list(theirs.iterdir()) == []
     assert [path.name for path in tmp_path.iterdir()] == ["user"]

@@ -386,6 +386,8 @@ def test_a_check_that_raises_refuses_the_source(tmp_path: Path) -> None:
     with pytest.raises(Refused, match=r"contract Raising.*cannot be evaluated") as caught:
         split(pl.DataFrame({"a": ["1", "one"]}), Raising)
     assert "\n" not in str(caught.value)
+    assert "in column 'a'" in str(caught.value)
+    assert "one" not in str(caught.value)  # a refusal is shown and logged where no row may be
 
 
 def test_an_optional_column_may_be_missing_but_not_where_a_rule_reads_it() -> None:
