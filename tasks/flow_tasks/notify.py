@@ -76,6 +76,11 @@ def raise_alerts(use_case: str, scope: Iterable[str], now: Iterable[Alert]) -> N
     """Make `now` the open alerts among the causes of `scope`: events and messages for what is new and for what is over.
 
     Messages that no sink takes wait in the log repository: the next flow of the use case tries again.
+
+    Args:
+        use_case: Name of the use case.
+        scope: Prefixes of causes, like `drift.`.
+        now: The alerts that are open from now on.
     """
     log = in_force().store_url(f"{use_case}-log")
     changed = sync_alerts(use_case, log, tuple(scope), tuple(now))
@@ -89,12 +94,23 @@ def raise_alerts(use_case: str, scope: Iterable[str], now: Iterable[Alert]) -> N
 
 
 def resolve_unaudited_alerts(use_case: str, store_url: str, log_url: str) -> None:
-    """Close the alerts about merges past the lake's hook whose rows are gone."""
+    """Close the alerts about merges past the lake's hook whose rows are gone.
+
+    Args:
+        use_case: Name of the use case.
+        store_url: URL of the repository with the use case's data, `file://` or `lakefs://`.
+        log_url: URL of the use case's log repository, `<use case>-log`.
+    """
     raise_alerts(use_case, (alerting.UNAUDITED,), standing_unaudited_alerts(store_url, log_url))
 
 
 def report_delivery(case: UseCase, done: Delivery) -> None:
-    """Log line, page, event and alerts of one delivery."""
+    """Log line, page, event and alerts of one delivery.
+
+    Args:
+        case: The use case.
+        done: What became of the source.
+    """
     log_step(reporting.delivery_line(case, done), headline=True)
     create_page("audit", case.name, reporting.audit_page(done), f"audit of {done.source}")
     told = {"source": done.source, "source_sha256": done.sha256, "input": done.input, "why": done.why}
@@ -108,7 +124,12 @@ def report_delivery(case: UseCase, done: Delivery) -> None:
 
 
 def report_retraction(case: UseCase, result: Retraction) -> None:
-    """Log line, page and event of one retraction."""
+    """Log line, page and event of one retraction.
+
+    Args:
+        case: The use case.
+        result: What the flow came to.
+    """
     log_step(reporting.retraction_line(result))
     create_page("retraction", case.name, reporting.retraction_page(result), f"retraction of {result.source}")
     if result.status == "retracted":
@@ -117,13 +138,22 @@ def report_retraction(case: UseCase, result: Retraction) -> None:
 
 
 def report_sweep(result: Sweep) -> None:
-    """Log line and page of one sweep."""
+    """Log line and page of one sweep.
+
+    Args:
+        result: What the flow came to.
+    """
     log_step(reporting.sweep_line(result))
     create_markdown_artifact(reporting.sweep_page(result), key="sweep", description=result.why)
 
 
 def report_training(case: UseCase, result: Training) -> None:
-    """Log line, page, event and alerts of one training."""
+    """Log line, page, event and alerts of one training.
+
+    Args:
+        case: The use case.
+        result: What the flow came to.
+    """
     log_step(reporting.training_line(result), headline=True)
     create_page("training", case.name, reporting.training_page(result), f"training: {result.status}")
     fault_point("training.before_telling")
@@ -139,13 +169,22 @@ def report_training(case: UseCase, result: Training) -> None:
 
 
 def report_unnotified_versions(case: UseCase) -> None:
-    """Tell of promotions and refusals that a kill kept from being told; at least once, so that none stays unsaid."""
+    """Tell of promotions and refusals that a kill kept from being told; at least once, so that none stays unsaid.
+
+    Args:
+        case: The use case.
+    """
     for outcome in unnotified_versions(case.name, in_force().registry_url):
         report_training(case, Training(**dict(outcome), use_case=case.name))
 
 
 def report_scores(case: UseCase, result: Scores) -> None:
-    """Log line, page and event of one scoring."""
+    """Log line, page and event of one scoring.
+
+    Args:
+        case: The use case.
+        result: What the flow came to.
+    """
     log_step(reporting.scores_line(result), headline=True)
     create_page("predictions", case.name, reporting.scores_page(result), f"predictions: {result.status}")
     if result.status == "published" and result.predictions:
@@ -157,6 +196,10 @@ def report_monitoring(case: UseCase, result: Monitoring) -> None:
     """Log lines, page, event and alerts of one window.
 
     One whose labels came late calls off nothing that a newer one said.
+
+    Args:
+        case: The use case.
+        result: What the flow came to.
     """
     log_step(reporting.window_line(case, result))
     log_step(reporting.decision_line(result), headline=True)
@@ -176,6 +219,11 @@ def report_monitoring(case: UseCase, result: Monitoring) -> None:
 
 
 def request_training(case: UseCase, decision: Decision) -> None:
-    """Ask for a training by event."""
+    """Ask for a training by event.
+
+    Args:
+        case: The use case.
+        decision: The decision that asks for it.
+    """
     log_step(f"A training is asked for by the event penstock.retrain.requested, cause: {decision.cause}.")
     emit("retrain.requested", case.name, {"cause": decision.cause, "why": decision.why})
