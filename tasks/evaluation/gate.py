@@ -106,7 +106,17 @@ def _complete(use_case: UseCase, holdout: pl.DataFrame, scores: Mapping[str, np.
 
 
 def score_flaw(use_case: UseCase, rows: int, scores: np.ndarray | None, who: str) -> str | None:
-    """What is wrong with the scores of so many rows, in a sentence, or None: shape, type, finite, probabilities."""
+    """What is wrong with the scores of so many rows, in a sentence, or None: shape, type, finite, probabilities.
+
+    Args:
+        use_case: The use case.
+        rows: How many rows there are.
+        scores: Scores, shape (n,), or (n, classes) for several classes.
+        who: Whose scores they are, for the sentence.
+
+    Returns:
+        The sentence, or None.
+    """
     kind, classes = use_case.target.kind, len(use_case.target.classes)
     if scores is None:
         return f"the scores of the {who} are missing"

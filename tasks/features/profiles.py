@@ -178,7 +178,14 @@ def summarize_column(column: pl.Series, bins: int = BINS) -> Marginal:
 
 
 def has_marginal(dtype: pl.DataType) -> bool:
-    """Whether columns of a type can be summarised: numbers, flags, text and categories."""
+    """Whether columns of a type can be summarised: numbers, flags, text and categories.
+
+    Args:
+        dtype: The type.
+
+    Returns:
+        Whether they can.
+    """
     return dtype.is_numeric() or dtype in (pl.Boolean, pl.String, pl.Categorical, pl.Enum, pl.Null)
 
 

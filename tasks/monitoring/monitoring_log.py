@@ -43,7 +43,14 @@ def append_monitoring(case: UseCase, log: VersionStore, seen: Monitoring) -> Non
 
 
 def read_monitoring_log(log: VersionStore) -> list[Monitoring]:
-    """All that is on record, oldest first. Records of another format are left out."""
+    """All that is on record, oldest first. Records of another format are left out.
+
+    Args:
+        log: The use case's log repository.
+
+    Returns:
+        The records.
+    """
     if not log.exists():
         return []
     entries = [entry for entry in log.log(MAIN, first_parent=True) if entry.metadata.get("kind") == MONITORING_KIND]
@@ -52,7 +59,14 @@ def read_monitoring_log(log: VersionStore) -> list[Monitoring]:
 
 
 def newest_by_window(seen: list[Monitoring]) -> list[Monitoring]:
-    """Of each window the last record, windows in the order of their first row's time."""
+    """Of each window the last record, windows in the order of their first row's time.
+
+    Args:
+        seen: The records, oldest first.
+
+    Returns:
+        One record a window.
+    """
     last = {(m.arrival, m.model.version if m.model else 0, m.window): m for m in seen}
     return sorted(last.values(), key=lambda m: (m.window is not None, m.window or ()))
 

@@ -39,9 +39,17 @@ Floats = NDArray[np.float64]
 
 
 def build_estimator(use_case: UseCase, holdout: pl.DataFrame, scores: NDArray[Any]) -> dict[str, Any]:
-    """JSON document stored with a version: how to estimate its worth, and its level on the holdout with an interval.
+    """How to estimate a model's performance without labels: a document that is stored with the version.
 
-    `holdout`: labelled rows that the model has not seen, in the order of time; scores of shape (n,) or (n, classes).
+    It also holds the level of the metrics on the holdout with an interval.
+
+    Args:
+        use_case: The use case.
+        holdout: Labelled rows that the model has not seen, in the order of time.
+        scores: Scores, shape (n,), or (n, classes) for several classes.
+
+    Returns:
+        A document that JSON can hold.
     """
     document: dict[str, Any] = {"format_version": FORMAT, "rows": holdout.height}
     known = holdout.filter(pl.col(TARGET).is_not_null())

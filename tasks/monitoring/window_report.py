@@ -22,7 +22,17 @@ from tasks.versions import MAIN, VersionStore, open_store
 
 
 def windows_of(use_case: str, commit: CommitId, store_url: str, log_url: str) -> list[CommitId]:
-    """Live publishes of rows, oldest first, that were scored and that a commit brought labels for."""
+    """Live publishes of rows, oldest first, that were scored and that a commit brought labels for.
+
+    Args:
+        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
+        commit: Id of a commit of `main` that published labels.
+        store_url: URL of the repository with the use case's data, `file://` or `lakefs://`.
+        log_url: URL of the use case's log repository, `<use case>-log`.
+
+    Returns:
+        Ids of the publishes' commits; empty without event times or predictions.
+    """
     case = resolve(use_case)
     store, log = open_store(store_url), open_store(log_url)
     if not log.exists() or case.time is None:
@@ -48,10 +58,24 @@ def _overlap(first: str, last: str, low: datetime | None, high: datetime | None)
 def monitor_window(
     use_case: str, data: DataRef, arrival: str | None, registry_url: str, log_url: str, reports: str
 ) -> Monitoring:
-    """One window of scored rows: drift from the model's reference, estimated worth, realized worth where labels have come,
-    the decision; all of it goes on record.
+    """Look at one window of scored rows, decide whether to retrain, and put all of it on record.
 
-    `data`: where labels are read. Raises NotFound where nothing was scored.
+    Drift is measured from the reference that is stored with the model; performance is estimated without labels, and realized
+    where labels have come.
+
+    Args:
+        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
+        data: Commit at which labels are read.
+        arrival: Commit that published the window's rows; None for the newest predictions.
+        registry_url: URL of the model registry.
+        log_url: URL of the use case's log repository, `<use case>-log`.
+        reports: Folder for the drift reports.
+
+    Returns:
+        Drift, estimated and realized performance, and the decision with its reason.
+
+    Raises:
+        NotFound: Nothing was scored.
     """
     case = resolve(use_case)
     log, registry = open_store(log_url), open_registry(registry_url)
@@ -102,7 +126,16 @@ def rejected_share(store: VersionStore, arrival: CommitId) -> float:
 
 
 def find_predictions(log: VersionStore, arrival: CommitId | None, retracted: Collection[CommitId] = ()) -> Commit | None:
-    """The log's commit that first scored an arrival, or the newest scoring of all whose rows were not retracted."""
+    """The log's commit that first scored an arrival, or the newest scoring of all whose rows were not retracted.
+
+    Args:
+        log: The use case's log repository.
+        arrival: Commit that published the rows; None for the newest scoring.
+        retracted: Ids of publishes that were retracted.
+
+    Returns:
+        The commit of the log, or None.
+    """
     if not log.exists():
         return None
     scored = [entry for entry in log.log(MAIN, first_parent=True) if entry.metadata.get("kind") == inference.SCORE_KIND]

@@ -43,6 +43,9 @@ def collect_headlines() -> Iterator[None]:
     """Show the headlines of the runs that start in this block in the log of the run that it stands in, too.
 
     The dashboard shows a run without the lines of the runs that it started. At most `MOST` lines are shown.
+
+    Yields:
+        Nothing.
     """
     run = FlowRunContext.get()
     token = _collecting.set(_Collecting(run) if run and run.flow_run else None)

@@ -52,8 +52,18 @@ class DatedSource:
 def read_dated_source(case: UseCase, source: str | None, label_delay: float | None) -> DatedSource:
     """The demo's year where no source is given, else the files `<source>/<input>/*` or `<source>/<input>*`.
 
-    `label_delay`, in days, replaces the moments at which labels became known, where it is given. Raises UsageError where
-    an input has no file or the use case no event times.
+    `label_delay`, in days, replaces the moments at which labels became known, where it is given.
+
+    Args:
+        case: The use case.
+        source: Folder with a folder or file for each input; None for the demo's year.
+        label_delay: Days after the event at which a label becomes known; None takes the data's own word.
+
+    Returns:
+        Every row, by input in the order of arrival.
+
+    Raises:
+        UsageError: An input has no file, or the use case no event times.
     """
     from tasks.replay import nycflights13
 
@@ -68,7 +78,17 @@ def read_dated_source(case: UseCase, source: str | None, label_delay: float | No
 
 
 def parse_moment(text: str | datetime) -> datetime:
-    """A date or time as a moment in UTC. Raises UsageError."""
+    """A date or time as a moment in UTC.
+
+    Args:
+        text: Like `2013-03-01`, or a time in ISO 8601; without an offset it is UTC.
+
+    Returns:
+        The moment, in UTC.
+
+    Raises:
+        UsageError: It cannot be read.
+    """
     try:
         told = text if isinstance(text, datetime) else datetime.fromisoformat(text)
     except ValueError:
@@ -77,13 +97,32 @@ def parse_moment(text: str | datetime) -> datetime:
 
 
 def require_empty_store(store_url: str) -> None:
-    """Raise UsageError where a lake holds data already: a replay begins with nothing."""
+    """See that a replay begins with nothing.
+
+    Args:
+        store_url: URL of the repository with the use case's data, `file://` or `lakefs://`.
+
+    Raises:
+        UsageError: The repository holds data already.
+    """
     if open_store(store_url).exists():
         raise UsageError(f"{store_url} holds data already: replay into an empty home, e.g. with PENSTOCK_HOME")
 
 
 def periods(since: datetime, until: datetime, every: str) -> Iterator[tuple[datetime, datetime]]:
-    """[since, until) cut into days, weeks, months or N days (`10d`); the last may be shorter. Raises UsageError."""
+    """[since, until) cut into days, weeks, months or N days (`10d`); the last may be shorter.
+
+    Args:
+        since: First moment.
+        until: Last moment, not included.
+        every: `day`, `week`, `month` or a number of days like `10d`.
+
+    Yields:
+        First and last moment of each period.
+
+    Raises:
+        UsageError: `every` is none of these, or nothing lies in between.
+    """
     if not PERIOD.fullmatch(every):
         raise UsageError(f"cannot cut time by {every!r}: say day, week, month or a number of days like 10d")
     if since >= until:

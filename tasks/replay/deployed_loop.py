@@ -39,8 +39,18 @@ Deliver = Callable[[str, str, Path], ArrivalResult]
 def deliver_to_deployment(use_case: str, input: str, path: Path) -> ArrivalResult:
     """Wait until the deployed system has done all that the landed file sets in motion; rescan takes up what was lost.
 
-    Raises UsageError without a Prefect server, PenstockError where the file's run ended badly, ServiceUnavailable where
-    it does not end.
+    Args:
+        use_case: Name of the use case.
+        input: Name of the input, for example `labels`.
+        path: The landed file.
+
+    Returns:
+        What became of the arrival: rows, trainings, refusals.
+
+    Raises:
+        UsageError: No Prefect server is named.
+        PenstockError: The file's run ended badly.
+        ServiceUnavailable: The run does not end.
     """
     orchestration.require_server("replay --deployed")
     settings, name = in_force(), resolve(use_case).name

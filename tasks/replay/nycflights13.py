@@ -30,9 +30,19 @@ CONTRACTS: Mapping[str, type[Contract]] = {"flights": Flights, "weather": Weathe
 def land_flights(
     folder: Path, months: Iterable[int], formats: Mapping[str, str] = FORMATS, *, label_delay_days: float = 1
 ) -> list[Path]:
-    """Write <folder>/flights/<input>/<input>-2013-MM.<format> for each input and month; returns the files.
+    """Write `<folder>/flights/<input>/<input>-2013-MM.<format>` for each input and month. The same call writes the same bytes.
 
-    The same call writes the same bytes. Raises UsageError where the data is not installed, for an unknown month or format.
+    Args:
+        folder: The landing folder.
+        months: Months of 2013, from 1 to 12.
+        formats: File format by input, like `csv.gz` or `parquet`.
+        label_delay_days: Days after the flight at which its label is known.
+
+    Returns:
+        Paths of the files.
+
+    Raises:
+        UsageError: The data is not installed, or a month or a format is unknown.
     """
     wanted = sorted(set(months))
     if wrong := [month for month in wanted if not 1 <= month <= 12]:

@@ -37,7 +37,23 @@ def backtest_fixed_schedule(
     judged_from: datetime,
     label_delay: float | None,
 ) -> Course:
-    """Train at the start of `span` and every so many days, score each row with the newest model, compare with outcomes."""
+    """Train at the start of `span` and every so many days, score each row with the newest model, compare with outcomes.
+
+    Args:
+        use_case: Name of the use case.
+        data: Commit of the data, and the repository that it lies in.
+        name: What the schedule is called in the result, like `weekly`.
+        days: Days between two trainings.
+        span: First and last moment, in UTC; the last is not included.
+        judged_from: Totals count from this moment.
+        label_delay: Days after the event at which a label is known; None takes the data's own word.
+
+    Returns:
+        Metrics by month and in total, and the number of trainings.
+
+    Raises:
+        NotEnoughEvidence: No scored row has an outcome.
+    """
     started = time.monotonic()
     case = resolve(use_case)
     rows = features.in_canonical_order(case, datasets.load_designed_rows(case, data))
@@ -57,7 +73,21 @@ def backtest_fixed_schedule(
 def backtest_loop(
     use_case: str, data: DataRef, log_url: str, span: tuple[datetime, datetime], judged_from: datetime
 ) -> Course:
-    """How the loop did: the first prediction of each row that its log holds, beside the outcome known by now."""
+    """How the loop did: the first prediction of each row that its log holds, beside the outcome known by now.
+
+    Args:
+        use_case: Name of the use case.
+        data: Commit of the data, and the repository that it lies in.
+        log_url: URL of the use case's log repository, `<use case>-log`.
+        span: First and last moment of the replay, in UTC; the last is not included.
+        judged_from: Totals count from this moment.
+
+    Returns:
+        Metrics by month and in total.
+
+    Raises:
+        NotEnoughEvidence: Nothing was scored, or no scored row has an outcome.
+    """
     started, case = time.monotonic(), resolve(use_case)
     log = open_store(log_url)
     told = [entry for entry in log.log(MAIN, first_parent=True) if entry.metadata.get("kind") == inference.SCORE_KIND]

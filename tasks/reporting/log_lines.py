@@ -16,7 +16,15 @@ MOST, SHORT = 5, 12  # reasons or names of one line; characters of a commit
 
 
 def delivery_line(case: UseCase, done: Delivery) -> str:
-    """Rows in, accepted, rejected and why, and what was published."""
+    """Rows in, accepted, rejected and why, and what was published.
+
+    Args:
+        case: The use case.
+        done: What became of the source.
+
+    Returns:
+        One line.
+    """
     audit = f"{_audited(done.audit)} " if done.audit and done.audit.rows else ""
     return f"{done.source} ({done.input}): {audit}{_delivered(case, done)}"
 
@@ -44,21 +52,48 @@ def _reasons(reasons: Sequence[Reason]) -> str:
 
 
 def retraction_line(result: Retraction) -> str:
-    """What was taken back, by which commit, and which models have seen it."""
+    """What was taken back, by which commit, and which models have seen it.
+
+    Args:
+        result: What the flow came to.
+
+    Returns:
+        One line.
+    """
     line = f"{result.source} ({result.input}): {result.status}. {result.why}. Commit {_commit(result.commit)}."
     seen = ", ".join(f"v{version}" for version in result.trained_on)
     return f"{line} Models that were fitted on its rows: {seen}." if seen else line
 
 
 def challenger_line(model: ModelRef, commit: str, fitted: int, stopping: int, holdout: int, rounds: int) -> str:
-    """How many rows a challenger was fitted on, and how many were kept back."""
+    """How many rows a challenger was fitted on, and how many were kept back.
+
+    Args:
+        model: The recorded version.
+        commit: Commit of the data.
+        fitted: Rows that it was fitted on.
+        stopping: Rows that stopped the boosting.
+        holdout: Rows that the gate judges.
+        rounds: Boosting rounds.
+
+    Returns:
+        One line.
+    """
     rows = f"{fitted:,} rows of commit {_commit(commit)}"
     kept = f"{stopping:,} rows stopped it early, the newest {holdout:,} are held out for the gate"
     return f"Challenger v{model.version} is fitted on {rows}, {rounds} rounds; {kept}."
 
 
 def gate_line(case: UseCase, challenged: Challenge) -> str:
-    """Challenger against champion on the rows held out, with the interval of the gain, and the checks that failed."""
+    """Challenger against champion on the rows held out, with the interval of the gain, and the checks that failed.
+
+    Args:
+        case: The use case.
+        challenged: The gated challenger.
+
+    Returns:
+        One line.
+    """
     verdict, version = challenged.verdict, challenged.model.version
     if verdict.challenger is None or verdict.baseline is None:
         return f"Gate for v{version}: {verdict.why}."
@@ -88,12 +123,28 @@ def _gain(case: UseCase, verdict: GateVerdict) -> str:
 
 
 def refit_line(model: ModelRef, recipe_of: ModelRef, rows: int) -> str:
-    """Which version ships in a challenger's place, and what it was fitted on."""
+    """Which version ships in a challenger's place, and what it was fitted on.
+
+    Args:
+        model: The refit.
+        recipe_of: The gated version.
+        rows: Rows that the refit was fitted on.
+
+    Returns:
+        One line.
+    """
     return f"Refit: v{model.version} is the recipe of v{recipe_of.version}, fitted on all {rows:,} labelled rows."
 
 
 def training_line(result: Training) -> str:
-    """What became of a version, and why."""
+    """What became of a version, and why.
+
+    Args:
+        result: What the flow came to.
+
+    Returns:
+        One line.
+    """
     why = result.why.removeprefix(f"{result.status}: ")
     version = f"v{result.model.version}" if result.model else ""
     if result.status == "promoted":
@@ -104,7 +155,14 @@ def training_line(result: Training) -> str:
 
 
 def scores_line(result: Scores) -> str:
-    """Rows scored, by which model, into which categories, and where the predictions lie."""
+    """Rows scored, by which model, into which categories, and where the predictions lie.
+
+    Args:
+        result: What the flow came to.
+
+    Returns:
+        One line.
+    """
     audit = f"File: {_audited(result.audit)} " if result.audit and result.audit.rows else ""
     if result.status != "published" or result.predictions is None:
         return f"{audit}Scoring {result.status}: {result.why}."
@@ -115,7 +173,15 @@ def scores_line(result: Scores) -> str:
 
 
 def window_line(case: UseCase, seen: Monitoring) -> str:
-    """What one window of predictions looks like: drift, and the metric, realized and estimated."""
+    """What one window of predictions looks like: drift, and the metric, realized and estimated.
+
+    Args:
+        case: The use case.
+        seen: What the window came to.
+
+    Returns:
+        One line.
+    """
     by = f", scored by v{seen.model.version}" if seen.model else ""
     drift = f"{seen.drift.status}: {seen.drift.why}" if seen.drift else "drift not measured"
     parts = [drift, _realized(case, seen), _estimated(case, seen)]
@@ -140,14 +206,28 @@ def _estimated(case: UseCase, seen: Monitoring) -> str:
 
 
 def decision_line(seen: Monitoring) -> str:
-    """Whether to retrain, and why."""
+    """Whether to retrain, and why.
+
+    Args:
+        seen: What the window came to.
+
+    Returns:
+        One line.
+    """
     drift = f" ({seen.drift.status})" if seen.drift else ""
     word = "retrain" if seen.decision.retrain else "keep the champion"
     return f"Decision: {word}{drift}: {seen.decision.why}."
 
 
 def sweep_line(result: Sweep) -> str:
-    """How many branches and receipts went."""
+    """How many branches and receipts went.
+
+    Args:
+        result: What the flow came to.
+
+    Returns:
+        One line.
+    """
     dry = ", a dry run" if result.dry_run else ""
     kinds = ", ".join(
         f"{sum(branch.what == what for branch in result.branches)} {what}" for what in ("finished", "stale", "kept")
@@ -156,21 +236,42 @@ def sweep_line(result: Sweep) -> str:
 
 
 def rescan_line(result: Rescan) -> str:
-    """How many files have landed, and which were started or are nobody's."""
+    """How many files have landed, and which were started or are nobody's.
+
+    Args:
+        result: What the flow came to.
+
+    Returns:
+        One line.
+    """
     line = f"Landing folder: {result.files} files, {len(result.started)} started, {len(result.again)} runs taken up again"
     names = f": {_list([*result.started, *result.again])}" if result.started or result.again else ""
     return f"{line}{names}.{f' Not taken up: {_list(result.strange)}.' if result.strange else ''}"
 
 
 def backfill_line(result: Backfill) -> str:
-    """How many partitions came to what; those that are not done by name."""
+    """How many partitions came to what; those that are not done by name.
+
+    Args:
+        result: What the flow came to.
+
+    Returns:
+        One line.
+    """
     rows = sum(found.rows for found in result.partitions)
     left = [f"{found.name} {found.status}" for found in result.partitions if found.status in ("refused", "failed")]
     return f"Backfill ({result.what}): {result.why}, {rows:,} rows.{f' Not done: {_list(left)}.' if left else ''}"
 
 
 def replay_step_line(step: ReplayStep) -> str:
-    """What one period of a replay brought."""
+    """What one period of a replay brought.
+
+    Args:
+        step: The period.
+
+    Returns:
+        One line.
+    """
     trained = f"; {', '.join(step.trained)}" if step.trained else ""
     rows = f"{step.accepted:,} rows accepted, {step.rejected:,} rejected"
     return f"{step.since:%Y-%m-%d} to {step.until:%Y-%m-%d}: {rows}{trained}; {step.why}."

@@ -42,7 +42,17 @@ class Split:
 
 @contextmanager
 def split_rows(case: UseCase, data: DataRef, engine: Engine, after: datetime | None = None) -> Iterator[Split]:
-    """The labelled rows of a commit, split as `split_by_time` does; files live as long as the context."""
+    """The labelled rows of a commit, split as `split_by_time` does; files live as long as the context.
+
+    Args:
+        case: The use case.
+        data: Commit of the data, and the repository that it lies in.
+        engine: Where the rows lie meanwhile: `memory`, `external` or `dask`.
+        after: Newest event time that a champion was fitted on; the holdout is newer.
+
+    Yields:
+        What is fitted on, what stops the boosting, what the gate judges, and all of them.
+    """
     if engine == "memory":
         known = datasets.load_training_rows(case, data)
         yield Split(*split_by_time(case, known, after=after), known)
@@ -57,7 +67,21 @@ def split_rows(case: UseCase, data: DataRef, engine: Engine, after: datetime | N
 
 
 def fit_split(case: UseCase, parts: Split, engine: Engine, device: Device, threads: int | None = None) -> Fitted:
-    """A challenger: boosted until early stopping. Raises as `training.fit` does."""
+    """Fit a challenger: boost until early stopping, then calibrate.
+
+    Args:
+        case: The use case.
+        parts: The split rows.
+        engine: Where the rows lie meanwhile: `memory`, `external` or `dask`.
+        device: Where XGBoost computes, `cpu` or `cuda`.
+        threads: Threads of XGBoost; None for all.
+
+    Returns:
+        The model's bytes, its rounds, its calibration and its importances.
+
+    Raises:
+        NotEnoughEvidence: There are too few rows, or rows of one class only.
+    """
     if engine == "dask" and isinstance(parts.train, Spilled):
         from tasks.training import dask_engine
 
@@ -74,7 +98,23 @@ def refit_split(
     device: Device,
     threads: int | None = None,
 ) -> Fitted:
-    """The recipe on all labelled rows. Raises as `training.refit` does."""
+    """Fit a recipe on all labelled rows for exactly `rounds` rounds.
+
+    Args:
+        case: The use case.
+        parts: The split rows.
+        rounds: Boosting rounds.
+        calibration: Slope and intercept of the challenger; None for none.
+        engine: Where the rows lie meanwhile: `memory`, `external` or `dask`.
+        device: Where XGBoost computes, `cpu` or `cuda`.
+        threads: Threads of XGBoost; None for all.
+
+    Returns:
+        The model's bytes, its rounds, its calibration and its importances.
+
+    Raises:
+        NotEnoughEvidence: There are no rows, or rows of one class only.
+    """
     if engine == "dask" and isinstance(parts.known, Spilled):
         from tasks.training import dask_engine
 
@@ -83,18 +123,39 @@ def refit_split(
 
 
 def digest_rows(*parts: Rows) -> str:
-    """SHA-256 of rows in canonical order, the parts one after the other: the same wherever they lie."""
+    """SHA-256 of rows in canonical order, the parts one after the other: the same wherever they lie.
+
+    Args:
+        parts: Rows in memory or in files.
+
+    Returns:
+        64 hexadecimal digits.
+    """
     schema = parts[0].schema
     return features.digest_of_sorted(chain.from_iterable(_frames(rows) for rows in parts), schema)
 
 
 def count_rows(*parts: Rows) -> int:
-    """How many rows there are."""
+    """How many rows there are.
+
+    Args:
+        parts: Rows in memory or in files.
+
+    Returns:
+        The number.
+    """
     return sum(rows.height for rows in parts)
 
 
 def sample_rows(*parts: Rows) -> pl.DataFrame:
-    """The rows themselves where they are in memory; of rows in files about 130,000, evenly spread, the last among them."""
+    """The rows themselves where they are in memory; of rows in files about 130,000, evenly spread, the last among them.
+
+    Args:
+        parts: Rows in memory or in files.
+
+    Returns:
+        The rows as one frame.
+    """
     return pl.concat([rows if isinstance(rows, pl.DataFrame) else rows.sample(SAMPLED) for rows in parts if rows.height])
 
 

@@ -92,7 +92,22 @@ def refit_booster(
     device: Device = "cpu",
     threads: int | None = None,
 ) -> Fitted:
-    """Boost on all rows that have an outcome for exactly `rounds` rounds, and calibrate as told. Raises as `fit` does."""
+    """Boost on all rows that have an outcome for exactly `rounds` rounds, and calibrate as told.
+
+    Args:
+        use_case: The use case.
+        frame: Designed rows with `_target`, in memory or in files.
+        rounds: Boosting rounds.
+        calibration: Slope and intercept; None for none.
+        device: Where XGBoost computes, `cpu` or `cuda`.
+        threads: Threads of XGBoost; None for all.
+
+    Returns:
+        The model's bytes, its rounds, its calibration and its importances.
+
+    Raises:
+        NotEnoughEvidence: There are no rows, or rows of one class only.
+    """
     xgb = load_xgboost()
     known = with_outcome(frame) if isinstance(frame, pl.DataFrame) else frame
     check_rows(use_case, train=known)

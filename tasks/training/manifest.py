@@ -66,9 +66,24 @@ def build_manifest(
     device: Device = "cpu",
     search: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The manifest of a fitted model. `split` is what `row_filter` says of a challenger; a model of all rows has none.
+    """The manifest of a fitted model: what it was made from, complete enough to make it again.
 
-    `declared` is the use case as its team wrote it, where a search has changed `case`'s parameters.
+    Args:
+        case: The use case.
+        data: Commit of the data, and the repository that it lies in.
+        fitted: The fitted model.
+        row_digest: What `digest_rows` gave.
+        rows: How many rows it was fitted on.
+        fitted_until: Event time of the newest of them; None without event times.
+        recipe_of: The gated version, where this is its refit.
+        declared: The use case as its team wrote it, where a search has changed `case`'s parameters.
+        split: What `row_filter` says of a challenger; a model of all rows has none.
+        engine: Where the rows lay: `memory`, `external` or `dask`.
+        device: Where XGBoost computes, `cpu` or `cuda`.
+        search: What the search for parameters came to.
+
+    Returns:
+        A document that JSON can hold.
     """
     return {
         "format_version": FORMAT,
@@ -92,7 +107,18 @@ def build_manifest(
 
 
 def row_filter(case: UseCase, after: datetime | None, train: int, stopping: int, holdout: pl.DataFrame) -> dict[str, Any]:
-    """Which rows a challenger was fitted on, stopped by and gated on: sizes, bounds, and the champion's newest row."""
+    """Which rows a challenger was fitted on, stopped by and gated on: sizes, bounds, and the champion's newest row.
+
+    Args:
+        case: The use case.
+        after: Newest event time that the champion was fitted on.
+        train: Rows that were fitted on.
+        stopping: Rows that stopped the boosting.
+        holdout: The rows that the gate judged.
+
+    Returns:
+        A document that JSON can hold.
+    """
     window = evaluation.event_window(case, holdout)
     return {
         "after": after.isoformat() if after else None,
@@ -104,7 +130,15 @@ def row_filter(case: UseCase, after: datetime | None, train: int, stopping: int,
 
 
 def apply_recipe(case: UseCase, made_from: Mapping[str, Any]) -> UseCase:
-    """The use case with the parameters, seed and rounds of a manifest."""
+    """The use case with the parameters, seed and rounds of a manifest.
+
+    Args:
+        case: The use case.
+        made_from: The manifest.
+
+    Returns:
+        The use case; all else is as it is declared now.
+    """
     now = case.training
     told = Training(
         params=made_from["params"],
@@ -134,13 +168,29 @@ def stated(case: UseCase) -> dict[str, Any]:
 
 
 def coefficients(made_from: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Slope and intercept of the calibration in a manifest."""
+    """Slope and intercept of the calibration in a manifest.
+
+    Args:
+        made_from: The manifest.
+
+    Returns:
+        The two numbers, or None.
+    """
     told: Sequence[float] | None = made_from.get("coefficients")
     return (told[0], told[1]) if told else None
 
 
 def newest_event(case: UseCase, rows: pl.DataFrame, after: datetime | None = None) -> datetime | None:
-    """The newest event time of some rows, or `after` where that is newer; None without event times."""
+    """The newest event time of some rows, or `after` where that is newer; None without event times.
+
+    Args:
+        case: The use case.
+        rows: The rows.
+        after: Another moment; None for none.
+
+    Returns:
+        The moment, or None.
+    """
     if case.time is None:
         return None
     return max((t for t in (moment(rows[case.time].max()), after) if t), default=None)

@@ -20,14 +20,30 @@ FORMAT = 1
 
 
 def record_candidate(registry: ModelRegistry, data: DataRef, made: Candidate) -> ModelRef:
-    """Register a candidate, and tag the commit it was fitted on: what a model was made from is not garbage."""
+    """Register a candidate, and tag the commit it was fitted on: what a model was made from is not garbage.
+
+    Args:
+        registry: The model registry.
+        data: Commit of the data, and the repository that it lies in.
+        made: What `build_candidate` gave.
+
+    Returns:
+        The version.
+    """
     model = registry.record(made)
     open_store(data.store).tag(f"model/{model.name}/v{model.version}-{data.commit[:12]}", data.commit)
     return model
 
 
 def sha256(payload: bytes) -> str:
-    """SHA-256 of a model's bytes, in hex."""
+    """SHA-256 of a model's bytes, in hex.
+
+    Args:
+        payload: The bytes.
+
+    Returns:
+        64 hexadecimal digits.
+    """
     return hashlib.sha256(payload).hexdigest()
 
 
@@ -39,7 +55,19 @@ def build_candidate(
     evaluated: Evaluation,
     documents: Mapping[str, Any] | None = None,
 ) -> Candidate:
-    """A model fitted on `rows`, with its manifest, golden rows, reference and tags, ready to be recorded."""
+    """A model fitted on `rows`, with its manifest, golden rows, reference and tags, ready to be recorded.
+
+    Args:
+        case: The use case.
+        made_from: The manifest.
+        fitted: The fitted model.
+        rows: Designed rows that it was fitted on, with `_target`.
+        evaluated: Its evaluation.
+        documents: Further documents to store, by name.
+
+    Returns:
+        The candidate.
+    """
     booster = models.load_booster(fitted.model)
     scores = models.predict_scores(case, booster, rows)
     dtypes = {name: rows.schema[name] for name in features.feature_names(case)}

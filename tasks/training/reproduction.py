@@ -20,7 +20,17 @@ from tasks.versions import open_store
 def named_versions(registry: ModelRegistry, name: str, version: str) -> list[ModelRef]:
     """The versions that a word names: a number, `champion`, `challenger`, or `all`, the champion first.
 
-    Raises UsageError for another word, NotFound where there is no such version.
+    Args:
+        registry: The model registry.
+        name: Name of the use case, which is the model's name.
+        version: A number, `champion`, `challenger` or `all`.
+
+    Returns:
+        The versions.
+
+    Raises:
+        UsageError: It is none of these.
+        NotFound: There is no such version.
     """
     champion = registry.champion(name)
     if version == "all":
@@ -41,10 +51,22 @@ def named_versions(registry: ModelRegistry, name: str, version: str) -> list[Mod
 def reproduce(
     case: UseCase, registry: ModelRegistry, model: ModelRef, store_url: str, threads: int | None = None
 ) -> Reproduction:
-    """Fit a version again from its manifest and compare the SHA-256 of its bytes; say which inputs differ.
+    """Fit a version again from its manifest, compare the SHA-256 of its bytes, and say which inputs differ.
 
-    `store_url` is where the use case's data lies now; where its repository does not know the manifest's commit, the one
-    that the manifest names is asked. Raises NotFound where neither does.
+    Where the repository does not know the manifest's commit, the one that the manifest names is asked.
+
+    Args:
+        case: The use case.
+        registry: The model registry.
+        model: The version.
+        store_url: URL of the repository where the use case's data lies now.
+        threads: Threads of XGBoost; None for all.
+
+    Returns:
+        Whether the bytes are identical, and what differs.
+
+    Raises:
+        NotFound: Neither repository knows the commit.
     """
     told = registry.document(model, "manifest")
     recipe = manifest.apply_recipe(case, told)

@@ -56,11 +56,23 @@ def space(trial: optuna.Trial) -> dict[str, Any]:
 def tune(
     case: UseCase, parts: engines.Split, data: DataRef, registry: ModelRegistry, plan: Plan
 ) -> tuple[UseCase, dict[str, Any]]:
-    """The use case with the best parameters of so many trials, and what the manifest keeps of the search.
+    """Search for parameters: a seeded search of so many trials.
 
     `plan.jobs` trials run at once, in threads. One at a time the same rows and seed give the same search; several at once
-    are told to the study as they end. A search that has ended before is not repeated: its result is read. Raises
-    UsageError where the extra `search` is not installed.
+    are told to the study as they end. A search that has ended before is not repeated: its result is read.
+
+    Args:
+        case: The use case.
+        parts: The split rows.
+        data: Commit of the data, and the repository that it lies in.
+        registry: The model registry.
+        plan: How many trials, and how many at once.
+
+    Returns:
+        The use case with the best parameters, and what the manifest keeps of the search.
+
+    Raises:
+        UsageError: The extra `search` is not installed.
     """
     sizes = [part.height for part in (parts.train, parts.stopping, parts.holdout)]  # they follow from the champion, too
     asked = [data.commit, case.version(), plan.model_dump(), sizes]
