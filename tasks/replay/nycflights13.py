@@ -30,7 +30,9 @@ CONTRACTS: Mapping[str, type[Contract]] = {"flights": Flights, "weather": Weathe
 def land_flights(
     folder: Path, months: Iterable[int], formats: Mapping[str, str] = FORMATS, *, label_delay_days: float = 1
 ) -> list[Path]:
-    """Write `<folder>/flights/<input>/<input>-2013-MM.<format>` for each input and month. The same call writes the same bytes.
+    """Write `<folder>/flights/<input>/<input>-2013-MM.<format>` for each input and month.
+
+    The same call writes the same bytes.
 
     Args:
         folder: The landing folder.
