@@ -72,6 +72,8 @@ def test_status_and_report_show_what_is_live(settings: Settings, days: Days) -> 
     assert status(settings).last_publish is None
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_scoring_and_monitoring_go_by_what_is_live(settings: Settings, days: Days) -> None:
     month, first, second = days
     publish(month["prices"], month["orders"])
