@@ -1,0 +1,181 @@
+"""`make mutants`: draws single changes of the modules that hold the rules, and says which of them no test notices.
+
+Each change is made in a copy of the tree, and the tests of that module's rules run on it until the first fails. The heavy
+libraries are imported once, and each run is a fork of the process that has them: of the twelve seconds of a fresh pytest,
+two are left. cosmic-ray (8.7) runs one command for all modules, replaces each operator by eleven others of which most only
+raise TypeError, and changes annotations; mutmut (3.8) maps tests by running them all first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.mutation.operators import Mutant, mutants
+
+ROOT = Path(__file__).parents[2]
+OURS = ("tasks", "schemas", "flows", "deployments", "penstock", "tests")
+LIMIT = 600  # seconds of one run
+PLUGINS = ("pytest_timeout", "_hypothesis_pytestplugin")
+PYTEST = ["-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+
+# Each module with the tests of its rules, the quickest first.
+MODULES: dict[str, list[str]] = {
+    "tasks/evaluation/gate.py": ["tests/unit/test_gating.py"],
+    "tasks/evaluation/intervals.py": ["tests/unit/test_gating.py"],
+    "tasks/evaluation/metrics.py": ["tests/unit/test_evaluation.py", "tests/unit/test_gating.py"],
+    "tasks/evaluation/baseline_models.py": ["tests/unit/test_evaluation.py", "tests/unit/test_baseline.py"],
+    "tasks/monitoring/retraining_policy.py": ["tests/unit/test_decision.py"],
+    "tasks/monitoring/performance_estimation.py": ["tests/unit/test_estimates.py"],
+    "tasks/monitoring/drift.py": ["tests/unit/test_drift.py"],
+    "tasks/features/splitting.py": ["tests/unit/test_training.py", "tests/unit/test_gating.py"],
+    "tasks/features/engineering.py": ["tests/unit/test_features.py", "tests/unit/test_outcomes.py"],
+    "tasks/features/keys.py": ["tests/unit/test_features.py", "tests/unit/test_serving_rows.py"],
+    "tasks/features/row_order.py": ["tests/unit/test_features.py"],
+    "tasks/contracts/audit.py": ["tests/unit/test_contracts.py", "tests/unit/test_reasons.py"],
+    "tasks/contracts/uniqueness.py": ["tests/unit/test_contracts.py"],
+    "tasks/publishing/publish.py": ["tests/unit/test_publishing.py"],
+    "tasks/promotion/history.py": ["tests/contract/test_history.py"],
+}
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Run the sample; 1 where more than a tenth survive."""
+    asked = _arguments(given)
+    drawn = _drawn(asked)
+    if asked.list:
+        print(*(mutant.name for mutant in drawn), sep="\n")
+        return 0
+    _import_libraries()
+    survived = []
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        tree = Path(folder).resolve() / "tree"
+        _copy_tree(tree)
+        for module in sorted({mutant.module for mutant in drawn}):
+            if failed := _failing_test(tree, MODULES[module]):
+                print(f"{module}: its tests fail without any change: {failed}", file=sys.stderr)
+                return 2
+        for mutant in drawn:
+            began = time.monotonic()
+            killer = _killer(tree, mutant)
+            survived += [] if killer else [mutant]
+            print(f"{killer or 'SURVIVED'}\t{mutant.name}\t{time.monotonic() - began:.0f} s", flush=True)
+    print(f"{len(drawn) - len(survived)} of {len(drawn)} killed ({1 - len(survived) / len(drawn):.0%})")
+    if asked.save:
+        asked.save.write_text("".join(f"{mutant.name}\n" for mutant in survived))
+    return int(len(survived) > len(drawn) / 10)
+
+
+def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
+    parser.add_argument("--seed", type=int, default=2013, help="draws the sample")
+    parser.add_argument("--sample", type=int, default=60, help="changes to draw; 0: all")
+    parser.add_argument("--fresh", type=int, nargs="*", default=[], help="leave out what these seeds draw")
+    parser.add_argument("--module", action="append", help="draw from this module alone; may be repeated")
+    parser.add_argument("--list", action="store_true", help="print what would be changed, and run nothing")
+    parser.add_argument("--save", type=Path, help="file for the names of the survivors")
+    parser.add_argument("--again", type=Path, help="run the survivors named in this file instead of a sample")
+    return parser.parse_args(given)
+
+
+def _drawn(asked: argparse.Namespace) -> list[Mutant]:
+    every = [each for module in asked.module or MODULES for each in mutants(module, (ROOT / module).read_bytes())]
+    if asked.again:
+        names = set(asked.again.read_text().splitlines())
+        return [each for each in every if each.name in names]
+    for seed in asked.fresh:
+        before = set(random.Random(seed).sample(every, min(asked.sample, len(every))))
+        every = [each for each in every if each not in before]
+    return sorted(random.Random(asked.seed).sample(every, min(asked.sample, len(every)))) if asked.sample else every
+
+
+def _import_libraries() -> None:
+    """Import what the tests stand on; none of these starts a thread of Python's before it is used."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import dulwich.repo
+        import evidently
+        import evidently.metrics
+        import httpx
+        import hypothesis
+        import mlflow
+        import pandera.polars
+        import polars
+        import prefect
+        import pytest
+        import scipy.stats
+        import sklearn.linear_model
+        import sklearn.metrics
+        import xgboost  # noqa: F401
+
+
+def _copy_tree(tree: Path) -> None:
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
+        if (ROOT / name).is_file():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, tree / name)
+
+
+def _killer(tree: Path, mutant: Mutant) -> str | None:
+    """The first test that fails on a mutant; None where none does."""
+    path = tree / mutant.module
+    source = path.read_bytes()
+    path.write_bytes(mutant.apply(source))
+    shutil.rmtree(path.parent / "__pycache__", ignore_errors=True)  # a stale one may look as new as the source
+    try:
+        return _failing_test(tree, MODULES[mutant.module])
+    finally:
+        path.write_bytes(source)
+        shutil.rmtree(path.parent / "__pycache__", ignore_errors=True)
+
+
+def _failing_test(tree: Path, tests: Sequence[str]) -> str | None:
+    log = tree.parent / "log"
+    process = os.fork()
+    if process == 0:
+        _run_tests(tree, tests, log)
+    until = time.monotonic() + LIMIT
+    while not (done := os.waitpid(process, os.WNOHANG))[0]:
+        if time.monotonic() > until:
+            os.killpg(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+            return "no end"
+        time.sleep(0.05)
+    if done[1] == 0:
+        return None
+    told = [line for line in log.read_text().splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return told[0].split(" - ")[0].split(maxsplit=1)[-1].rpartition("/")[2] if told else f"exit {done[1]}: {log.read_text()[-2000:]}"
+
+
+def _run_tests(tree: Path, tests: Sequence[str], log: Path) -> None:
+    """In the child: pytest on the copy, with nothing of ours imported from elsewhere."""
+    import pytest
+
+    os.setpgid(0, 0)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.chdir(tree)
+    sys.path[:] = [str(tree), *(path for path in sys.path if Path(path).resolve() != ROOT)]
+    for name in [name for name in sys.modules if name.split(".")[0] in OURS]:
+        del sys.modules[name]
+    os.environ.update(PYTHONPATH=str(tree), PYTEST_DISABLE_PLUGIN_AUTOLOAD="1", DO_NOT_TRACK="true")
+    code = pytest.main([*PYTEST, *(each for plugin in PLUGINS for each in ("-p", plugin)), "-k", "not lakefs", *tests])
+    sys.stdout.flush()
+    os._exit(int(code))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
