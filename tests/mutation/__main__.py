@@ -104,19 +104,6 @@ def _import_libraries() -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import dulwich.repo
-        import evidently
-        import evidently.metrics
-        import httpx
-        import hypothesis
-        import mlflow
-        import pandera.polars
-        import polars
-        import prefect
-        import pytest
-        import scipy.stats
-        import sklearn.linear_model
-        import sklearn.metrics
         import xgboost  # noqa: F401
 
 
@@ -156,7 +143,11 @@ def _failing_test(tree: Path, tests: Sequence[str]) -> str | None:
     if done[1] == 0:
         return None
     told = [line for line in log.read_text().splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return told[0].split(" - ")[0].split(maxsplit=1)[-1].rpartition("/")[2] if told else f"exit {done[1]}: {log.read_text()[-2000:]}"
+    return (
+        told[0].split(" - ")[0].split(maxsplit=1)[-1].rpartition("/")[2]
+        if told
+        else f"exit {done[1]}: {log.read_text()[-2000:]}"
+    )
 
 
 def _run_tests(tree: Path, tests: Sequence[str], log: Path) -> None:
