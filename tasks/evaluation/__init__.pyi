@@ -1,6 +1,7 @@
 from .baseline_models import baseline_scores as baseline_scores
 from .gate import gate_challenger as gate_challenger
 from .intervals import block_interval as block_interval
+from .metrics import HIGHER_IS_BETTER as HIGHER_IS_BETTER
 from .metrics import block_metric as block_metric
 from .metrics import evaluate as evaluate
 from .metrics import event_window as event_window
