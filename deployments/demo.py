@@ -128,7 +128,7 @@ def never_retrained(case: UseCase, settings: Settings, first: ModelRef, arrival:
     data = datasets.data_at(settings.store_url(case.name), None)
     paths = datasets.paths_added_by(open_store(data.store), arrival, case.rows)
     labelled = features.with_labels(case, datasets.load_designed_rows(case, data, paths), datasets.load_labels(case, data))
-    rows = labelled.filter(pl.col("_target").is_not_null()).collect()
+    rows = labelled.filter(pl.col(features.TARGET).is_not_null()).collect()
     booster = models.load_booster(open_registry(first.registry).model_bytes(first))
     return dict(
         evaluation.evaluate(case, first.sha256, data.commit, rows, models.predict_scores(case, booster, rows)).metrics

@@ -156,28 +156,6 @@ class DriftVerdict(Value):
         return sum(c.importance for c in self.columns if c.drifted)
 
 
-class Realized(Value):
-    """What one model was worth in one window of time, as far as labels were known."""
-
-    window: tuple[datetime, datetime] = Field(description="start, included, and end, excluded")
-    predictions: int = Field(ge=0)
-    labelled: int = Field(ge=0, description="predictions whose label was known")
-    evaluation: Evaluation | None = Field(default=None, description="none where no label had an outcome")
-
-    @property
-    def coverage(self) -> float:
-        """Share of the predictions whose label was known."""
-        return self.labelled / self.predictions if self.predictions else 0.0
-
-
-class Performance(Value):
-    """Realized metrics by window and model, with what was known at `as_of` (none: with all that is known)."""
-
-    as_of: datetime | None
-    windows: tuple[Realized, ...] = ()
-    unknown_labels: int = Field(default=0, ge=0, description="keys with a label but no prediction: ignored")
-
-
 class Estimate(Value):
     """What a model is worth in one window, told from its scores before labels come. See tasks/estimates.py."""
 

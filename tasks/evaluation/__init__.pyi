@@ -3,6 +3,7 @@ from .block_means import block_mean as block_mean
 from .gate import gate_challenger as gate_challenger
 from .gate import score_flaw as score_flaw
 from .intervals import block_interval as block_interval
+from .metrics import HIGHER_IS_BETTER as HIGHER_IS_BETTER
 from .metrics import block_metric as block_metric
 from .metrics import evaluate as evaluate
 from .metrics import event_window as event_window

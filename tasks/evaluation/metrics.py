@@ -1,6 +1,6 @@
 """How good scores are: metrics over all rows, per slice and per block, and a simple baseline to compare with.
 
-A metric is a polars expression over `_y` (the outcome as a number) and the score columns `_s0`, `_s1`, ...; the same
+A metric is a polars expression over `_y` (the outcome as a number) and the score columns (schemas.score_columns); the same
 expression serves a whole frame and, grouped, its slices and blocks.
 """
 
@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from schemas.refs import CommitId, Sha256
+from schemas.score_columns import SCORE, internal_names, to_columns, to_scores
 from schemas.usecase import UseCase
 from schemas.verdicts import Evaluation
 from tasks.features import BLOCK, TARGET, numeric_target
@@ -37,24 +38,24 @@ def metric_expressions(use_case: UseCase) -> dict[str, pl.Expr]:
     """
     y = pl.col("_y")
     if use_case.target.kind == "binary":
-        p = pl.col("_s0")
+        p = pl.col(SCORE)
         return {"auc": _auc(y, p), "log_loss": -_log(pl.when(y == 1).then(p).otherwise(1 - p)).mean(),
                 "error_rate": ((p >= use_case.target.threshold) != (y == 1)).mean(),
                 "brier": ((p - y) ** 2).mean(), "base_rate": y.mean()}  # fmt: skip
     if use_case.target.kind == "multiclass":
-        scores = [pl.col(f"_s{i}") for i in range(len(use_case.target.classes))]
+        scores = [pl.col(name) for name in internal_names(use_case.target)]
         own = pl.coalesce(pl.when(y == i).then(score) for i, score in enumerate(scores))
         best = pl.concat_list(scores).list.arg_max()
         auc = pl.mean_horizontal([_auc((y == i).cast(pl.Float64), s) for i, s in enumerate(scores)], ignore_nulls=False)
         return {"auc": auc, "log_loss": -_log(own).mean(), "accuracy": (best == y).mean()}
-    error = pl.col("_s0") - y
+    error = pl.col(SCORE) - y
     total = ((y - y.mean()) ** 2).sum()
     r2 = pl.when(total > 0).then(1 - (error**2).sum() / total)
     return {"rmse": (error**2).mean().sqrt(), "mae": error.abs().mean(), "r2": r2}
 
 
 def with_scores(use_case: UseCase, frame: pl.DataFrame, scores: np.ndarray) -> pl.DataFrame:
-    """The rows that have an outcome, with `_y` and a float64 column `_s0`, `_s1`, ... for each column of the scores.
+    """The rows that have an outcome, with `_y` and a float64 column for each column of the scores.
 
     Args:
         use_case: The use case.
@@ -64,11 +65,9 @@ def with_scores(use_case: UseCase, frame: pl.DataFrame, scores: np.ndarray) -> p
     Returns:
         A frame without the rows that have no outcome.
     """
-    values = np.asarray(scores, dtype=np.float64)
-    columns = values.T if values.ndim == 2 else values[None]
     y = pl.Series("_y", numeric_target(use_case.target.kind, frame[TARGET]))
-    parts = [pl.Series(f"_s{i}", column) for i, column in enumerate(columns)]
-    return frame.with_columns(y, *parts).filter(pl.col(TARGET).is_not_null())
+    columns = to_columns(internal_names(use_case.target), np.asarray(scores, dtype=np.float64))
+    return frame.with_columns(y, *columns).filter(pl.col(TARGET).is_not_null())
 
 
 def evaluate(
@@ -141,10 +140,9 @@ def calibration_error(use_case: UseCase, rows: pl.DataFrame) -> float | None:
     """
     if use_case.target.kind == "regression" or rows.is_empty():
         return None
-    said, happened = rows["_s0"].to_numpy(), rows["_y"].to_numpy()
-    if use_case.target.kind == "multiclass":
-        scores = rows.select(f"_s{i}" for i in range(len(use_case.target.classes))).to_numpy()
-        said, happened = scores.max(axis=1), scores.argmax(axis=1) == happened
+    said, happened = to_scores(use_case.target, internal_names(use_case.target), rows), rows["_y"].to_numpy()
+    if said.ndim == 2:
+        said, happened = said.max(axis=1), said.argmax(axis=1) == happened
     edges = np.quantile(said, np.arange(1, BINS) / BINS)
     gaps = np.bincount(np.searchsorted(edges, said), weights=said - happened)  # equal scores share a bin
     return float(np.abs(gaps).sum() / len(said))

@@ -14,14 +14,12 @@ from .keys import key_text as key_text
 from .keys import receipt_inputs as receipt_inputs
 from .profiles import CATEGORIES as CATEGORIES
 from .profiles import LARGEST as LARGEST
-from .profiles import SCORE_PREFIX as SCORE_PREFIX
 from .profiles import Categories as Categories
 from .profiles import Marginal as Marginal
 from .profiles import Numbers as Numbers
 from .profiles import has_marginal as has_marginal
 from .profiles import read_profiles as read_profiles
 from .profiles import reference_profile as reference_profile
-from .profiles import score_names as score_names
 from .profiles import summarize_columns as summarize_columns
 from .row_files import SAMPLED as SAMPLED
 from .row_files import Rows as Rows

@@ -186,22 +186,18 @@ def numeric_target(kind: Kind, target: pl.Series) -> np.ndarray:
     return physical.cast(pl.Float64).to_numpy()
 
 
-def newest_labels(use_case: UseCase, labels: pl.DataFrame | pl.LazyFrame, as_of: datetime | None = None) -> pl.DataFrame:
-    """One row a key: `_target` of the newest label known at `as_of`, null where it holds no outcome, and `_known`, true.
+def newest_labels(use_case: UseCase, labels: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
+    """One row a key: `_target` of the newest label, null where it holds no outcome, and `_known`, true.
 
     Args:
         use_case: The use case.
         labels: All rows of the label input, in any order.
-        as_of: Labels that became known later do not count; None for all.
 
     Returns:
         The key columns, `_target` and `_known`.
     """
     spec = use_case.label_input
     keys, when = list(use_case.key), [spec.known_at] if spec.known_at else []
-    rows = labels.lazy()
-    if as_of is not None and spec.known_at:
-        rows = rows.filter(pl.col(spec.known_at) <= as_of)
-    outcomes = rows.select(*keys, *when, use_case.target.value.cast(target_dtype(use_case)).alias(TARGET))
+    outcomes = labels.lazy().select(*keys, *when, use_case.target.value.cast(target_dtype(use_case)).alias(TARGET))
     newest = outcomes.sort([*keys, *when, TARGET]).unique(keys, keep="last", maintain_order=True)
     return newest.select(*keys, TARGET, pl.lit(True).alias(KNOWN)).collect()

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from schemas import score_columns
 from schemas.errors import UsageError
 from schemas.usecase import UseCase
 from tasks.features.engineering import TARGET
@@ -25,8 +26,6 @@ FORMAT = 1
 BINS = 1000  # 5,000 bring a Wasserstein score no nearer, not even on heavy tails
 CATEGORIES = 1000  # that a reference lists; the rows of all others are counted together
 LARGEST = 1e150  # beyond it squares overflow
-
-SCORE_PREFIX = "_score"
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def reference_profile(
     *,
     bins: int = BINS,
 ) -> dict[str, Any]:
-    """JSON document of the features, of the target (as `_target`) and of the model's scores (as `_score`, see with_scores).
+    """JSON document of the features, of the target (as `_target`) and of the model's scores (see score_columns).
 
     Args:
         use_case: The use case.
@@ -100,7 +99,7 @@ def reference_profile(
     frame = designed.select(list(use_case.features))
     extra = [] if target is None else [target.alias(TARGET)]
     if scores is not None:
-        extra += score_columns(use_case, scores)
+        extra += score_columns.to_columns(score_columns.internal_names(use_case.target), scores)
     marginals = summarize_columns(frame, frame.columns, bins) | {s.name: summarize_column(s, bins) for s in extra}
     return {
         "format_version": FORMAT,
@@ -108,29 +107,6 @@ def reference_profile(
         "rows": designed.height,
         "columns": {name: _to_json(marginal) for name, marginal in marginals.items()},
     }
-
-
-def score_columns(use_case: UseCase, scores: NDArray[np.floating[Any]]) -> list[pl.Series]:
-    """Scores of shape (n,) or (n, k) as named columns."""
-    if scores.ndim == 1:
-        return [pl.Series(SCORE_PREFIX, scores)]
-    return [pl.Series(name, scores[:, i]) for i, name in enumerate(_by_class(use_case))]
-
-
-def score_names(use_case: UseCase) -> list[str]:
-    """Names of the score columns.
-
-    Args:
-        use_case: The use case.
-
-    Returns:
-        `_score`, or one name a class.
-    """
-    return _by_class(use_case) if use_case.target.kind == "multiclass" else [SCORE_PREFIX]
-
-
-def _by_class(use_case: UseCase) -> list[str]:
-    return [f"{SCORE_PREFIX}_{label}" for label in use_case.target.classes]
 
 
 def read_profiles(document: Mapping[str, Any]) -> dict[str, Marginal]:

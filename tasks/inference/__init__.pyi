@@ -22,6 +22,7 @@ from .prediction_store import SCORE_FILE_KIND as SCORE_FILE_KIND
 from .prediction_store import SCORE_KIND as SCORE_KIND
 from .prediction_store import prediction_paths as prediction_paths
 from .prediction_store import published_predictions as published_predictions
+from .prediction_store import scorings as scorings
 from .trace import trace_prediction as trace_prediction
 from .write_ahead_log import WriteAheadLog as WriteAheadLog
 from .write_ahead_log import abandoned_logs as abandoned_logs

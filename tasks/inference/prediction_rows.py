@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 
 from schemas.refs import DataRef, ModelRef
-from schemas.usecase import UseCase
+from schemas.score_columns import CATEGORY, prediction_names, to_columns
+from schemas.usecase import Target, UseCase
 from tasks.features import identity_columns, key_hash, key_text
 
 ROW_KEY = "row_key"
@@ -18,17 +19,17 @@ ROW_KEY = "row_key"
 
 def business_predictions(use_case: UseCase, scores: np.ndarray) -> pl.DataFrame:
     """`category` and `probability` (of the positive), or `category` and `probability_<class>`, or `prediction`."""
-    target = use_case.target
-    if target.kind == "regression":
-        return pl.DataFrame({"prediction": scores.astype(np.float64)})
-    classes = pl.Enum(target.classes)
+    columns = to_columns(prediction_names(use_case.target), scores, np.float64)
+    return pl.DataFrame(columns if use_case.target.kind == "regression" else [_category(use_case.target, scores), *columns])
+
+
+def _category(target: Target, scores: np.ndarray) -> pl.Series:
     if target.kind == "binary":
-        positive = pl.Series(scores >= target.threshold)
-        category = pl.select(pl.when(positive).then(pl.lit(target.classes[1])).otherwise(pl.lit(target.classes[0])))
-        return pl.DataFrame({"category": category.to_series().cast(classes), "probability": scores.astype(np.float64)})
-    best = pl.Series(np.array(target.classes)[scores.argmax(axis=1)], dtype=pl.String).cast(classes)
-    columns = {f"probability_{name}": scores[:, i].astype(np.float64) for i, name in enumerate(target.classes)}
-    return pl.DataFrame({"category": best, **columns})
+        negative, positive = pl.lit(target.classes[0]), pl.lit(target.classes[1])
+        chosen = pl.select(pl.when(pl.Series(scores >= target.threshold)).then(positive).otherwise(negative)).to_series()
+    else:
+        chosen = pl.Series(np.array(target.classes)[scores.argmax(axis=1)], dtype=pl.String)
+    return chosen.cast(pl.Enum(target.classes)).alias(CATEGORY)
 
 
 def prediction_rows(

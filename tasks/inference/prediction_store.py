@@ -44,6 +44,13 @@ def prediction_paths(log: VersionStore, ref: str, path: str) -> list[str]:
     return [stored.path for stored in log.objects(ref, path)] if path.endswith("/") else [path]
 
 
+def scorings(log: VersionStore) -> list[Commit]:
+    """The log's commits that published predictions of rows of the lake, newest first; none where there is no log."""
+    if not log.exists():
+        return []
+    return [entry for entry in log.log(MAIN, first_parent=True) if entry.metadata.get("kind") == SCORE_KIND]
+
+
 def published_predictions(log: VersionStore, entry: Commit) -> pl.LazyFrame:
     """The predictions that a commit of the log brought, read in place.
 

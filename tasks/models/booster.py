@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from schemas import score_columns
 from schemas.errors import IntegrityError, UsageError
 from schemas.usecase import UseCase
 from tasks.features import feature_names
@@ -15,8 +16,6 @@ from tasks.models.xgboost_runtime import load_xgboost
 
 if TYPE_CHECKING:
     import xgboost
-
-GOLDEN = "_expected_"
 
 
 def load_booster(model: bytes) -> xgboost.Booster:
@@ -96,8 +95,8 @@ def golden_rows(use_case: UseCase, booster: xgboost.Booster, frame: pl.DataFrame
     """
     rows = frame.select(feature_names(use_case)).gather_every(max(1, -(-frame.height // max(1, n - 1))))
     rows = pl.concat([rows, pl.DataFrame({name: [None] for name in rows.columns}, schema=rows.schema)])
-    scores = predict_scores(use_case, booster, rows).reshape(rows.height, -1).T
-    expected = [pl.Series(f"{GOLDEN}{i}", column) for i, column in enumerate(scores)]
+    scores = predict_scores(use_case, booster, rows).reshape(rows.height, -1)
+    expected = score_columns.to_columns(score_columns.golden_names(scores.shape[1]), scores)
     buffer = io.BytesIO()
     rows.with_columns(expected).write_parquet(buffer)
     return buffer.getvalue()

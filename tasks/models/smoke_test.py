@@ -72,10 +72,12 @@ def _child(model: str, golden: str) -> int:
     import polars as pl
     import xgboost as xgb
 
+    from schemas.score_columns import EXPECTED
+
     rows = pl.read_parquet(golden)
     booster = xgb.Booster(model_file=model)
     scores = booster.inplace_predict(rows.select(booster.feature_names or []))
-    expected = rows.select(pl.col("^_expected_.*$")).to_numpy()
+    expected = rows.select(pl.col(f"^{EXPECTED}.*$")).to_numpy()
     actual = scores.reshape(expected.shape)
     worst = float(np.abs(actual - expected).max())
     if not worst <= TOLERANCE:  # NaN differs too

@@ -16,10 +16,11 @@ from typing import Any
 import polars as pl
 
 from schemas.errors import PenstockError
+from schemas.score_columns import is_internal
 from schemas.usecase import MonitorPolicy, UseCase
 from schemas.verdicts import ColumnDrift, DriftVerdict
 from tasks.atomic_files import write_text_atomically
-from tasks.features import SCORE_PREFIX, TARGET, Categories, Marginal, read_profiles
+from tasks.features import TARGET, Categories, Marginal, read_profiles
 from tasks.monitoring.drift_samples import Frames, frames
 from tasks.monitoring.streaming_profiles import marginals
 
@@ -37,7 +38,7 @@ def measure_drift(
 ) -> DriftVerdict:
     """Distance of each column of a window from the reference, by Evidently, and its HTML at `report`.
 
-    The window holds the features; `_target` and the scores (references.with_scores) are compared where they are there.
+    The window holds the features; `_target` and the scores (schemas.score_columns) are compared where they are there.
     `importances` are gains by feature, of any sum. Where a feature cannot be judged (missing, all null, of another type, one
     category only) or rows are too few, the verdict is "drift" if another column shows it and else "not enough evidence".
     A window of more than streaming.EXACT_ROWS is read in batches (given as a LazyFrame it is never in memory), and the
@@ -78,7 +79,7 @@ def method_for(method: str, *, numeric: bool) -> str:
 
 def _outcomes(known: Mapping[str, Marginal], there: Sequence[str]) -> list[str]:
     """Target and scores, where the window has them."""
-    return [name for name in known if name in there and (name == TARGET or name.startswith(SCORE_PREFIX))]
+    return [name for name in known if name in there and (name == TARGET or is_internal(name))]
 
 
 def _unfit(known: Marginal | None, seen: Marginal | None) -> str | None:

@@ -19,11 +19,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from schemas.score_columns import SCORE
 from schemas.usecase import Target, Training, UseCase
 from schemas.verdicts import Estimate
 from tasks import features, training
 from tasks.evaluation import block_mean, with_scores
-from tasks.features import SCORE_PREFIX, TARGET
+from tasks.features import TARGET
 from tasks.models import load_booster, predict_scores
 
 FORMAT = 1
@@ -186,7 +187,7 @@ def _auc(said: Floats, likely: Floats) -> float:
 def _loss_models(use_case: UseCase, holdout: pl.DataFrame, scores: Floats) -> dict[str, str]:
     """The small models of squared and absolute error, as base64 of their bytes."""
     error = np.abs(scores - features.numeric_target(use_case.target.kind, holdout[TARGET]))
-    case, rows = _loss_case(use_case), holdout.with_columns(pl.Series(SCORE_PREFIX, scores))
+    case, rows = _loss_case(use_case), holdout.with_columns(pl.Series(SCORE, scores))
     if rows.is_empty():
         return {}
     fitted = {
@@ -199,7 +200,7 @@ def _loss_models(use_case: UseCase, holdout: pl.DataFrame, scores: Floats) -> di
 def _direct_losses(use_case: UseCase, models: Mapping[str, str], rows: pl.DataFrame, scores: Floats) -> dict[str, float]:
     if not models:
         return {}
-    case, seen = _loss_case(use_case), rows.with_columns(pl.Series(SCORE_PREFIX, scores))
+    case, seen = _loss_case(use_case), rows.with_columns(pl.Series(SCORE, scores))
     found = {}
     for name, model in models.items():
         losses = predict_scores(case, load_booster(base64.b64decode(model)), seen).clip(0)
@@ -210,9 +211,7 @@ def _direct_losses(use_case: UseCase, models: Mapping[str, str], rows: pl.DataFr
 def _loss_case(use_case: UseCase) -> UseCase:
     """The problem of predicting the loss from the features and the prediction."""
     target = Target(kind="regression", name="loss", value=pl.col(TARGET))
-    return replace(
-        use_case, target=target, features={**use_case.features, SCORE_PREFIX: pl.col(SCORE_PREFIX)}, training=LOSS_TRAINING
-    )
+    return replace(use_case, target=target, features={**use_case.features, SCORE: pl.col(SCORE)}, training=LOSS_TRAINING)
 
 
 def _by_class(scores: Floats) -> Floats:

@@ -1,81 +1,66 @@
-"""Realized performance: labels that come late, doubled or corrected, joined to the predictions they belong to."""
+"""Realized performance: labels that come late, doubled or corrected, joined to the predictions they belong to.
+
+    several predictions of a key by one model    the first made counts: it is the one that was acted on
+    several labels of a key                      the newest known counts
+
+So repeats of either change nothing.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
 
 import polars as pl
 
-from schemas.errors import NotEnoughEvidence, UsageError
+from schemas.refs import CommitId, Sha256
+from schemas.score_columns import internal_names, to_scores
 from schemas.usecase import UseCase
-from schemas.verdicts import Evaluation, Performance, Realized
-from tasks.evaluation import evaluate
-from tasks.features import KNOWN, SCORE_PREFIX, TARGET, newest_labels
+from schemas.verdicts import Evaluation
+from tasks import evaluation, features
+from tasks.features import KNOWN, TARGET
 
-WINDOW = "_window"
-MODEL = ("model_sha256", "data_commit")
+ORDER_MADE = ("scored_at", "prediction_id")  # the id decides where two were made at one moment
+
+
+def first_predictions(predictions: pl.LazyFrame, keys: Sequence[str]) -> pl.LazyFrame:
+    """One model's predictions with one row a key: the one that was made first.
+
+    Args:
+        predictions: Rows of the prediction store, in any order, with `scored_at` and `prediction_id`.
+        keys: Columns that name a row: the use case's key, or `row_key` where a part of it is private.
+
+    Returns:
+        As many rows as there are keys, in no particular order.
+    """
+    return predictions.sort(ORDER_MADE).unique(list(keys), keep="first")
 
 
 def realized(
-    use_case: UseCase,
-    predictions: pl.DataFrame,
-    labels: pl.DataFrame | pl.LazyFrame,
-    as_of: datetime | None = None,
-    *,
-    every: str = "1w",
-) -> Performance:
-    """Metrics of every window of event time (`every`: a polars duration) and model, with the labels known at `as_of`.
+    use_case: UseCase, rows: pl.LazyFrame, labels: pl.LazyFrame, *, model_sha256: Sha256, data_commit: CommitId
+) -> tuple[Evaluation | None, float]:
+    """Metrics of one model on the rows whose outcome is known, and how many have a label.
 
-    `predictions`: key columns, event time, `model_sha256`, `data_commit`, the scores (as references.with_scores names them)
-    and, for what needs them, `_block` and the slices. `labels`: all rows of the label input, in any order. Of several labels
-    of a key the newest known counts, of several predictions of a key by one model the first made. The result depends on
-    neither order nor repeats. Raises UsageError where the use case has no event time or the predictions lack a column.
+    Args:
+        use_case: Says what the outcome is and which metrics there are.
+        rows: Designed rows with the model's scores, one a key (`first_predictions`).
+        labels: Rows of the label input, in any order; those of other keys are ignored.
+        model_sha256: The model's hash, stated in the evaluation.
+        data_commit: The commit that the labels are read at, stated in the evaluation.
+
+    Returns:
+        The evaluation, None where no outcome is known; and the share of rows whose label has come, 0 to 1. A label may
+        come without an outcome (a flight that was cancelled): it counts for the share alone.
     """
-    if use_case.time is None:
-        raise UsageError(f"{use_case.name} has no event time: realized metrics need one to tell windows apart")
-    known = newest_labels(use_case, labels, as_of)
-    made = _first_made(use_case, predictions)
     keys = list(use_case.key)
-    joined = made.join(known, on=keys, how="left", maintain_order="left")
-    windowed = joined.with_columns(pl.col(use_case.time).dt.truncate(every).alias(WINDOW))
-    groups = windowed.partition_by([WINDOW, MODEL[0]], maintain_order=True, as_dict=True)
-    found = [_window(use_case, group, every) for _, group in sorted(groups.items())]
-    strangers = known.join(made, on=keys, how="anti").height
-    return Performance(as_of=as_of, windows=tuple(found), unknown_labels=strangers)
-
-
-def _first_made(use_case: UseCase, predictions: pl.DataFrame) -> pl.DataFrame:
-    """One prediction a key and model, in the order of time and key."""
-    time = str(use_case.time)
-    needed = [*use_case.key, time, *MODEL]
-    missing = [name for name in needed if name not in predictions.columns]
-    if missing or not any(name.startswith(SCORE_PREFIX) for name in predictions.columns):
-        raise UsageError(
-            f"predictions of {use_case.name} lack {', '.join(missing) or SCORE_PREFIX}; give designed rows with scores"
-        )
-    tie = [name for name in ("scored_at", "prediction_id") if name in predictions.columns]
-    scores = [name for name in predictions.columns if name.startswith(SCORE_PREFIX)]
-    ordered = predictions.drop(TARGET, KNOWN, strict=False).sort([time, *use_case.key, *MODEL, *tie, *scores])
-    return ordered.unique([*use_case.key, MODEL[0]], keep="first", maintain_order=True)
-
-
-def _window(use_case: UseCase, rows: pl.DataFrame, every: str) -> Realized:
-    start = rows[WINDOW][0]
-    return Realized(
-        window=(start, pl.select(pl.lit(rows[WINDOW][:1]).dt.offset_by(every)).item()),
-        predictions=rows.height,
-        labelled=rows[KNOWN].count(),
-        evaluation=_evaluation(use_case, rows.filter(pl.col(TARGET).is_not_null()).drop(WINDOW, KNOWN)),
-    )
-
-
-def _evaluation(use_case: UseCase, rows: pl.DataFrame) -> Evaluation | None:
-    if rows.is_empty():
-        return None
-    names = [name for name in rows.columns if name.startswith(SCORE_PREFIX)]
-    scores = rows[names[0]].to_numpy() if names == [SCORE_PREFIX] else rows.select(names).to_numpy()
-    try:
-        newest: Evaluation = evaluate(use_case, rows[MODEL[0]][0], rows[MODEL[1]][-1], rows.drop(names), scores)
-    except NotEnoughEvidence:
-        return None
-    return newest
+    time = [use_case.time] if use_case.time else []
+    names = internal_names(use_case.target)
+    needed = dict.fromkeys((*keys, *time, *use_case.slices, features.BLOCK, *names))
+    scored = rows.select(*needed).collect()
+    known = features.newest_labels(use_case, labels.join(rows.select(keys), on=keys, how="semi"))
+    joined = scored.join(known, on=keys, how="left", maintain_order="left")
+    coverage = joined[KNOWN].count() / joined.height if joined.height else 0.0
+    judged = joined.filter(pl.col(TARGET).is_not_null())
+    if judged.is_empty():
+        return None, coverage
+    scores = to_scores(use_case.target, names, judged)
+    return evaluation.evaluate(use_case, model_sha256, data_commit, judged, scores), coverage

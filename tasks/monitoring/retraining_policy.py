@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from schemas.usecase import UseCase
 from schemas.verdicts import Decision, DriftVerdict
+from tasks.evaluation import HIGHER_IS_BETTER
 
-HIGHER_IS_BETTER = ("auc",)
 LABELLED = 0.5  # share of the rows from which labels decide alone
 LOST = ("missing from the window", "all null in the window")
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 import numpy as np
 import polars as pl
 
+from schemas.score_columns import CATEGORY, prediction_names, to_scores
 from schemas.usecase import UseCase
 from schemas.verdicts import Comparison
 from tasks import evaluation, features, inference
@@ -42,7 +43,7 @@ def _comparison(
     names = [name for name in rows.columns if name.endswith(SHADOWED)]
     other = rows.select(pl.col(name).alias(name.removesuffix(SHADOWED)) for name in names)
     theirs = _scores(use_case, other)
-    same = (rows["category"] == other["category"]).mean() if "category" in rows.columns else None
+    same = (rows[CATEGORY] == other[CATEGORY]).mean() if CATEGORY in rows.columns else None
     difference = abs(mine.reshape(len(rows), -1)[:, 0] - theirs.reshape(len(rows), -1)[:, 0]).mean()
     made = Comparison(
         champion=champion,
@@ -63,7 +64,4 @@ def _comparison(
 
 def _scores(use_case: UseCase, rows: pl.DataFrame) -> np.ndarray:
     """Recorded scores as a booster gives them: shape (n,), or (n, classes)."""
-    kind = use_case.target.kind
-    if kind == "multiclass":
-        return rows.select(f"probability_{name}" for name in use_case.target.classes).to_numpy()
-    return rows["probability" if kind == "binary" else "prediction"].to_numpy()
+    return to_scores(use_case.target, prediction_names(use_case.target), rows)

@@ -12,10 +12,19 @@ import polars as pl
 from schemas.errors import NotFound
 from schemas.refs import Commit, CommitId, DataRef, ModelRef
 from schemas.results import Monitoring
+from schemas.score_columns import internal_names, to_scores
 from schemas.usecase import UseCase, resolve
 from schemas.verdicts import Decision, DriftVerdict, Estimate, Evaluation
 from tasks import datasets, evaluation, features, inference
-from tasks.monitoring import drift, monitoring_log, performance_estimation, retraining_policy, scored_window, shadow
+from tasks.monitoring import (
+    drift,
+    monitoring_log,
+    performance_estimation,
+    realized_performance,
+    retraining_policy,
+    scored_window,
+    shadow,
+)
 from tasks.monitoring.scored_window import Window
 from tasks.registry import STATE, ModelRegistry, open_registry
 from tasks.versions import MAIN, VersionStore, open_store
@@ -152,9 +161,10 @@ def _drift(registry: ModelRegistry, model: ModelRef, window: Window, report: Pat
 def _estimate(registry: ModelRegistry, model: ModelRef, window: Window, past: list[Mapping[str, float]]) -> Estimate | None:
     case = window.case
     names = list(features.feature_names(case)) if case.target.kind == "regression" else []  # its losses have a model
-    rows = window.rows.select(*names, *features.score_names(case)).collect()
+    scores = internal_names(case.target)
+    rows = window.rows.select(*names, *scores).collect()
     found = performance_estimation.raw(
-        case, _document(registry, model, "estimator"), rows, scored_window.scores_of(case, rows)
+        case, _document(registry, model, "estimator"), rows, to_scores(case.target, scores, rows)
     )
     return performance_estimation.corrected(case, found, rows.height, past) if found else None
 
@@ -169,17 +179,10 @@ def _document(registry: ModelRegistry, model: ModelRef, name: str) -> Any:
 
 def _realized(data: DataRef, model: ModelRef, window: Window) -> tuple[Evaluation | None, float]:
     """Metrics on the rows whose outcome is known, and the share of rows whose label has come."""
-    case, keys = window.case, list(window.case.key)
-    here = datasets.load_labels(case, data).join(window.rows.select(keys), on=keys, how="semi")
-    time = [case.time] if case.time else []
-    needed = dict.fromkeys((*keys, *time, *case.slices, features.BLOCK, *features.score_names(case)))
-    rows = window.rows.select(*needed).collect()
-    told = rows.join(features.newest_labels(case, here), on=keys, how="left", maintain_order="left")
-    coverage = told["_known"].count() / told.height if told.height else 0.0
-    known = told.filter(pl.col("_target").is_not_null())
-    if known.is_empty():
-        return None, coverage
-    return evaluation.evaluate(case, model.sha256, data.commit, known, scored_window.scores_of(case, known)), coverage
+    labels = datasets.load_labels(window.case, data)
+    return realized_performance.realized(
+        window.case, window.rows, labels, model_sha256=model.sha256, data_commit=data.commit
+    )
 
 
 def _decide(

@@ -1,7 +1,8 @@
 """Simpler ways of keeping a model, to hold the loop against: the same features, labels and delay, no gate, no holdout.
 
 Each trains on every outcome known at the moment and scores the rows until the next training. Rounds are found by early
-stopping at the first training and again every 28 days; in between a model is fitted on all rows with as many.
+stopping at the first training and again every 28 days; in between a model is fitted on all rows with as many. Both are
+the loop's own fits (`training.fit_booster`, `training.refit_booster`), calibration included.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import polars as pl
 from schemas.errors import NotEnoughEvidence
 from schemas.refs import DataRef
 from schemas.replaying import Course
+from schemas.score_columns import internal_names, prediction_names, to_columns, to_scores
 from schemas.usecase import UseCase, resolve
 from tasks import datasets, evaluation, features, inference, models, training
 from tasks.timestamps import cast_like
@@ -25,7 +27,6 @@ from tasks.versions import MAIN, open_store
 
 NEVER = 10_000
 ROUNDS_HOLD = timedelta(days=28)
-SCORES = "_score"
 
 
 def backtest_fixed_schedule(
@@ -96,8 +97,7 @@ def backtest_loop(
         raise NotEnoughEvidence(f"{case.name}: nothing was scored between {span[0]:%Y-%m-%d} and {span[1]:%Y-%m-%d}")
     first = pl.concat(made, how="diagonal").unique(list(case.key), keep="first", maintain_order=True)
     first = first.filter(_within(case, first, *span))
-    scores = first.select(_score_columns(case)).to_numpy()
-    rows = with_scores(case, first.select(features.identity_columns(case)), scores[:, 0] if scores.shape[1] == 1 else scores)
+    rows = with_scores(case, first, to_scores(case.target, prediction_names(case.target), first))
     labels = datasets.load_labels(case, data).collect()
     return backtest_result(case, "loop", _with_outcomes(case, rows, labels), judged_from, Counter(), started)
 
@@ -107,9 +107,7 @@ def backtest_result(
 ) -> Course:
     """Metrics of scored rows with outcomes, by month and from `judged_from` on. Raises NotEnoughEvidence without rows."""
     time_name = str(case.time)
-    columns = [column for column in rows.columns if column.startswith(SCORES)]
-    scores = rows.select(columns).to_numpy()
-    told = evaluation.with_scores(case, rows, scores[:, 0] if len(columns) == 1 else scores)
+    told = evaluation.with_scores(case, rows, to_scores(case.target, internal_names(case.target), rows))
     judged = told.filter(pl.col(time_name) >= cast_like(told.schema[time_name], judged_from))
     if judged.is_empty():
         raise NotEnoughEvidence(f"{case.name}: no scored row from {judged_from:%Y-%m-%d} on has an outcome yet")
@@ -125,10 +123,9 @@ def backtest_result(
 
 
 def with_scores(case: UseCase, rows: pl.DataFrame, scores: np.ndarray) -> pl.DataFrame:
-    """Key and event time of the rows with their scores, `_score0`, `_score1`, ..."""
-    columns = scores.T if scores.ndim == 2 else scores[None]
-    named = [pl.Series(f"{SCORES}{i}", column.astype(np.float64)) for i, column in enumerate(columns)]
-    return rows.select(features.identity_columns(case)).with_columns(named)
+    """Key and event time of the rows with their scores, as score_columns.internal_names calls them."""
+    columns = to_columns(internal_names(case.target), scores, np.float64)
+    return rows.select(features.identity_columns(case)).with_columns(columns)
 
 
 class _Learner:
@@ -136,20 +133,22 @@ class _Learner:
 
     def __init__(self, case: UseCase, rows: pl.DataFrame, labels: pl.DataFrame, label_delay: float | None) -> None:
         self.case, self.rows, self.labels, self.label_delay = case, rows, labels, label_delay
-        self.rounds, self.sought = 0, datetime.min.replace(tzinfo=UTC)
-        self.booster: Any = None
+        self.sought = datetime.min.replace(tzinfo=UTC)
+        self.recipe: training.Fitted | None = None
+        self.model = b""
 
     def train(self, moment: datetime) -> _Learner:
         """Fit on every outcome known at the moment."""
         known = self._known(moment)
-        if self.booster is None or moment - self.sought >= ROUNDS_HOLD:
-            self.rounds, self.sought = _rounds(self.case, known), moment
-        self.booster = _boosted(self.case, known, self.rounds)
+        if self.recipe is None or moment - self.sought >= ROUNDS_HOLD:
+            self.recipe, self.sought = _recipe(self.case, known), moment
+        rounds, calibration = self.recipe.best_rounds, self.recipe.calibration
+        self.model = training.refit_booster(self.case, known, rounds, calibration=calibration).model
         return self
 
     def scores(self, rows: pl.DataFrame) -> np.ndarray:
         """Scores of designed rows, shape (n,) or (n, classes)."""
-        return models.predict_scores(self.case, self.booster, rows)
+        return models.predict_scores(self.case, models.load_booster(self.model), rows)
 
     def _known(self, moment: datetime) -> pl.DataFrame:
         case, time_name = self.case, str(self.case.time)
@@ -159,35 +158,13 @@ class _Learner:
         return told.filter(pl.col(features.TARGET).is_not_null())
 
 
-def _rounds(case: UseCase, known: pl.DataFrame) -> int:
-    """Rounds after which the loss on the newest days no longer falls."""
-    time_name = str(case.time)
-    newest: Any = known[time_name].max()
-    recent = known[time_name] > newest - timedelta(days=case.split.stopping_days)
-    booster = _boosted(case, known.filter(~recent), case.training.rounds, known.filter(recent))
-    return int(booster.best_iteration) + 1
-
-
-def _boosted(case: UseCase, known: pl.DataFrame, rounds: int, stopping: pl.DataFrame | None = None) -> Any:
-    xgb = models.load_xgboost()
-    params = {**training.OBJECTIVES[case.target.kind], **case.training.params, "seed": case.training.seed}
-    if case.target.kind == "multiclass":
-        params["num_class"] = len(case.target.classes)
+def _recipe(case: UseCase, known: pl.DataFrame) -> training.Fitted:
+    """Rounds after which the loss on the newest days no longer falls, and a calibration: what a challenger's fit finds."""
     if known.is_empty():
         raise NotEnoughEvidence(f"{case.name}: no outcome is known at the start of the replay; begin it later with --from")
-    matrix = _matrix(case, known)
-    if stopping is None:
-        return xgb.train(params, matrix, rounds)
-    watched = [(_matrix(case, stopping, matrix), "stopping")]
-    patience = case.training.stopping_rounds
-    return xgb.train(params, matrix, rounds, evals=watched, early_stopping_rounds=patience, verbose_eval=False)
-
-
-def _matrix(case: UseCase, rows: pl.DataFrame, ref: Any = None) -> Any:
-    label = features.numeric_target(case.target.kind, rows[features.TARGET])
-    told = rows.select(features.feature_names(case))
-    bins = case.training.params.get("max_bin")
-    return models.load_xgboost().QuantileDMatrix(told, label=label, enable_categorical=True, max_bin=bins, ref=ref)
+    newest: Any = known[str(case.time)].max()
+    recent = known[str(case.time)] > newest - timedelta(days=case.split.stopping_days)
+    return training.fit_booster(case, known.filter(~recent), known.filter(recent))
 
 
 def _stretches(span: tuple[datetime, datetime], days: int) -> Iterator[tuple[datetime, datetime]]:
@@ -206,12 +183,6 @@ def _within(case: UseCase, rows: pl.DataFrame, since: datetime, until: datetime)
 
 def _with_outcomes(case: UseCase, rows: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
     return features.with_labels(case, rows.lazy(), labels.lazy()).collect()
-
-
-def _score_columns(case: UseCase) -> list[str]:
-    if case.target.kind == "multiclass":
-        return [f"probability_{name}" for name in case.target.classes]
-    return ["probability" if case.target.kind == "binary" else "prediction"]
 
 
 def _by_month(rows: pl.DataFrame, time_name: str, wanted: dict[str, pl.Expr]) -> dict[str, dict[str, float]]:

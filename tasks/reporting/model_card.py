@@ -14,6 +14,7 @@ import polars as pl
 
 from schemas.errors import IntegrityError, NotFound
 from schemas.refs import ModelRef
+from schemas.score_columns import internal_names
 from schemas.usecase import UseCase
 from tasks import evaluation
 from tasks.registry import MANIFEST, ModelRegistry
@@ -55,9 +56,10 @@ def _curve(case: UseCase, rows: pl.DataFrame) -> list[dict[str, float]]:
     """Bins of equal count, by score: what was said and what happened; for several classes, of the most likely one."""
     if case.target.kind == "regression" or rows.is_empty():
         return []
-    said, happened = pl.col("_s0"), pl.col("_y")
+    scores, happened = [pl.col(name) for name in internal_names(case.target)], pl.col("_y")
+    said = scores[0]
     if case.target.kind == "multiclass":
-        all_scores = pl.concat_list(f"_s{i}" for i in range(len(case.target.classes)))
+        all_scores = pl.concat_list(scores)
         said, happened = all_scores.list.max(), (all_scores.list.arg_max() == happened).cast(pl.Float64)
     judged = rows.select(said=said, happened=happened).sort("said").with_row_index("n")
     bins = judged.group_by(pl.col("n") * BINS // rows.height).agg(pl.col("said", "happened").mean(), rows=pl.len())

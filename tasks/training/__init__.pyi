@@ -4,7 +4,8 @@ from .engines import fit_split as fit_split
 from .engines import refit_split as refit_split
 from .engines import sample_rows as sample_rows
 from .engines import split_rows as split_rows
-from .fit import OBJECTIVES as OBJECTIVES
+from .fit import Fitted as Fitted
+from .fit import fit_booster as fit_booster
 from .fit import refit_booster as refit_booster
 from .manifest import apply_recipe as apply_recipe
 from .manifest import build_manifest as build_manifest

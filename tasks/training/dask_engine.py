@@ -24,7 +24,7 @@ from tasks.fault_injection import fault_point
 from tasks.features import Spilled, feature_names
 from tasks.models import Sigmoid, load_xgboost
 from tasks.training.dmatrix import quantile
-from tasks.training.fit import Fitted, check_rows, concluded, finished, parameters, params_refused
+from tasks.training.fit import Fitted, Watched, boost, check_rows, concluded, finished, parameters, params_refused
 
 SETTLING = 10  # s until it is known what became of all workers once one has failed
 
@@ -72,7 +72,7 @@ def _boosted(case: UseCase, rows: Spilled, stopping: pl.DataFrame | None, rounds
 def _begun(client: Any, share: Share, tracker: dict[str, Any], worker: str) -> Any:
     """One worker's part, under way. Its rows go to the worker by themselves: a task graph is no place for many."""
     [sent] = client.scatter([share], workers=[worker], hash=False)
-    return client.submit(boost, sent, tracker, workers=[worker], allow_other_workers=False, pure=False, retries=0)
+    return client.submit(boost_share, sent, tracker, workers=[worker], allow_other_workers=False, pure=False, retries=0)
 
 
 def _gathered(client: Any, futures: Sequence[Any]) -> tuple[bytes, int]:
@@ -114,7 +114,7 @@ def _shares(
         )
 
 
-def boost(share: Share, tracker: dict[str, Any]) -> tuple[bytes, int]:
+def boost_share(share: Share, tracker: dict[str, Any]) -> tuple[bytes, int]:
     """One worker's part in a training; all end with the same model."""
     xgb = load_xgboost()
     bins = share.params.get("max_bin")
@@ -125,11 +125,11 @@ def boost(share: Share, tracker: dict[str, Any]) -> tuple[bytes, int]:
     with xgb.collective.CommunicatorContext(dmlc_task_id=f"{share.number:06d}", **tracker):
         fault_point(f"distributed.joined_{share.number}")
         matrix = quantile(share.names, share.kind, frames, bins)
-        watched: dict[str, Any] = {}
+        watched = None
         if (stopping := share.stopping) is not None:
             against = quantile(share.names, share.kind, lambda: iter([stopping]), bins, ref=matrix)
-            watched = {"evals": [(against, "stopping")], "early_stopping_rounds": share.stopping_rounds}
-        booster = xgb.train({**share.params, "nthread": 1}, matrix, share.rounds, verbose_eval=False, **watched)
+            watched = Watched(against, share.stopping_rounds)
+        booster = boost({**share.params, "nthread": 1}, matrix, share.rounds, watched)
     best = booster.best_iteration + 1 if watched else share.rounds
     booster.set_attr(best_iteration=None, best_score=None)
     return bytes(booster.save_raw("ubj")), best

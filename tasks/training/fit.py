@@ -25,6 +25,7 @@ from tasks.training.dmatrix import matrix
 if TYPE_CHECKING:
     import xgboost
 
+STOPPING = "stopping"  # what XGBoost's callbacks know the watched rows by
 SMALL = 1_000_000  # values: below, threads cost more than they bring
 OBJECTIVES = {
     "binary": {"objective": "binary:logistic", "eval_metric": "logloss"},
@@ -46,6 +47,42 @@ class Fitted:
     calibration: Sigmoid | None = None
 
 
+@dataclass(frozen=True)
+class Watched:
+    """Rows that stop boosting: their matrix, binned as the training rows, and for how many rounds the loss may not fall."""
+
+    matrix: xgboost.QuantileDMatrix
+    rounds: int
+
+
+def boost(
+    params: Mapping[str, Any],
+    bins: xgboost.QuantileDMatrix,
+    rounds: int,
+    watched: Watched | None = None,
+    callbacks: Sequence[Any] = (),
+) -> xgboost.Booster:
+    """Boost on binned rows; whatever trains a model ends here.
+
+    Args:
+        params: XGBoost's parameters, from `parameters`.
+        bins: The training rows, from `matrix` or `quantile`.
+        rounds: How many rounds, or with `watched` how many at most.
+        watched: Rows that end it early; None for none.
+        callbacks: XGBoost's, called after each round.
+
+    Returns:
+        The booster of all rounds that were made; with `watched`, `best_iteration` says after which the loss was least.
+    """
+    early: dict[str, Any] = {}
+    if watched is not None:
+        early = {"evals": [(watched.matrix, STOPPING)], "early_stopping_rounds": watched.rounds}
+    booster: xgboost.Booster = load_xgboost().train(
+        dict(params), bins, rounds, verbose_eval=False, callbacks=list(callbacks), **early
+    )
+    return booster
+
+
 def fit_booster(
     use_case: UseCase,
     train: Rows,
@@ -61,19 +98,12 @@ def fit_booster(
     files. The bytes are those that `refit` gives on `train` with what was found. `callbacks` are XGBoost's. Raises
     NotEnoughEvidence without rows or with one class only, UsageError for parameters that XGBoost refuses.
     """
-    xgb = load_xgboost()
     check_rows(use_case, train=train, stopping=stopping)
     with params_refused(use_case):
         bins = matrix(use_case, train)
-        booster = xgb.train(
-            parameters(use_case, device, threads, train.height),
-            bins,
-            use_case.training.rounds,
-            evals=[(matrix(use_case, stopping, ref=bins), "stopping")],
-            early_stopping_rounds=use_case.training.stopping_rounds,
-            verbose_eval=False,
-            callbacks=list(callbacks),
-        )
+        watched = Watched(matrix(use_case, stopping, ref=bins), use_case.training.stopping_rounds)
+        params = parameters(use_case, device, threads, train.height)
+        booster = boost(params, bins, use_case.training.rounds, watched, callbacks)
     return concluded(use_case, booster, booster.best_iteration + 1, stopping)
 
 
@@ -108,11 +138,10 @@ def refit_booster(
     Raises:
         NotEnoughEvidence: There are no rows, or rows of one class only.
     """
-    xgb = load_xgboost()
     known = with_outcome(frame) if isinstance(frame, pl.DataFrame) else frame
     check_rows(use_case, train=known)
     with params_refused(use_case):
-        booster = xgb.train(parameters(use_case, device, threads, known.height), matrix(use_case, known), rounds)
+        booster = boost(parameters(use_case, device, threads, known.height), matrix(use_case, known), rounds)
     return finished(use_case, booster, rounds, calibration)
 
 
@@ -158,14 +187,14 @@ def params_refused(use_case: UseCase) -> Iterator[None]:
         try:
             yield
         except xgb.core.XGBoostError as error:
-            raise UsageError(f"cannot fit {use_case.name!r}: {_first_line(str(error))}") from None
+            raise UsageError(f"cannot fit {use_case.name!r}: {_complaint(str(error))}") from None
     for warning in said:
         if ".cc:" not in str(warning.message):  # not XGBoost's: others warn of their own troubles
             continue
-        raise UsageError(f"cannot fit {use_case.name!r}: {_first_line(str(warning.message))}")
+        raise UsageError(f"cannot fit {use_case.name!r}: {_complaint(str(warning.message))}")
 
 
-def _first_line(text: str) -> str:
+def _complaint(text: str) -> str:
     """The first lines of an XGBoost message, without its time stamp and source file."""
     lines = [line.strip() for line in text.partition("Stack trace")[0].splitlines() if line.strip()]
     return " ".join(lines[:2]).rpartition(".cc:")[2].lstrip("0123456789: ")

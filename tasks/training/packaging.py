@@ -82,7 +82,7 @@ def build_candidate(
         params={**case.training.params, "rounds": fitted.best_rounds, "seed": case.training.seed},
         tags={name: str(value) for name, value in {**tagged, SEARCH: _trials(made_from)}.items()},
         documents={
-            "reference": features.reference_profile(case, rows, rows["_target"], scores),
+            "reference": features.reference_profile(case, rows, rows[features.TARGET], scores),
             "importances": {"format_version": FORMAT, **told},
             **(documents or {}),
         },

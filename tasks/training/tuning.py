@@ -26,6 +26,7 @@ from tasks.training.dmatrix import matrix
 
 if TYPE_CHECKING:
     import optuna
+    import xgboost
 
 Space = Callable[["optuna.Trial"], dict[str, Any]]
 
@@ -97,7 +98,7 @@ def search(case: UseCase, parts: engines.Split, plan: Plan, record: Callable[[Fo
     optuna = load_optuna()
     fit.check_rows(case, train=parts.train, stopping=parts.stopping)
     bins = matrix(case, parts.train)
-    watched = matrix(case, parts.stopping, ref=bins)
+    watched = fit.Watched(matrix(case, parts.stopping, ref=bins), case.training.stopping_rounds)
     ended: list[Found] = []
     lock = threading.Lock()
 
@@ -144,21 +145,13 @@ def _boosted(
     number: int,
     params: Mapping[str, Any],
     trial: optuna.Trial | None,
-    bins: Any,
-    watched: Any,
+    bins: xgboost.QuantileDMatrix,
+    watched: fit.Watched,
     device: Device,
 ) -> Found:
-    xgb = load_xgboost()
     cut = _Cut(trial)
-    booster = xgb.train(
-        fit.parameters(case, device, None, bins.num_row()),
-        bins,
-        case.training.rounds,
-        evals=[(watched, "stopping")],
-        early_stopping_rounds=case.training.stopping_rounds,
-        callbacks=[cut.callback()] if trial else [],
-        verbose_eval=False,
-    )
+    settings = fit.parameters(case, device, None, bins.num_row())
+    booster = fit.boost(settings, bins, case.training.rounds, watched, [cut.callback()] if trial else [])
     return Found(number, dict(params), float(booster.best_score), booster.best_iteration + 1, cut.pruned)
 
 
@@ -175,7 +168,7 @@ class _Cut:
 
         class Reporting(xgb.callback.TrainingCallback):  # type: ignore[misc, name-defined]
             def after_iteration(self, model: Any, epoch: int, evals_log: Mapping[str, Any]) -> bool:
-                (losses,) = evals_log["stopping"].values()
+                (losses,) = evals_log[fit.STOPPING].values()
                 if told.trial:
                     told.trial.report(float(losses[-1]), epoch)
                     told.pruned = told.trial.should_prune()

@@ -12,6 +12,7 @@ import pytest
 from flows.ingest import ingest
 from flows.lifecycle import lifecycle
 from flows.monitor import monitor
+from flows.score import score
 from flows.train import train
 from schemas.results import Loop, Monitoring
 from schemas.settings import Settings
@@ -132,3 +133,35 @@ def test_labels_of_predictions_nobody_made_have_no_window(lived: Lived) -> None:
         places = settings.store_url("orders"), settings.store_url("orders-log")
         assert window_report.windows_of(CASE, arrived, *places) == []
         assert published.data_at(places[0], None).commit == arrived
+
+
+def test_of_two_predictions_of_a_row_by_one_model_the_first_is_judged(tmp_path: Path) -> None:
+    """The second half of a window is scored before the prices are known, then all of it once they are."""
+    orders, prices, outcomes = kit.tables()
+    half = kit.START + timedelta(days=30)
+    with Settings(home=tmp_path / "home").active() as settings:
+        lived = Lived(settings, tmp_path)
+        for name, frame in (("orders", orders), ("outcomes", outcomes)):
+            ingest(CASE, lived.deliver(f"{name}-first", between(frame, 0, TRAINED)))
+        known = pl.col("day") < (kit.START + timedelta(days=TRAINED)).date()
+        ingest(CASE, lived.deliver("prices-first", prices.filter(known)))
+        assert train(CASE).status == "promoted"
+        arrival = ingest(CASE, lived.deliver("orders-new", between(orders, *WINDOWS[0]))).deliveries[0].commit
+        early = score(CASE, arrival=arrival, since=half).frame()
+        ingest(CASE, lived.deliver("prices-late", prices.filter(~known)))
+        late = score(CASE, arrival=arrival).frame()
+        ingest(CASE, lived.deliver("outcomes-new", between(outcomes, *WINDOWS[0])))
+        seen = monitor(CASE)
+    assert (early["at"].min(), early.height < late.height) == (late.filter(pl.col("at") >= half)["at"].min(), True)
+    acted_on = pl.concat([late.filter(pl.col("at") < half), early])
+    assert seen.rows == acted_on.height == late.height
+    assert seen.coverage == 1
+    assert seen.realized
+    truth = kit.frame(ORDERS).drop(*ORDERS.features)
+    first, second = (
+        metrics.evaluate(ORDERS, "0" * 64, "-", known_rows, np.array(known_rows["probability"])).metrics
+        for made in (acted_on, late)
+        for known_rows in [made.join(truth, on=list(ORDERS.key), how="left").filter(pl.col("_target").is_not_null())]
+    )
+    assert dict(seen.realized.metrics) == pytest.approx(dict(first), rel=1e-9)
+    assert abs(first["log_loss"] - second["log_loss"]) > 1e-3

@@ -1,14 +1,18 @@
 """Metrics beside scikit-learn's, per slice and block; the baseline."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
 from sklearn import metrics as sk
 
+from tasks.evaluation import gate
 from tasks.evaluation.baseline_models import baseline_scores
 from tasks.evaluation.metrics import block_metric, calibration_error, evaluate, with_scores
 from tasks.features.engineering import TARGET, numeric_target
 from tasks.features.splitting import split_by_time
+from tasks.monitoring.retraining_policy import bound_of, loss_of
 from tests.modelling_kit import case, frame, turned
 
 KINDS = ("binary", "multiclass", "regression")
@@ -56,10 +60,23 @@ def test_metrics_are_scikit_learns(kind):
     assert told == pytest.approx(theirs(kind, numeric_target(case(kind).target.kind, rows[TARGET])[north], scores[north]))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_gate_and_monitor_agree_which_way_a_metric_points(kind):
+    rows = frame(case(kind))
+    scores = noisy_scores(kind, rows)
+    better, worse = (evaluate(case(kind), "model", "commit", rows, told).metrics for told in (scores, scores[::-1]))
+    for metric in better.keys() - {"base_rate", "calibration_error"}:
+        judged = replace(case(kind), gate=replace(case(kind).gate, metric=metric))
+        assert gate._sign(metric) * (better[metric] - worse[metric]) > 0, metric
+        assert loss_of(judged, better) < loss_of(judged, worse), metric
+        low, high = sorted((better[metric], worse[metric]))
+        assert bound_of(judged, {"metric": metric, "low": low, "high": high}) == loss_of(judged, worse), metric
+
+
 def test_blocks_weighed_by_rows_give_the_whole():
     rows = with_scores(case(), frame(case()), noisy_scores("binary", frame(case())))
     blocks = block_metric(case(), rows, "log_loss")
-    whole = evaluate(case(), "model", "commit", rows, rows["_s0"].to_numpy()).metrics["log_loss"]
+    whole = evaluate(case(), "model", "commit", rows, rows["_score"].to_numpy()).metrics["log_loss"]
     assert np.average(blocks["value"], weights=blocks["rows"]) == pytest.approx(whole)
 
 
@@ -76,9 +93,11 @@ def test_calibration_error_is_the_gap_that_was_made():
     rng = np.random.default_rng(1)
     p = rng.uniform(0.05, 0.75, 200_000)
     for gap in (0.0, 0.2):
-        rows = pl.DataFrame({"_s0": p, "_y": (rng.random(p.size) < p + gap).astype(float)})
+        rows = pl.DataFrame({"_score": p, "_y": (rng.random(p.size) < p + gap).astype(float)})
         assert calibration_error(case(), rows) == pytest.approx(gap, abs=0.01)
-    sure = pl.DataFrame({"_s0": [0.8] * 10, "_s1": [0.1] * 10, "_s2": [0.1] * 10, "_y": [0.0] * 6 + [1.0] * 4})
+    sure = pl.DataFrame(
+        {"_score_early": [0.8] * 10, "_score_on time": [0.1] * 10, "_score_late": [0.1] * 10, "_y": [0.0] * 6 + [1.0] * 4}
+    )
     assert calibration_error(case("multiclass"), sure) == pytest.approx(0.2)
 
 

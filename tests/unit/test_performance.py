@@ -1,4 +1,4 @@
-"""Late labels: once all have come, neither order nor repeats nor lateness matter to any window."""
+"""Late labels: once all have come, neither order nor repeats of labels and predictions matter."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,12 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from schemas.errors import UsageError
-from schemas.usecase import Input, Target, UseCase
-from schemas.usecases.flights import FLIGHTS, Flights
-from schemas.verdicts import Performance
+from schemas.usecases.flights import FLIGHTS
+from schemas.verdicts import Evaluation
+from tasks.evaluation.metrics import evaluate
 from tasks.features.engineering import newest_labels
-from tasks.monitoring.realized_performance import realized
+from tasks.monitoring.realized_performance import first_predictions, realized
 
 START = datetime(2013, 3, 4, tzinfo=UTC)  # a Monday
 DAYS, A_DAY = 21, 40
@@ -33,8 +32,8 @@ def flights() -> pl.DataFrame:
             "origin": RNG.choice(["JFK", "EWR"], n),
             "_block": [hour.date() for hour in hours],
             "_score": RNG.random(n).round(6),
-            "model_sha256": "m" * 64,
-            "data_commit": "c1",
+            "scored_at": [hour + timedelta(minutes=1) for hour in hours],
+            "prediction_id": [f"{number:032x}" for number in range(n)],
         }
     )
 
@@ -56,53 +55,63 @@ def outcomes(made: pl.DataFrame) -> pl.DataFrame:
 
 MADE = flights()
 LABELS = outcomes(MADE)
-TOLD = realized(FLIGHTS, MADE, LABELS)
+KEY = list(FLIGHTS.key)
+SCORED = ["_score", "scored_at", "prediction_id"]
 
 
-def test_every_week_has_its_metrics_and_its_coverage() -> None:
-    assert [r.window[0] for r in TOLD.windows] == [START + timedelta(weeks=i) for i in range(3)]
-    assert all(r.window[1] - r.window[0] == timedelta(weeks=1) for r in TOLD.windows)
-    assert [r.predictions for r in TOLD.windows] == [7 * A_DAY] * 3
-    assert all(r.coverage == pytest.approx(0.98, abs=0.005) for r in TOLD.windows)
-    arrived = newest_labels(FLIGHTS, LABELS)["_target"].is_not_null().sum()
-    assert sum(r.evaluation.rows for r in TOLD.windows if r.evaluation) == arrived
-    assert TOLD.unknown_labels == 0
+def judged(predictions: pl.DataFrame, labels: pl.DataFrame) -> tuple[Evaluation | None, float]:
+    """As a scored window is judged: designed rows with the first predictions of them."""
+    first = first_predictions(predictions.select(*KEY, *SCORED).lazy(), KEY)
+    rows = MADE.lazy().drop(SCORED).join(first, on=KEY, how="inner", maintain_order="left")
+    return realized(FLIGHTS, rows, labels.lazy(), model_sha256="m" * 64, data_commit="c1")
+
+
+TOLD, COVERAGE = judged(MADE, LABELS)
+
+
+def same(found: tuple[Evaluation | None, float]) -> bool:
+    return found == (TOLD, COVERAGE)  # to the last bit: the rows stay in their order
+
+
+def test_labels_that_hold_no_outcome_count_for_the_coverage_alone() -> None:
+    assert TOLD
+    known = newest_labels(FLIGHTS, LABELS)
+    assert COVERAGE == known.height / MADE.height < 1
+    assert TOLD.rows == known["_target"].is_not_null().sum() < known.height
+    assert (TOLD.model_sha256, TOLD.data_commit) == ("m" * 64, "c1")
 
 
 def test_the_metrics_are_those_of_the_newest_labels() -> None:
-    week = TOLD.windows[0]
     truth = {(c, f): d for _, c, f, _, d, _ in LABELS.sort("labelled_at").iter_rows()}
-    rows = [(s, truth[c, f] > 15) for t, c, f, s in MADE.select("time_hour", "carrier", "flight", "_score").iter_rows()
-            if t < week.window[1] and truth.get((c, f)) is not None]  # fmt: skip
+    rows = [(s, truth[c, f] > 15) for c, f, s in MADE.select("carrier", "flight", "_score").iter_rows()
+            if truth.get((c, f)) is not None]  # fmt: skip
     scores, late = (np.array(side, float) for side in zip(*rows, strict=True))
-    assert week.evaluation
-    assert week.evaluation.metrics["log_loss"] == pytest.approx(-np.log(np.where(late, scores, 1 - scores)).mean(), abs=1e-4)
+    assert TOLD
+    assert TOLD.metrics["log_loss"] == pytest.approx(-np.log(np.where(late, scores, 1 - scores)).mean(), abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_shuffled_and_doubled_labels_and_predictions_change_nothing(seed: int) -> None:
     labels = pl.concat([LABELS, LABELS.sample(fraction=0.5, seed=seed)]).sample(fraction=1, shuffle=True, seed=seed)
-    again = MADE.sample(100, seed=seed).with_columns(data_commit=pl.lit("c2"))
-    made = pl.concat([again, MADE]).sample(fraction=1, shuffle=True, seed=seed)
-    assert realized(FLIGHTS, made, labels.lazy()) == TOLD
+    later = MADE.sample(300, seed=seed).with_columns(
+        _score=1 - pl.col("_score"), scored_at=pl.col("scored_at") + pl.duration(days=9)
+    )
+    made = pl.concat([later, MADE]).sample(fraction=1, shuffle=True, seed=seed)
+    assert same(judged(made, labels))
 
 
-def test_labels_a_month_late_tell_the_same_once_all_have_come() -> None:
-    late = LABELS.with_columns(pl.col("labelled_at") + pl.duration(days=31))
-    last = START + timedelta(days=DAYS + 50)
-    assert realized(FLIGHTS, MADE, late, last).windows == TOLD.windows
-    early = realized(FLIGHTS, MADE, late, START + timedelta(days=31))
-    assert [(r.labelled, r.coverage, r.evaluation) for r in early.windows] == [(0, 0.0, None)] * 3
+def test_of_two_predictions_of_one_moment_the_lesser_id_counts() -> None:
+    other = MADE.with_columns(_score=1 - pl.col("_score"), prediction_id="f" + pl.col("prediction_id"))
+    assert same(judged(pl.concat([other, MADE]), LABELS))
+    assert not same(judged(other, LABELS))
 
 
-def test_what_is_not_known_yet_does_not_count() -> None:
-    before = realized(FLIGHTS, MADE, LABELS, START + timedelta(days=8, hours=1))
-    coverages = [r.coverage for r in before.windows]
-    assert coverages[0] > 0.95
-    assert 0 <= coverages[1] < 0.2
-    assert coverages[2] == 0
-    first = LABELS.filter(pl.col("labelled_at") <= START + timedelta(days=8, hours=1))
-    assert before.windows == realized(FLIGHTS, MADE, first).windows
+def test_labels_that_come_late_tell_the_same_once_all_have_come() -> None:
+    coverages = [judged(MADE, LABELS.filter(pl.col("labelled_at") <= START + timedelta(days=day)))[1] for day in range(31)]
+    assert coverages[0] == 0
+    assert coverages == sorted(coverages)
+    assert coverages[-1] == COVERAGE
+    assert same(judged(MADE, LABELS.with_columns(pl.col("labelled_at") + pl.duration(days=31))))
 
 
 def test_a_correction_replaces_the_label() -> None:
@@ -114,34 +123,21 @@ def test_a_correction_replaces_the_label() -> None:
     assert found["_target"].to_list() == [history[1] > 15]
 
 
-def test_labels_of_unknown_predictions_are_counted_and_ignored() -> None:
-    part = realized(FLIGHTS, MADE.filter(pl.col("flight") > 5), LABELS)
-    assert part.unknown_labels == 5
-    assert part.windows[1:] == TOLD.windows[1:]
+def test_labels_of_rows_that_nobody_predicted_are_ignored() -> None:
+    strangers = LABELS.with_columns(flight=pl.col("flight") + 100_000)
+    assert same(judged(MADE, pl.concat([strangers, LABELS])))
+    few, coverage = judged(MADE.filter(pl.col("flight") <= 100), LABELS)
+    assert few
+    assert few.rows < 100
+    assert coverage == 0.98
 
 
-def test_each_model_is_judged_apart() -> None:
-    other = MADE.with_columns(model_sha256=pl.lit("n" * 64), _score=1 - pl.col("_score"))
-    found = realized(FLIGHTS, pl.concat([other, MADE]), LABELS)
-    assert len(found.windows) == 6
-    mine = [r for r in found.windows if r.evaluation and r.evaluation.model_sha256 == "m" * 64]
-    assert tuple(mine) == TOLD.windows
+def test_the_metrics_are_those_of_the_rows_in_their_order() -> None:
+    known = MADE.drop("scored_at", "prediction_id").join(newest_labels(FLIGHTS, LABELS), on=KEY, maintain_order="left")
+    known = known.filter(pl.col("_target").is_not_null())
+    assert evaluate(FLIGHTS, "m" * 64, "c1", known, known["_score"].to_numpy()) == TOLD
 
 
-@pytest.mark.parametrize("frame", [MADE.clear(), MADE.head(40)])
-def test_nothing_to_judge_is_no_error(frame: pl.DataFrame) -> None:
-    found = realized(FLIGHTS, frame, LABELS.clear())
-    assert all(r.evaluation is None for r in found.windows)
-    assert Performance.model_validate_json(found.model_dump_json()) == found
-
-
-def test_what_is_missing_is_named() -> None:
-    with pytest.raises(UsageError, match="lack carrier, data_commit"):
-        realized(FLIGHTS, MADE.drop("carrier", "data_commit"), LABELS)
-    with pytest.raises(UsageError, match="lack _score"):
-        realized(FLIGHTS, MADE.drop("_score"), LABELS)
-    target = Target(kind="binary", name="late", value=pl.col("origin") == "JFK")
-    inputs = (Input(name="flights", contract=Flights),)
-    timeless = UseCase(name="timeless", question="?", inputs=inputs, rows="flights", target=target, features={})
-    with pytest.raises(UsageError, match="no event time"):
-        realized(timeless, MADE, LABELS)
+@pytest.mark.parametrize("made", [MADE.clear(), MADE])
+def test_nothing_to_judge_is_no_error(made: pl.DataFrame) -> None:
+    assert judged(made, LABELS.clear()) == (None, 0.0)

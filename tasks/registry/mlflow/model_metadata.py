@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from schemas.score_columns import CATEGORY, prediction_names
 from tasks.registry import artifacts
 from tasks.registry.mlflow import environment as mlflow_environment
 from tasks.registry.protocol import Candidate
@@ -47,12 +48,9 @@ def _signature(candidate: Candidate) -> ModelSignature | None:
         else ColSpec(DataType.double, name)
         for name, dtype in candidate.input_dtypes.items()
     ]
-    numbers = {"regression": ["prediction"], "binary": ["probability"]}.get(
-        candidate.kind, [f"probability_{name}" for name in candidate.classes]
-    )
-    outputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.double, name) for name in numbers]
+    outputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.double, name) for name in prediction_names(candidate)]
     if candidate.kind != "regression":
-        outputs.insert(0, ColSpec(DataType.string, "category"))
+        outputs.insert(0, ColSpec(DataType.string, CATEGORY))
     return ModelSignature(Schema(inputs), Schema(outputs))
 
 

@@ -7,13 +7,15 @@ from datetime import datetime
 from typing import Any
 
 from schemas.results import Monitoring
+from schemas.score_columns import SCORE
 from schemas.verdicts import ColumnDrift
-from tasks.monitoring import HIGHER_IS_BETTER
+from tasks.evaluation import HIGHER_IS_BETTER
+from tasks.features import TARGET
 from tasks.reporting.html.data import Story, Trained
 
 Figure = dict[str, Any]
 FEATURES = 30  # most rows of the matrix
-WORDS = {"_score": "the model's score", "_target": "the outcome"}
+WORDS = {SCORE: "the model's score", TARGET: "the outcome"}
 TITLES = {"auc": "AUC", "rmse": "RMSE", "mae": "MAE"}
 WHOLE = "%Y-%m-%d %H:%M"
 
