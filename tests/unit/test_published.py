@@ -69,6 +69,7 @@ def test_each_retraction_takes_back_the_publish_before_it(store: LocalStore) -> 
     assert told(store) == [(first.id, "flights", "a", False)]
     again = publish(store, "a")
     assert told(store) == [(again.id, "flights", "a", True), (first.id, "flights", "a", False)]
+    assert published.source_states(store) == {("flights", "a"): "published"}
     gone_again = retract(store, again, "no better")
     history = published.source_history(store, "a", "flights")
     assert [(record.commit, record.retraction, record.reason) for record in history] == [
@@ -118,7 +119,7 @@ def test_what_came_after_a_commit_does_not_count_there(store: LocalStore) -> Non
 
 
 def test_the_newest_time_of_each_input_is_found_in_one_walk(store: LocalStore) -> None:
-    for number, (name, day) in enumerate([("flights", 3), ("flights", 2), ("weather", 1)]):
+    for number, (name, day) in enumerate([("flights", 2), ("flights", 3), ("flights", 1), ("weather", 1)]):
         publish(store, str(number), name, watermark=f"2013-01-0{day}T00:00:00+00:00")
     publish(store, "lookup", "airports", watermark="")
     counting = Counting(store)
