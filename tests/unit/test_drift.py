@@ -11,10 +11,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from schemas import score_columns
 from schemas.errors import PenstockError, UsageError
 from schemas.usecase import MonitorPolicy, UseCase
 from schemas.usecases.flights import FLIGHTS
-from tasks.features.profiles import reference_profile, score_columns
+from tasks.features.profiles import reference_profile
 from tasks.monitoring import drift as module
 from tasks.monitoring.drift import measure_drift, method_for
 
@@ -80,7 +81,7 @@ GAINS = {"normal": 30.0, "holes": 60.0, "yes": 10.0}
 
 def test_scores_and_target_are_compared_where_they_are_there() -> None:
     stored = reference_profile(CASE, BEFORE, pl.Series(EVEN < 0.2), EVEN)
-    window = BEFORE.with_columns(score_columns(CASE, EVEN**2))
+    window = BEFORE.with_columns(score_columns.to_columns(score_columns.internal_names(CASE.target), EVEN**2))
     verdict = measure_drift(CASE, stored, window)
     assert [c.column for c in verdict.columns if c.drifted] == ["_score"]
     assert "_target" not in {c.column for c in verdict.columns}

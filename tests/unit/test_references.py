@@ -16,7 +16,6 @@ from tasks.features.profiles import (
     Numbers,
     read_profiles,
     reference_profile,
-    score_columns,
     summarize_column,
 )
 
@@ -110,11 +109,6 @@ def test_the_document_does_not_depend_on_the_order_of_rows() -> None:
     assert reference_profile(FLIGHTS, designed) == reference_profile(
         FLIGHTS, designed.sample(fraction=1, shuffle=True, seed=1)
     )
-
-
-def test_scores_of_several_classes_have_a_column_each() -> None:
-    scored = pl.DataFrame({"a": [1, 2]}).with_columns(score_columns(FLIGHTS, np.array([[0.1, 0.9], [0.8, 0.2]])))
-    assert scored.columns == ["a", "_score_on time", "_score_late"]
 
 
 @pytest.mark.parametrize("version", [None, 2])
