@@ -38,6 +38,7 @@ from schemas.usecase import Training as Training
 from schemas.usecase import UseCase as UseCase
 from schemas.usecase import registered as registered
 from schemas.usecase import resolve as resolve
+from tasks.contracts import FrameAudit as FrameAudit
 from tasks.orchestration import LakeFSCredentials as LakeFSCredentials
 from tasks.replay import land_flights as land_flights
 from tasks.standalone import (
@@ -45,9 +46,6 @@ from tasks.standalone import (
 )
 from tasks.standalone import (
     Explanation as Explanation,
-)
-from tasks.standalone import (
-    FrameAudit as FrameAudit,
 )
 from tasks.standalone import (
     TrainedModel as TrainedModel,

@@ -45,7 +45,14 @@ def prediction_paths(log: VersionStore, ref: str, path: str) -> list[str]:
 
 
 def scorings(log: VersionStore) -> list[Commit]:
-    """The log's commits that published predictions of rows of the lake, newest first; none where there is no log."""
+    """The log's commits that published predictions of rows of the lake, newest first; none where there is no log.
+
+    Args:
+        log: The use case's log repository.
+
+    Returns:
+        The commits.
+    """
     if not log.exists():
         return []
     return [entry for entry in log.log(MAIN, first_parent=True) if entry.metadata.get("kind") == SCORE_KIND]

@@ -1,5 +1,4 @@
 # Functions, for Python; their tasks, for flows; and the values that they give.
-from .audit import FrameAudit as FrameAudit
 from .audit import audit_file as audit_file
 from .audit import audit_file_task as audit_file_task
 from .audit import audit_frame as audit_frame

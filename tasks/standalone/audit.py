@@ -9,8 +9,7 @@ import polars as pl
 from prefect import task
 
 from schemas.errors import NotEnoughEvidence
-from tasks.contracts import FrameAudit as FrameAudit
-from tasks.contracts import audit_rows
+from tasks.contracts import FrameAudit, audit_rows
 from tasks.parsing import ROW, UNTYPED, Limits, fingerprint, parse_source
 from tasks.standalone.arguments import require_frame, require_share
 from tasks.standalone.task_options import STANDALONE_TASK_OPTIONS

@@ -92,11 +92,21 @@ def fit_booster(
     threads: int | None = None,
     callbacks: Sequence[Any] = (),
 ) -> Fitted:
-    """Boost on `train` until the loss on `stopping` has not fallen for a while, at most the use case's rounds.
+    """Fit a challenger: boost on `train` until `stopping` no longer gains, then calibrate on `stopping`.
 
-    Pure: the same rows in any order give the same bytes, whatever the thread count and whether they lie in memory or in
-    files. The bytes are those that `refit` gives on `train` with what was found. `callbacks` are XGBoost's. Raises
-    NotEnoughEvidence without rows or with one class only, UsageError for parameters that XGBoost refuses.
+    Args:
+        use_case: The use case.
+        train: Designed rows with `_target` to fit on, in memory or in files.
+        stopping: Newer rows that stop the boosting.
+        device: Where XGBoost computes, `cpu` or `cuda`.
+        threads: Threads of XGBoost; None for all.
+        callbacks: Callbacks of XGBoost, called each round.
+
+    Returns:
+        The model's bytes, its rounds, its calibration and its importances.
+
+    Raises:
+        NotEnoughEvidence: There are too few rows, or rows of one class only.
     """
     check_rows(use_case, train=train, stopping=stopping)
     with params_refused(use_case):
