@@ -1,8 +1,8 @@
 """Single changes of a module's operators, as edits of its source: what a test of the module's rules should notice.
 
 Comparisons (the boundary, and the opposite), and/or, arithmetic, numbers, flags, signs and `not`, min/max, any/all,
-conditions turned round, texts given by keyword emptied; default arguments with the rest. Left alone: docstrings, annotations,
-decorators, what is raised, and text in f-strings.
+conditions turned round, texts given by keyword emptied; default arguments with the rest. Left alone: docstrings,
+annotations, decorators, what is raised, and text in f-strings.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def mutants(module: str, source: bytes) -> list[Mutant]:
 
 
 def _sites(tree: ast.AST, returns: bool = False) -> Iterator[tuple[Any, bool]]:
-    """The nodes that may be changed, and whether each alone decides something: a condition, or what a bool function returns."""
+    """The nodes that may be changed, and whether each decides alone: a condition, or what a bool function returns."""
     if isinstance(tree, ast.FunctionDef):
         returns = isinstance(tree.returns, ast.Name) and tree.returns.id == "bool"
     for name, value in ast.iter_fields(tree):
