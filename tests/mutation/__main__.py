@@ -32,14 +32,14 @@ PYTEST = ["-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAsse
 
 # Each module with the tests of its rules, the quickest first.
 MODULES: dict[str, list[str]] = {
-    "tasks/evaluation/gate.py": ["tests/unit/test_gating.py"],
-    "tasks/evaluation/intervals.py": ["tests/unit/test_gating.py"],
-    "tasks/evaluation/metrics.py": ["tests/unit/test_evaluation.py", "tests/unit/test_gating.py"],
+    "tasks/evaluation/gate.py": ["tests/unit/test_gate.py"],
+    "tasks/evaluation/intervals.py": ["tests/unit/test_gate.py"],
+    "tasks/evaluation/metrics.py": ["tests/unit/test_evaluation.py", "tests/unit/test_gate.py"],
     "tasks/evaluation/baseline_models.py": ["tests/unit/test_evaluation.py", "tests/unit/test_baseline.py"],
-    "tasks/monitoring/retraining_policy.py": ["tests/unit/test_decision.py"],
-    "tasks/monitoring/performance_estimation.py": ["tests/unit/test_estimates.py"],
+    "tasks/monitoring/retraining_policy.py": ["tests/unit/test_retraining_policy.py"],
+    "tasks/monitoring/performance_estimation.py": ["tests/unit/test_performance_estimation.py"],
     "tasks/monitoring/drift.py": ["tests/unit/test_drift.py"],
-    "tasks/features/splitting.py": ["tests/unit/test_training.py", "tests/unit/test_gating.py"],
+    "tasks/features/splitting.py": ["tests/unit/test_training.py", "tests/unit/test_gate.py"],
     "tasks/features/engineering.py": ["tests/unit/test_features.py", "tests/unit/test_outcomes.py"],
     "tasks/features/keys.py": ["tests/unit/test_features.py", "tests/unit/test_serving_rows.py"],
     "tasks/features/row_order.py": ["tests/unit/test_features.py"],
