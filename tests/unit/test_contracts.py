@@ -21,10 +21,12 @@ from hypothesis import strategies as st
 from schemas.contract import Contract, column, rule
 from schemas.errors import IntegrityError, Refused, UsageError
 from schemas.usecase import Input
-from tasks.contracts.audit import Audited, audit_parts, split, touched_partitions
+from tasks.contracts.audit import Audited, audit_parts, comparable_keys, failing_rows, split, touched_partitions
 from tasks.contracts.compiler import compile_contract
+from tasks.contracts.failures import Failure, FailureCounts
+from tasks.contracts.uniqueness import find_repeated_keys
 from tasks.parsing.parse import Parsed
-from tasks.parsing.type_conversion import ROW
+from tasks.parsing.type_conversion import ROW, UNTYPED, UNTYPED_DTYPE
 from tests.unit.trades import GOOD, SPEC, Trade, parsed, trades
 
 Utc = Annotated[pl.Datetime, "us", "UTC"]
@@ -428,6 +430,144 @@ def test_the_version_changes_with_the_rules_and_with_nothing_else() -> None:
 
     assert make(3).version() == make(3, "Other").version()
     assert len({make(3).version(), make(4).version(), make(3, first=True).version()}) == 3
+
+
+def test_the_folder_of_an_audit_holds_that_audit_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "not" / "yet" / "there"
+    audit_parts(parsed(tmp_path / "parts", trades(*GOOD)), SPEC, folder)
+    (folder / "accepted" / "stale.parquet").write_bytes(b"of another audit")
+    done = audit_parts(parsed(tmp_path / "parts", trades(*GOOD)), SPEC, folder)
+    assert sorted(folder.rglob("*.parquet")) == sorted(part.path for part in done.accepted)
+
+
+@pytest.mark.parametrize(
+    ("policy", "why"),
+    [
+        ("keep_first", "3 of 6 rows accepted, 1 rejected, 2 delivered before"),
+        (
+            "reject",
+            "3 of 6 rows accepted, 3 rejected: more than the share of 40.00% that may be; most often the key was published before",  # noqa: E501
+        ),
+    ],
+)
+def test_a_verdict_counts_in_words_and_rows_delivered_before_are_not_rejected(tmp_path: Path, policy: Any, why: str) -> None:
+    known = trades((0, "mon", 9.0, "sell"), (1, "mon", 9.0, "sell"))
+    spec = dataclasses.replace(SPEC, on_redelivery=policy, max_rejected_share=0.4)
+    frame = trades(*GOOD[:5], (7, "wed", -1.0, "buy"))
+    done = audit_parts(parsed(tmp_path / "parts", frame), spec, tmp_path / "audit", known.lazy().select("id", "day"))
+    assert done.verdict.why.startswith(why)
+    assert done.verdict.publishable is (policy == "keep_first")
+
+
+def test_the_share_that_may_be_rejected_is_of_all_rows_that_came(tmp_path: Path) -> None:
+    frame = trades(*GOOD[:3], (7, "wed", -1.0, "buy"))
+    for share, publishable in ((0.25, True), (0.24, False)):
+        spec = dataclasses.replace(SPEC, max_rejected_share=share)
+        verdict = audit_parts(parsed(tmp_path / "parts", frame), spec, tmp_path / "audit").verdict
+        assert verdict.publishable is publishable
+    assert verdict.why == (
+        "3 of 4 rows accepted, 1 rejected: more than the share of 24.00% that may be; most often price: at least 0"
+    )
+
+
+def test_rejected_rows_are_told_alike_however_many_are_explained_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = [(n, "mon", -1.0 - n, "gift" if n % 2 else "buy") for n in range(3, 10)]
+    frame = trades(*GOOD, *bad, (3, "mon", 1.0, "buy"))
+    whole = split(frame, Trade)
+    source = parsed(tmp_path / "parts", frame, part_rows=9)
+    first = audit_parts(source, SPEC, tmp_path / "a")
+    monkeypatch.setattr("tasks.contracts.audit.AT_ONCE", 2)
+    assert split(frame, Trade).rejected.equals(whole.rejected)
+    second = audit_parts(source, SPEC, tmp_path / "b")
+    assert second.verdict == first.verdict
+    assert rejected(second) == rejected(first) == dict(whole.rejected.select(ROW, "_checks").iter_rows())
+    assert [part.sha256 for part in second.rejected] == [part.sha256 for part in first.rejected]
+
+
+def test_every_check_that_fails_of_every_kind_is_told_of_a_frame() -> None:
+    """A rule, a value of a column that must be unique, own code row by row and own code over all rows."""
+
+    class Odd(Contract):
+        a: int = column(ge=0)
+        b: int = column(unique=True)
+
+        @pa.check("a", element_wise=True)
+        def not_seven(cls, value: int) -> bool:
+            return value != 7
+
+        @pa.dataframe_check
+        def rises(cls, data: Any) -> pl.LazyFrame:
+            return data.lazyframe.select((pl.col("a") >= pl.col("a").shift(1)).fill_null(True))
+
+    found = split(pl.DataFrame({"a": [1, 7, -1, 3, 4], "b": [1, 2, 3, 5, 5]}), Odd)
+    assert {row: set(checks) for row, checks in found.rejected.select(ROW, "_checks").iter_rows()} == {
+        2: {"a: not_seven"},
+        3: {"a: greater_than_or_equal_to(0)", "rises"},
+        4: {"b: field_uniqueness"},
+        5: {"b: field_uniqueness"},
+    }
+    assert found.accepted["a"].to_list() == [1]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 50])
+def test_rows_are_counted_that_fail_a_rule_a_type_or_what_was_found_before(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr("tasks.contracts.audit.AT_ONCE", at_once)
+    frame = trades((0, "mon", -1.0, "buy"), (1, "mon", 1.0, "buy"), (2, "mon", None, "buy"), (3, "mon", -2.0, "buy"))
+    untyped = [[], [], [{"column": "price", "text": "cheap"}], []]
+    rows = frame.with_row_index(ROW, 1).cast({ROW: pl.UInt64}).with_columns(
+        pl.Series(UNTYPED, untyped, dtype=UNTYPED_DTYPE)
+    )  # fmt: skip
+    tally = FailureCounts()
+    known = Failure(None, "redelivered", pl.Series([False, False, False, True]), ("id",))
+    assert failing_rows(rows, compile_contract(Trade), [known], tally) == 3
+    assert {(reason.column, reason.check): reason.rows for reason in tally.reasons()} == {
+        ("price", "greater_than_or_equal_to(0)"): 2,
+        ("price", "dtype('Float64')"): 1,
+        (None, "redelivered"): 1,
+    }
+    assert [str(example) for example in tally.reasons()[0].examples] == ["row 1: -1.0", "row 4: -2.0"]
+    assert failing_rows(rows[1:2], compile_contract(Trade), [], FailureCounts()) == 0
+
+
+def test_a_key_can_be_compared_where_each_of_its_parts_could_be_typed() -> None:
+    untyped = [[], [{"column": "id", "text": "x"}], [{"column": "price", "text": "x"}], [{"column": None, "text": "torn"}]]
+    rows = trades(*GOOD[:4]).with_columns(pl.Series(UNTYPED, untyped, dtype=UNTYPED_DTYPE))
+    found = comparable_keys(rows, ["id", "day"])
+    assert found.columns == ["id", "day", "_comparable"]
+    assert found["_comparable"].to_list() == [True, False, True, False]
+
+
+def test_repeated_keys_of_pieces_are_flagged_where_they_lie() -> None:
+    pieces = [pl.DataFrame({"k": each}, schema={"k": pl.Int64}) for each in ([1, 2], [], [3, 1, 4], [2, 9, 1])]
+    known = pl.DataFrame({"k": [4, 9, 77]})
+
+    def found(first_stays: bool, scratch: Path | None = None) -> tuple[list[int], list[int]]:
+        repeats = find_repeated_keys([(lambda p=p: p) for p in pieces], ["k"], first_stays, known, scratch)
+        return [int(at) for at in repeats.duplicate.nonzero()[0]], [int(at) for at in repeats.known.nonzero()[0]]
+
+    assert found(False) == ([0, 1, 3, 5, 7], [4, 6])
+    assert found(True) == ([3, 5, 7], [4, 6])
+
+
+def test_hashes_on_disk_find_what_hashes_in_memory_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read back in pieces of one hash, in ranges of a few, and with known keys that the source repeats."""
+    monkeypatch.setattr("tasks.contracts.uniqueness.RANGE", 8)
+    frame = pl.DataFrame({"k": [n % 13 for n in range(40)] + list(range(100, 110))})
+    pieces = [(lambda piece=piece: piece) for piece in frame.iter_slices(7)]
+    found = find_repeated_keys(pieces, ["k"], False, pl.DataFrame({"k": [105, 3, 999]}), tmp_path)
+    assert found.duplicate.tolist() == frame["k"].is_duplicated().to_list()
+    assert found.known.tolist() == frame["k"].is_in([105, 3]).to_list()
+
+
+def test_a_category_is_the_same_key_under_another_code_and_null_equals_null() -> None:
+    one, other = pl.Series(["a", None, "b"], dtype=pl.Enum(["a", "b"])), pl.Series(["b", None], dtype=pl.Enum(["b", "a"]))
+    found = find_repeated_keys([lambda: pl.DataFrame({"k": one})], ["k"], False, pl.DataFrame({"k": other}))
+    assert found.known.tolist() == [False, True, True]
+    assert not found.duplicate.any()
 
 
 EARLY = """

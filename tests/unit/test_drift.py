@@ -203,3 +203,86 @@ def test_a_page_of_the_same_window_is_not_drawn_again(tmp_path: Path, monkeypatc
     page.write_bytes(b"torn")
     assert measure_drift(case(before), known, rows(0.5, 2000, 2), report=page) == first
     assert len(times) == 3
+
+
+# By hand: what a verdict says of its columns
+
+
+def test_as_many_rows_as_the_policy_asks_for_are_enough() -> None:
+    few = BEFORE.head(200)
+    assert measure_drift(CASE, reference_profile(CASE, few), few).status == "no drift"
+    assert measure_drift(CASE, STORED, BEFORE.head(200)).rows == 200
+    assert "fewer than" not in measure_drift(CASE, STORED, BEFORE.head(200)).why
+    assert "the reference has 199 rows" in measure_drift(CASE, reference_profile(CASE, BEFORE.head(199)), BEFORE).why
+
+
+def test_gains_are_shares_and_a_negative_one_counts_as_none() -> None:
+    gains = {"normal": 30.0, "holes": 90.0, "tied": -60.0}
+    found = measure_drift(CASE, STORED, BEFORE, gains).columns
+    assert [(c.column, c.importance) for c in found] == [("holes", 0.75), ("normal", 0.25), ("tied", 0.0), ("yes", 0.0)]
+    assert {c.importance for c in measure_drift(CASE, STORED, BEFORE, {"normal": 0.0}).columns} == {0.0}
+
+
+def test_each_column_is_told_with_its_method_threshold_and_nulls() -> None:
+    window = BEFORE.with_columns(tied=pl.when(pl.int_range(pl.len()) % 4 != 0).then(pl.col("tied")))
+    found = {c.column: c for c in measure_drift(case(BEFORE, threshold=0.3), STORED, window).columns}
+    assert {name: c.method for name, c in found.items()} == {
+        "normal": "wasserstein",
+        "tied": "wasserstein",
+        "holes": "wasserstein",
+        "yes": "jensenshannon",
+    }
+    assert {c.threshold for c in found.values()} == {0.3}
+    assert (found["tied"].null_share, found["tied"].reference_null_share) == (0.25, 0.0)
+    holes = BEFORE["holes"].null_count() / 2000
+    assert (found["holes"].null_share, found["holes"].reference_null_share) == (holes, holes)
+    assert found["normal"].score == 0.0
+    psi = measure_drift(case(BEFORE, method="psi"), STORED, window).columns
+    assert {c.method for c in psi} == {"psi"}
+
+
+def test_a_share_of_nulls_that_moved_by_the_threshold_is_told_and_by_less_is_not() -> None:
+    for every, says in ((4, "tied (0.0"), (8, "")):
+        window = BEFORE.with_columns(tied=pl.when(pl.int_range(pl.len()) % every != 0).then(pl.col("tied")))
+        verdict = measure_drift(case(BEFORE, threshold=0.25), STORED, window)
+        assert (says in verdict.why) is bool(says) or verdict.status == "no drift"
+        assert (", null 25% instead of 0%)" in verdict.why) is (every == 4)
+        assert verdict.status == ("drift" if every == 4 else "no drift")
+
+
+def test_the_three_drifted_columns_that_matter_most_are_named() -> None:
+    moved = {name: pl.col(name) + 5 for name in ("normal", "tied", "holes")}
+    three = measure_drift(CASE, STORED, BEFORE.with_columns(**moved), GAINS)
+    assert three.why.startswith("3 of 4 columns drifted, with 90% of the model's gain: holes (")
+    assert [three.why.index(name) for name in ("holes (", "normal (", "tied (")] == sorted(
+        three.why.index(name) for name in ("holes (", "normal (", "tied (")
+    )
+    assert "..." not in three.why
+    four = measure_drift(CASE, STORED, BEFORE.with_columns(**moved, yes=pl.lit(True)), GAINS)
+    assert four.why.startswith("4 of 4 columns drifted, with 100% of the model's gain: holes (")
+    assert "tied (" not in four.why  # it has no gain
+    assert four.why.endswith(", ...")
+
+
+def test_no_drift_names_the_column_that_moved_most() -> None:
+    window = BEFORE.with_columns(normal=pl.col("normal") + 0.05)
+    verdict = measure_drift(CASE, STORED, window)
+    moved = max(c.score for c in verdict.columns)
+    assert verdict.why == f"none of 4 columns drifted; the most moved is normal ({moved:.2f}), below 0.1"
+
+
+def test_no_column_at_all_is_not_enough_evidence() -> None:
+    verdict = measure_drift(CASE, STORED, BEFORE.select(pl.lit(1).alias("other").repeat_by(2000).explode()))
+    assert verdict.status == "not enough evidence"
+    assert set(verdict.unscored.values()) == {"missing from the window"}
+    bare = replace(CASE, features={})
+    assert measure_drift(bare, reference_profile(bare, BEFORE), BEFORE).why == "no column to compare"
+
+
+def test_a_category_that_stays_single_is_not_judged_and_one_that_becomes_single_has_drifted() -> None:
+    """The other columns are judged all the same."""
+    one = BEFORE.with_columns(yes=pl.lit(True))
+    verdict = measure_drift(CASE, reference_profile(CASE, one), one)
+    assert [c.column for c in verdict.columns] == ["normal", "tied", "holes"]
+    assert dict(verdict.unscored) == {"yes": "one category only"}
+    assert [c.column for c in measure_drift(CASE, reference_profile(CASE, one), BEFORE).columns if c.drifted] == ["yes"]

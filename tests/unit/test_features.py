@@ -1,19 +1,33 @@
 """Designed frames: their columns and order, what lookups and labels bring, the canonical order and the digest."""
 
+import hashlib
+import itertools
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 
+import numpy as np
 import polars as pl
 import pytest
 
+from schemas.contract import Contract, column
 from schemas.errors import UsageError
-from schemas.usecase import Lookup
+from schemas.usecase import Input, Lookup
 from schemas.usecases.flights import FLIGHTS, Flights, Weather
-from tasks.features.engineering import BLOCK, TARGET, design, with_labels
-from tasks.features.keys import key_hash
-from tasks.features.row_order import _plain, digest_of_sorted, in_canonical_order
+from tasks.features.engineering import (
+    BLOCK,
+    TARGET,
+    block,
+    design,
+    identity_columns,
+    newest_labels,
+    numeric_target,
+    with_labels,
+    with_outcome,
+)
+from tasks.features.keys import key_hash, key_text, receipt_inputs
+from tasks.features.row_order import _plain, digest_of_sorted, even_batches, in_canonical_order, is_sorted, sort_order
 from tests.modelling_kit import START, Outcomes, case, frame, shuffled, tables, timeless
 
 FIFTH = pl.int_range(pl.len()) == 5
@@ -164,3 +178,176 @@ def test_the_flights_weather_is_that_of_three_hours_before():
     ]
     made = design(FLIGHTS, rows.lazy(), {"weather": looked_up.lazy()}).collect()
     assert made.select("visib", "departure_minute", "scheduled_minutes").row(0) == (3.0, 18 * 60 + 30, 120.0)
+
+
+# Labels: which one counts
+
+
+KNOWN_AT = START + timedelta(days=2)
+
+
+def labelled(delays, known_at, as_of=None):
+    """Outcomes of one order whose labels came in this order, by both ways of reading them."""
+    key = {"at": START, "shop": "north", "number": 7}
+    labels = pl.DataFrame([key | {"delay": delay, "known_at": at} for delay, at in zip(delays, known_at, strict=True)])
+    labels = labels.cast(Outcomes.dtypes())
+    row = pl.DataFrame([key]).cast({name: Outcomes.dtypes()[name] for name in key})
+    joined = with_labels(case("regression"), row.lazy(), labels.lazy(), as_of).collect()[TARGET].to_list()
+    newest = newest_labels(case("regression"), labels, as_of)
+    assert newest["_known"].all()
+    assert joined == (newest[TARGET].to_list() or [None])
+    return joined[0]
+
+
+def test_rows_without_an_outcome_are_left_out_and_a_frame_without_such_is_not_copied():
+    whole = pl.DataFrame({TARGET: [True, False]})
+    assert with_outcome(whole) is whole
+    assert with_outcome(pl.DataFrame({TARGET: [True, None, False]}))[TARGET].to_list() == [True, False]
+
+
+def test_outcomes_as_numbers():
+    assert numeric_target("binary", pl.Series([True, False])).tolist() == [1.0, 0.0]
+    classes = pl.Series(["late", "early"], dtype=pl.Enum(["early", "on time", "late"]))
+    assert numeric_target("multiclass", classes).tolist() == [2.0, 0.0]
+    found = numeric_target("regression", pl.Series([1.5, None]))
+    assert (found.dtype, found[0], np.isnan(found[1])) == (np.float64, 1.5, True)
+
+
+# Keys, blocks and names
+
+
+def test_a_keys_parts_are_kept_apart():
+    """In one text without a separator, AB and C would be the key of A and BC."""
+
+    class Flight(Contract):
+        carrier: str = column()
+        tail: str = column()
+
+        class Config:
+            unique = ["carrier", "tail"]
+
+    made = replace(case(), inputs=(Input(name="orders", contract=Flight), *case().inputs[1:]))
+    found = pl.DataFrame({"carrier": ["ab", "a"], "tail": ["c", "bc"]}).select(key_text(made), hash=key_hash(made))
+    assert found.to_series(0).to_list() == ["ab\x1fc", "a\x1fbc"]
+    assert found["hash"].n_unique() == 2
+
+
+def test_a_key_is_its_parts_as_whole_numbers_and_text():
+    row = tables()[0].head(1)
+    text = f"{int(row['at'][0].timestamp() * 1_000_000)}\x1f{row['shop'][0]}\x1f{row['number'][0]}"
+    assert row.select(key_text(case())).item() == text
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    assert row.select(key_hash(case())).item() == int.from_bytes(digest, "little")
+
+
+def test_a_block_is_what_is_declared_else_the_day_else_one_of_twenty_groups():
+    row = tables()[0].slice(700, 1)
+    assert row.select(block(replace(case(), block=pl.col("shop")))).item() == row["shop"][0]
+    assert row.select(block(case())).item() == row["at"][0].date() == date(2024, 1, 12)
+    assert row.select(block(timeless())).item() == row.select(key_hash(case())).item() % 20
+
+
+def test_a_row_is_named_by_its_key_and_its_time_each_once_and_ordered_by_time_first():
+    assert identity_columns(case()) == ["at", "shop", "number"]
+    assert identity_columns(timeless()) == ["at", "shop", "number"]
+    orders, *others = case().inputs
+
+    class Numbered(Contract):
+        number: int = column()
+
+        class Config:
+            unique = ["number"]
+
+    made = replace(case(), inputs=(replace(orders, contract=Numbered), *others))
+    assert identity_columns(made) == ["number", "at"]
+    assert sort_order(made) == ["at", "number"]
+    assert sort_order(replace(made, inputs=(replace(orders, contract=Numbered, time=None), *others))) == ["number"]
+
+
+def test_a_slice_that_is_a_feature_or_a_key_stands_once():
+    made = replace(case(), slices=("shop", "colour_of", "colour"))
+    assert designed(made).collect().columns == ["at", "shop", "number", "_block", "colour", *COLUMNS[4:]]
+
+
+def test_private_values_are_hashed_or_left_out_of_receipts():
+    class Person(Contract):
+        person: str = column(private=True)
+        street: str = column(private="hashed", nullable=True)
+        born: pl.Date = column(private="hashed")
+        age: int = column()
+
+    made = replace(case(), inputs=(Input(name="orders", contract=Person), *case().inputs[1:]))
+    people = {"person": ["Ann", "Bob"], "street": ["High", None], "born": [date(1970, 1, 3)] * 2, "age": [54, 20]}
+    found = pl.DataFrame(people).select(receipt_inputs(made, ["person", "street", "born", "age"]))["inputs"].to_list()
+
+    def pseudonym(text):
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    assert found[0] == {"street": pseudonym("High"), "born": pseudonym("2"), "age": 54}
+    assert found[1] == {"street": None, "born": pseudonym("2"), "age": 20}
+
+
+# Order and digest
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        ([], True),
+        ([(2, "b")], True),
+        ([(1, "b"), (2, "a")], True),
+        ([(2, "a"), (1, "b")], False),
+        ([(1, "a"), (1, "b")], True),
+        ([(1, "b"), (1, "a")], False),
+        ([(1, "a"), (1, "a")], True),
+        ([(1, "a"), (1, "c"), (1, "b")], False),
+        ([(1, "b"), (2, "c"), (2, "a"), (3, "a")], False),
+        ([(1, "b"), (2, "a"), (2, "c"), (3, "a")], True),
+        ([(1, None), (1, "a")], False),  # not known to be: sorting will tell
+    ],
+)
+def test_rows_are_sorted_where_each_follows_the_one_before_by_the_first_column_that_differs(pairs, expected):
+    rows = pl.DataFrame(pairs, schema={"n": pl.Int64, "s": pl.String}, orient="row")
+    assert is_sorted(rows, ["n", "s"]) is expected
+
+
+def test_canonical_order_is_by_time_and_then_by_key():
+    later, same = START + timedelta(hours=1), START
+    rows = pl.DataFrame({"at": [later, same, same, same], "shop": ["a", "b", "a", "a"], "number": [1, 2, 4, 3]})
+    assert in_canonical_order(case(), rows)["number"].to_list() == [3, 4, 2, 1]
+    assert in_canonical_order(case(), rows.sort("at", "shop", "number"))["number"].to_list() == [3, 4, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("heights", "rows", "batches"),
+    [([3, 4], 5, [5, 2]), ([5, 5], 5, [5, 5]), ([12], 5, [5, 5, 2]), ([1, 0, 1, 1], 2, [2, 1]), ([0], 2, []), ([], 2, [])],
+)
+def test_even_batches_hold_the_same_rows_in_the_same_order(heights, rows, batches):
+    begins = np.cumsum([0, *heights])
+    frames = [pl.DataFrame({"n": range(a, b)}, schema={"n": pl.Int64}) for a, b in itertools.pairwise(begins)]
+    found = list(even_batches(frames, rows))
+    assert [batch.height for batch in found] == batches
+    assert [n for batch in found for n in batch["n"]] == list(range(sum(heights)))
+
+
+def test_a_digest_does_not_depend_on_how_rows_are_cut_but_on_their_order_type_and_nulls(monkeypatch):
+    monkeypatch.setattr("tasks.features.row_order.CHUNK", 2)
+    rows = pl.DataFrame({"n": [1, None, 3, 4, 5], "s": ["a", "", None, "bc", "d"], "b": [True, False, None, True, True]})
+    whole = digest_of_sorted([rows], rows.schema)
+    assert whole == digest_of_sorted([rows[:1], rows[1:4], rows[4:]], rows.schema)
+    others = [
+        rows.reverse(),
+        rows.with_columns(pl.col("n").fill_null(0)),
+        rows.with_columns(pl.col("s").fill_null("")),
+        rows.with_columns(pl.col("b").fill_null(False)),
+        rows.with_columns(pl.col("b").cast(pl.UInt8)),
+        rows.with_columns(s=pl.Series(["a", "", None, "b", "cd"])),
+        rows[:4],
+    ]
+    assert len({whole, *(digest_of_sorted([other], other.schema) for other in others)}) == 8
+
+
+def test_an_instant_is_of_another_kind_than_a_number():
+    at = pl.DataFrame({"at": [START]})
+    number = at.select(pl.col("at").to_physical())
+    assert digest_of_sorted([at], at.schema) != digest_of_sorted([number], number.schema)

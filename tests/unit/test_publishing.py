@@ -22,7 +22,7 @@ from tasks.contracts.audit import audit_parts, touched_partitions
 from tasks.datasets import published
 from tasks.datasets.published import published_commit, watermark
 from tasks.publishing import publish as publishing
-from tasks.publishing.publish import known_keys, publish_commit, stage
+from tasks.publishing.publish import branch_name, guard, key_tells_partition, known_keys, publish_commit, stage
 from tasks.versions.local.store import LocalStore
 from tasks.versions.protocol import MAIN
 from tests.unit.trades import parsed
@@ -256,7 +256,7 @@ def test_what_a_killed_run_left_on_the_branch_is_not_published(
     assert rows_at(store) == JANUARY
 
 
-@pytest.mark.parametrize("meddle", ["stage more", "commit more", "delete"])
+@pytest.mark.parametrize("meddle", ["stage more", "stage less", "commit more", "delete"])
 def test_a_second_run_of_the_same_source_in_between_is_noticed(
     store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meddle: str
 ) -> None:
@@ -264,6 +264,8 @@ def test_a_second_run_of_the_same_source_in_between_is_noticed(
         branch = args[0]
         if meddle == "delete":
             store.delete_branch(branch)
+        elif meddle == "stage less":
+            store.remove(branch, next(o.path for o in store.objects(branch, "data/", staged=True)))
         else:
             store.upload(branch, "data/visits/2013-01/other.parquet", b"other")
         return commit(*args) if meddle != "commit more" else (commit(branch, "theirs", {}) and commit(*args))
@@ -286,4 +288,82 @@ def test_a_branch_that_went_away_after_staging_is_published_all_the_same_or_audi
         staged.publish()
     except StaleCheck:
         audited(store, tmp_path / "a", JANUARY).publish()
+    assert rows_at(store) == JANUARY
+
+
+def test_a_source_has_a_branch_of_its_own_after_each_retraction() -> None:
+    source = Source(path="/landing/a.csv", name="a.csv", sha256="a" * 64, size=1)
+    assert [branch_name(source, count) for count in (0, 1, 2)] == [f"ingest/{'a' * 64}{end}" for end in ("", "-1", "-2")]
+
+
+def test_a_publish_relies_on_the_partitions_that_its_keys_can_lie_in() -> None:
+    assert key_tells_partition(SPEC)
+    assert not key_tells_partition(VISITORS)
+    assert key_tells_partition(dataclasses.replace(SPEC, partition=pl.lit("all")))  # one partition for all
+    months = guard(SPEC, "c0ffee", ["2013-02", "2013-01"])
+    assert (months.commit, months.prefixes) == ("c0ffee", ("data/visits/2013-01/", "data/visits/2013-02/"))
+    assert guard(VISITORS, "c0ffee", ["2013-02"]).prefixes == ("data/visits/",)
+
+
+def test_known_keys_are_those_of_the_touched_partitions_where_the_key_tells_them(store: LocalStore, tmp_path: Path) -> None:
+    audited(store, tmp_path / "a", [*JANUARY, (3, 2, 1)]).publish()
+
+    def ids(spec: Input, *partitions: str) -> list[int]:
+        return sorted(known_keys(store, store.head(), spec, partitions).collect()["id"])
+
+    assert ids(SPEC, "2013-01") == [1, 2]
+    assert ids(SPEC, "2013-01", "2013-02") == [1, 2, 3]
+    assert ids(SPEC, "2013-03") == []
+    assert ids(VISITORS, "2013-02") == [1, 2, 3]  # a visitor of January may come again in February
+    by_id = dataclasses.replace(VISITORS, on_redelivery="replace_partition")
+    assert ids(by_id, "2013-02") == [1, 2]  # what is about to be replaced may be repeated
+    assert ids(REPLACE, "2013-01") == []
+
+
+def test_what_is_replaced_goes_with_the_commit_that_replaces_it(store: LocalStore, tmp_path: Path) -> None:
+    audited(store, tmp_path / "a", [*JANUARY, (3, 2, 1)], spec=REPLACE).publish()
+    old = published.data_paths(store, MAIN, "visits", {"2013-01"})
+    commit = audited(store, tmp_path / "b", [(9, 1, 9)], "b.csv", REPLACE).publish()
+    changes = {change.path: change.kind for change in store.diff(commit.parents[0], commit.id)}
+    assert {path for path, kind in changes.items() if kind == "removed"} == set(old)
+    assert sorted(path.split("/")[0] for path, kind in changes.items() if kind == "added") == ["audits", "data"]
+
+
+def test_a_second_source_of_the_same_rows_where_partitions_are_replaced_changes_only_the_files(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    audited(store, tmp_path / "a", JANUARY, spec=REPLACE).publish()
+    again = audited(store, tmp_path / "b", JANUARY, "b.csv", REPLACE)
+    assert (again.verdict.accepted, again.verdict.rejected) == (2, 0)
+    again.publish()
+    assert rows_at(store) == JANUARY
+    assert len(published.data_paths(store, MAIN, "visits")) == 1
+
+
+def test_a_verdict_is_notified_while_the_branch_of_its_publish_is_there(store: LocalStore, tmp_path: Path) -> None:
+    first = audited(store, tmp_path / "a", [*JANUARY, (-1, 1, 7)])
+    commit = first.publish()
+    second = audited(store, tmp_path / "b", [(8, 1, 8)], "b.csv")
+    second.publish()
+    assert publishing.unnotified_publish(store, commit) == first.verdict
+    publishing.delete_published_branch(store, commit)
+    assert publishing.unnotified_publish(store, commit) is None
+    assert second.branch in store.branches()
+
+
+def test_a_commit_says_how_new_its_rows_are_where_the_input_has_a_time(store: LocalStore, tmp_path: Path) -> None:
+    timed = audited(store, tmp_path / "a", [(1, 1, 9), (2, 1, 5)]).publish()
+    assert timed.metadata["watermark"] == "2013-01-09T00:00:00+00:00"
+    untimed = dataclasses.replace(SPEC, time=None)
+    assert audited(store, tmp_path / "b", [(3, 1, 7)], "b.csv", untimed).publish().metadata["watermark"] == ""
+
+
+def test_a_stage_is_taken_as_it_is_only_with_all_of_its_files(store: LocalStore, tmp_path: Path) -> None:
+    """The content that its commit claims is not believed: a file that is gone makes the stage anew."""
+    first = audited(store, tmp_path / "a", JANUARY)
+    claimed = store.get(first.commit).metadata
+    store.remove(first.branch, next(o.path for o in store.objects(first.branch, "data/")))
+    store.commit(first.branch, "tidied", claimed)
+    again = audited(store, tmp_path / "b", JANUARY)
+    again.publish()
     assert rows_at(store) == JANUARY

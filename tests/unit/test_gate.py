@@ -10,12 +10,11 @@ import pytest
 
 from tasks.evaluation.baseline_models import baseline_scores
 from tasks.evaluation.gate import gate_challenger
-from tasks.evaluation.intervals import block_interval
 from tasks.features.engineering import BLOCK, TARGET, numeric_target
 from tasks.features.splitting import split_by_time
 from tasks.models.booster import load_booster, predict_scores
 from tasks.training.fit import fit_booster
-from tests.modelling_kit import case, frame, turned
+from tests.modelling_kit import START, case, frame, turned
 
 KINDS = ("binary", "multiclass", "regression")
 
@@ -177,24 +176,6 @@ def test_seeds_give_the_same_verdict_and_the_metric_may_be_ranks():
     assert judge(scores(), scores(part=0.1), made=made).challenger > 0.7
 
 
-@pytest.mark.parametrize("blocks", [5, 7, 14])
-def test_an_interval_of_few_blocks_holds_its_level(blocks):
-    """At the null its lower end lies above the truth in at most half of alpha, simulation error aside."""
-    rng = np.random.default_rng(blocks)
-    alpha, runs, wrong = 0.05, 600, 0
-    for run in range(runs):
-        weights = rng.integers(700, 1000, blocks).astype(float)
-        wrong += block_interval(weights, rng.normal(size=blocks), alpha, run)[0] > 0
-    assert wrong / runs < alpha / 2 + 2.6 * (alpha / 2 / runs) ** 0.5
-
-
-def test_many_blocks_take_no_bootstrap():
-    gains = np.random.default_rng(1).normal(0.1, 1, 2000)
-    low, high = block_interval(np.ones(2000), gains, 0.05, 1)
-    error = gains.std(ddof=1) / 2000**0.5
-    assert (low, high) == pytest.approx((gains.mean() - 1.961 * error, gains.mean() + 1.961 * error), abs=1e-4)
-
-
 def test_of_swapped_models_at_most_one_is_superior():
     made = case(rule="superiority")
     y = numeric_target(case().target.kind, parts().holdout[TARGET])
@@ -202,3 +183,151 @@ def test_of_swapped_models_at_most_one_is_superior():
     for _ in range(20):
         one, two = [np.clip(0.25 + 0.4 * y + rng.normal(scale=s, size=y.size), 0.02, 0.98) for s in rng.uniform(0.1, 0.3, 2)]
         assert judge(one, two, made=made).promoted + judge(two, one, made=made).promoted <= 1
+
+
+# Hand-made errors: every outcome is 0, so that a score is its own error and the mean absolute error of a block its mean.
+
+
+def erring(per_block, rows=2):
+    """Scores of one size a block, on as many rows as `rows` says (of each block, or of all)."""
+    counts = rows if isinstance(rows, list) else [rows] * len(per_block)
+    return np.repeat(np.asarray(per_block, float), counts)
+
+
+def holdout_of(blocks, rows=2, shop="north"):
+    counts = rows if isinstance(rows, list) else [rows] * blocks
+    number = np.repeat(np.arange(blocks), counts)
+    at = [START + timedelta(days=int(day)) for day in number]
+    return pl.DataFrame({"at": at, "shop": shop, BLOCK: number, TARGET: np.zeros(len(number))})
+
+
+def judged(ours, theirs, simple=9.0, *, rows=2, holdout=None, kind="regression", seen_until=None, **policy):
+    """The gate on errors by block: the challenger's, the champion's (None: there is none) and the baseline's."""
+    made = case(kind, **{"metric": "mae", "min_rows": 1, "min_blocks": 2, "min_slice_rows": 10**6, **policy})
+    held = holdout_of(len(ours), rows) if holdout is None else holdout
+    scores = [None if each is None else erring(each, rows) for each in (ours, theirs, np.broadcast_to(simple, len(ours)))]
+    return gate_challenger(made, held, *scores, data_commit="c0ffee", seed=1, seen_until=seen_until)
+
+
+def check(verdict, name):
+    return next(each for each in verdict.checks if each.name == name)
+
+
+def test_each_models_metric_is_the_mean_over_blocks_by_rows():
+    verdict = judged([1.0, 3.0], [2.0, 6.0], [8.0, 4.0], rows=[1, 3])
+    assert (verdict.challenger, verdict.champion, verdict.baseline) == (2.5, 5.0, 5.0)
+    assert (verdict.rows, verdict.blocks, verdict.metric) == (4, 2, "mae")
+    assert verdict.window == (START, START + timedelta(days=1))
+
+
+def test_a_challenger_as_good_as_the_baseline_does_not_beat_it():
+    assert [each.name for each in judged([1.0] * 3, [1.0] * 3, 1.0).checks if not each.passed] == ["baseline"]
+    assert check(judged([1.0] * 3, [1.0] * 3, 1.25), "baseline").passed
+    assert not check(judged([1.0] * 3, [1.0] * 3, 0.75), "baseline").passed
+
+
+@pytest.mark.parametrize(
+    ("rule", "loss", "passed"),
+    [
+        ("non_inferiority", 0.25, True),
+        ("non_inferiority", 0.5, False),  # as much as the margin is not less than it
+        ("non_inferiority", 0.75, False),
+        ("superiority", 0.25, False),
+        ("superiority", 0.0, False),
+        ("superiority", -0.25, True),
+    ],
+)
+def test_the_whole_interval_must_lie_above_the_bar(rule, loss, passed):
+    verdict = judged([1.0 + loss] * 3, [1.0] * 3, rule=rule, margin=0.5)
+    assert check(verdict, rule).passed is passed
+    assert verdict.promoted is passed
+
+
+def test_it_is_the_lower_end_that_must_lie_above_the_bar():
+    verdict = judged([1.0, 1.0, 1.0, 1.5], [1.25, 1.0, 1.25, 1.0], margin=0.3)
+    low, high = verdict.interval
+    assert low < -0.3 < 0 < high
+    assert not verdict.promoted
+
+
+def in_two_shops(north, south):
+    """A challenger's gains in two shops, over three blocks each; the champion's error is 1 everywhere."""
+    held = pl.concat([holdout_of(3), holdout_of(3, shop="south")])
+    made = case("regression", metric="mae", min_rows=1, min_blocks=2, min_slice_rows=6, slice_margin=0.25, margin=9.0)
+    ours = np.concatenate([erring([1.0 - north] * 3), erring([1.0 - south] * 3)])
+    return gate_challenger(made, held, ours, np.ones(12), np.full(12, 9.0), data_commit="c0ffee", seed=1)
+
+
+@pytest.mark.parametrize(
+    ("north", "south", "passed"),
+    [(0.5, -0.25, True), (0.5, -0.5, False), (-0.5, 0.5, False), (0.5, 0.5, True), (-0.25, -0.25, True)],
+)
+def test_a_slice_may_lose_its_margin_and_no_more(north, south, passed):
+    found = check(in_two_shops(north, south), "slices")
+    assert found.passed is passed
+    assert f"shop={'north' if north <= south else 'south'}, {min(north, south):+.4f}" in found.detail
+
+
+def test_a_slice_counts_from_its_least_rows_on():
+    held = holdout_of(3).with_columns(shop=pl.Series(["north"] * 5 + ["south"]))
+    for least, says in ((5, "shop=north"), (6, "no slice has 6 rows")):
+        verdict = judged([1.0] * 3, [1.0] * 3, holdout=held, min_slice_rows=least)
+        assert says in check(verdict, "slices").detail
+        assert check(verdict, "slices").passed
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "policy", "passed"),
+    [
+        (0.6, 0.5, {"max_calibration_error": 0.11, "calibration_slack": 0.0}, True),
+        (0.6, 0.5, {"max_calibration_error": 0.09, "calibration_slack": 0.0}, False),
+        (0.6, 0.58, {"max_calibration_error": 0.05, "calibration_slack": 0.03}, True),
+        (0.6, 0.58, {"max_calibration_error": 0.05, "calibration_slack": 0.01}, False),
+        (0.75, 0.5, {"max_calibration_error": 0.25, "calibration_slack": 0.0}, True),  # as large as may be
+    ],
+)
+def test_calibration_may_be_off_by_the_most_allowed_or_by_the_slack_above_the_references(ours, theirs, policy, passed):
+    """Half of the outcomes are true, so that one score for all rows is off by its distance from a half."""
+    held = holdout_of(3, 4).with_columns(pl.Series(TARGET, [True, False] * 6))
+    made = case(min_rows=1, min_blocks=2, **policy)
+    scores = [np.full(12, score) for score in (ours, theirs, 0.9)]
+    verdict = gate_challenger(made, held, *scores, data_commit="c0ffee", seed=1)
+    assert check(verdict, "calibration").passed is passed
+
+
+def test_evidence_that_is_just_enough_is_enough():
+    assert judged([1.0] * 3, [1.0] * 3, min_rows=6, min_blocks=3).promoted
+    assert failed(judged([1.0] * 3, [1.0] * 3, min_rows=7, min_blocks=4)) == ["rows", "blocks"]
+    assert failed(judged([1.0], [1.0], min_blocks=0)) == ["blocks", "blocks"]  # two, whatever the policy says
+
+
+def test_a_row_as_new_as_the_newest_seen_is_counted_as_seen():
+    told = judged([1.0] * 3, [1.0] * 3, seen_until=START + timedelta(days=1))
+    assert check(told, "unseen").detail.startswith("4 of 6 rows are not newer than 2024-01-02 00:00")
+    assert judged([1.0] * 3, [1.0] * 3, seen_until=START - timedelta(days=1)).promoted
+
+
+def test_a_regressions_scores_may_be_any_numbers():
+    verdict = judged([-1.5] * 3, [2.5] * 3)
+    assert check(verdict, "complete").passed
+    assert verdict.interval == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(("sum_", "complete"), [(1.0, True), (1.0009, True), (1.002, False), (0.998, False)])
+def test_the_probabilities_of_several_classes_sum_to_1_within_a_thousandth(sum_, complete):
+    rows = parts("multiclass").holdout
+    even = np.tile([0.2, 0.3, 0.5], (rows.height, 1))
+    odd = even.copy()
+    odd[3, 2] += sum_ - 1
+    told = judge(odd, even, kind="multiclass", baseline=even)
+    assert check(told, "complete").passed is complete
+    assert ("do not sum to 1" in told.why) is not complete
+
+
+def test_a_refusal_gives_the_first_check_that_failed_and_a_promotion_its_rule():
+    refused = judged([2.0] * 3, [1.0] * 3, 1.5, min_rows=100)
+    assert [each.name for each in refused.checks if not each.passed] == ["rows", "baseline", "non_inferiority"]
+    assert refused.why == "refused: not enough evidence: 6 rows, at least 100 wanted"
+    promoted = judged([1.0] * 3, [2.0] * 3)
+    assert promoted.why == f"promoted: {check(promoted, 'non_inferiority').detail}"
+    assert "mae 1.0000 against the champion's 2.0000: the gain of +1.0000 is surely above" in promoted.why

@@ -16,7 +16,7 @@ from tasks.evaluation.metrics import evaluate
 from tasks.features.profiles import reference_profile
 from tasks.monitoring import performance_estimation
 from tasks.monitoring.drift import measure_drift
-from tasks.monitoring.retraining_policy import loss_of, should_retrain
+from tasks.monitoring.retraining_policy import bound_of, loss_of, should_retrain
 
 CASE = replace(FLIGHTS, monitor=MonitorPolicy(loss_tolerance=0.01, hysteresis=0.5, max_age_days=28, cooldown_days=6))
 
@@ -108,6 +108,8 @@ def test_a_request_held_back_keeps_the_loss_that_it_was_about() -> None:
         ("auc", {"auc": 0.7}, pytest.approx(0.3)),
         ("auc", {"log_loss": 0.5}, None),
         ("rmse", {"rmse": float("nan")}, None),
+        ("rmse", {"rmse": float("inf")}, None),
+        ("rmse", {"rmse": 0.0}, 0.0),
         ("rmse", None, None),
     ],
 )
@@ -248,3 +250,135 @@ def test_what_the_evidence_is_worth(given: dict[str, Any], retrain: bool, why: s
     decision = decided(**given)
     assert decision.retrain == retrain
     assert why in decision.why
+
+
+def with_policy(given: dict[str, Any], metric: Any = "log_loss", **policy: Any) -> Decision:
+    """A decision of the calm case under another policy."""
+    calm: dict[str, Any] = {"drift": None, "realized_loss": None, "estimated_loss": None, "days_since_request": None}
+    calm |= {"promotion_loss": 0.5, "model_age_days": 7.0, "champion_exists": True}
+    made = replace(CASE, gate=GatePolicy(metric=metric), monitor=replace(CASE.monitor, **policy))
+    return should_retrain(made, **calm | given)
+
+
+@pytest.mark.parametrize(
+    ("metric", "level", "bound"),
+    [
+        ("log_loss", {"metric": "log_loss", "low": 0.4, "high": 0.6}, 0.6),
+        ("auc", {"metric": "auc", "low": 0.7, "high": 0.8}, pytest.approx(0.3)),  # the worst AUC, as a loss
+        ("auc", {"metric": "log_loss", "low": 0.4, "high": 0.6}, None),  # the gate has changed its metric since
+        ("rmse", {"metric": "rmse", "low": 1.0, "high": float("inf")}, None),
+        ("rmse", {}, None),
+        ("rmse", None, None),
+    ],
+)
+def test_the_pessimistic_end_of_the_level_is_its_bound(metric: Any, level: Any, bound: float | None) -> None:
+    assert bound_of(replace(CASE, gate=GatePolicy(metric=metric)), level) == bound
+
+
+@pytest.mark.parametrize(
+    ("coverage", "retrain"),
+    [({"coverage": 0.49}, True), ({"coverage": 0.5}, False), ({"coverage": 0.51}, False), ({}, True)],
+)
+def test_labels_of_half_of_the_rows_decide_and_the_estimate_no_longer_does(
+    coverage: dict[str, float], retrain: bool
+) -> None:
+    decision = decided(realized_loss=0.5, estimated_loss=0.9, **coverage)
+    assert decision.retrain is retrain
+    assert decision.loss == (0.9 if retrain else 0.5)
+
+
+def test_without_a_realized_loss_the_estimate_decides_however_many_labels_came() -> None:
+    assert decided(estimated_loss=0.9, coverage=1.0).retrain
+
+
+@pytest.mark.parametrize(("share", "trouble"), [(0.25, False), (0.26, True), (0.2, False), (1.0, True)])
+def test_a_window_is_in_trouble_above_the_share_of_rejected_rows_that_may_be(share: float, trouble: bool) -> None:
+    decision = with_policy({"estimated_loss": 0.9, "rejected_share": share}, rejected_share=0.25)
+    assert decision.retrain is not trouble
+    assert (f"in trouble: {share:.0%} of its rows were rejected" in decision.why) is trouble
+
+
+def test_all_that_is_wrong_with_a_window_is_told_together() -> None:
+    both = DriftVerdict(
+        status="not enough evidence",
+        why="few rows",
+        rows=500,
+        unscored={"dest": "all null in the window", "origin": "missing from the window", "hour": "not in the reference"},
+    )
+    decision = decided(drift=both, rejected_share=0.2)
+    assert decision.why.endswith(
+        "the window's data is in trouble: 20% of its rows were rejected and it has lost dest, origin"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "retrain"),
+    [
+        ({"realized_loss": 0.75}, False),  # level and tolerance: as high as it may be
+        ({"realized_loss": 0.76}, True),
+        ({"realized_loss": 0.875, "refused": True}, False),  # the tolerance and half of it again
+        ({"realized_loss": 0.876, "refused": True}, True),
+        ({"realized_loss": 0.75, "promotion_bound": 0.6}, False),  # a bound within the tolerance changes nothing
+        ({"realized_loss": 0.76, "promotion_bound": 0.6}, True),
+        ({"realized_loss": 1.0, "promotion_bound": 1.0}, False),
+        ({"realized_loss": 1.01, "promotion_bound": 1.0}, True),
+        ({"realized_loss": 1.25, "promotion_bound": 1.0, "refused": True}, False),
+        ({"realized_loss": 1.26, "promotion_bound": 1.0, "refused": True}, True),
+    ],
+)
+def test_the_limit_is_the_level_and_the_tolerance_or_its_uncertainty(given: dict[str, Any], retrain: bool) -> None:
+    assert with_policy(given, loss_tolerance=0.25, hysteresis=0.5).retrain is retrain
+
+
+def test_a_limit_of_a_perfect_level_is_the_tolerance() -> None:
+    decision = decided(promotion_loss=0.0, promotion_bound=0.0, realized_loss=0.02)
+    assert (decision.retrain, decision.limit) == (True, 0.01)
+
+
+def test_of_two_losses_over_the_limit_the_higher_is_told() -> None:
+    decision = decided(realized_loss=0.6, estimated_loss=0.7, coverage=0.1)
+    assert decision.why.startswith("the estimated log_loss of 0.7000")
+    assert decision.loss == 0.7
+    assert decided(realized_loss=0.7, estimated_loss=0.6, coverage=0.1).why.startswith("the realized log_loss of 0.7000")
+
+
+@pytest.mark.parametrize(("importance", "cause"), [(0.25, "drift"), (0.24, "loss"), (0.26, "drift")])
+def test_drift_is_the_cause_from_the_impact_that_counts_on(importance: float, cause: str) -> None:
+    decision = with_policy({"estimated_loss": 0.9, "drift": drifted(importance)}, impact=0.25)
+    assert (decision.cause, "drift in dest" in decision.why) == (cause, cause == "drift")
+
+
+def test_where_labels_show_the_loss_drift_is_told_but_is_not_the_cause() -> None:
+    decision = decided(realized_loss=0.9, drift=drifted(0.4))
+    assert decision.cause == "loss"
+    assert decision.why.endswith("; drift in dest (40% of the model's gain)")
+
+
+@pytest.mark.parametrize(("days", "asked"), [(28.0, False), (28.1, True)])
+def test_a_model_may_grow_as_old_as_the_policy_says(days: float, asked: bool) -> None:
+    assert (decided(model_age_days=days, realized_loss=0.4, coverage=0.5).cause == "age") is asked
+
+
+def test_age_waits_for_the_cool_down_and_then_for_labels() -> None:
+    held = decided(model_age_days=40.0, coverage=0.5, days_since_request=5.0)
+    assert (held.retrain, held.cause) == (False, "none")
+    assert "within the cool-down of 6" in held.why
+    assert decided(model_age_days=40.0, coverage=0.5, days_since_request=6.0).retrain
+
+
+def test_three_drifted_columns_are_named_and_of_more_the_three_that_matter_most() -> None:
+    def named(*importances: float) -> str:
+        columns = tuple(
+            ColumnDrift(column=f"c{at}", method="psi", score=9.0, threshold=0.1, importance=each)
+            for at, each in enumerate(importances)
+        )
+        calm = ColumnDrift(column="calm", method="psi", score=0.0, threshold=0.1, importance=0.1)
+        return decided(drift=DriftVerdict(status="drift", why="", rows=500, columns=(calm, *columns))).why
+
+    assert named(0.1, 0.3, 0.2).endswith("; drift in c1, c2, c0 (60% of the model's gain)")
+    assert named(0.1, 0.3, 0.2, 0.25).endswith("; drift in c1, c3, c2, ... (85% of the model's gain)")
+
+
+def test_an_auc_is_told_as_the_loss_that_it_is() -> None:
+    decision = with_policy({"realized_loss": 0.9, "promotion_loss": 0.2}, metric="auc")
+    assert decision.why == "the realized 1 - auc of 0.9000 exceeds the limit of 0.2100"
