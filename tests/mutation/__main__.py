@@ -1,4 +1,4 @@
-"""`python -m tests.mutation`: draws single changes of the modules that hold the rules, and says which of them no test notices.
+"""`python -m tests.mutation` draws single changes of the rules' modules, and says which of them no test notices.
 
 Each change is made in a copy of the tree, and the tests of that module's rules run on it until the first fails. The heavy
 libraries are imported once, and each run is a fork of the process that has them: of the twelve seconds of a fresh pytest,
