@@ -16,6 +16,7 @@ from schemas.settings import Settings
 from tasks.registry.factory import open_registry
 from tasks.registry.protocol import ModelRegistry
 from tasks.training import engines
+from tasks.training import manifest as manifest_module
 from tasks.training.reproduction import named_versions, reproduce
 from tests.training_kit import NAME, ORDERS, manifest, publish, train
 
@@ -100,7 +101,8 @@ def test_what_differs_is_named(lived, monkeypatch):
     assert not changed.identical
     assert "row digest was" in changed.why
 
-    monkeypatch.setattr(manifest, "libraries", lambda: {**manifest(lived.settings, model)["libraries"], "polars": "9.9"})
+    libraries = {**manifest(lived.settings, model)["libraries"], "polars": "9.9"}
+    monkeypatch.setattr(manifest_module, "libraries", lambda: libraries)
     assert "library polars was" in lived.again(model).why
 
 

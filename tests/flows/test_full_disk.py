@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 from prefect.settings import PREFECT_API_URL
 
 from flows.ingest import ingest
@@ -59,8 +60,9 @@ def test_the_run_fails_in_one_line_and_a_rerun_publishes(
     before = store.head(MAIN)
     told = {"PENSTOCK_HOME": str(settings.root), "PREFECT_API_URL": str(PREFECT_API_URL.value())}
     done = run(INGEST, NAME, str(path), "orders", full_at, str(room), environment=told)
+    named_after = FlowRunFilter(name=FlowRunFilterName(like_=path.name))
     with get_client(sync_client=True) as client:
-        [ended] = [each for each in client.read_flow_runs() if path.name in each.name]
+        [ended] = client.read_flow_runs(flow_run_filter=named_after)
     assert ended.state
     assert (done.returncode, ended.state.type.value) == (1, "FAILED")
     message = str(ended.state.message)

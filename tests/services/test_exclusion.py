@@ -32,14 +32,14 @@ from schemas.errors import ServiceUnavailable
 from schemas.results import Challenge
 from schemas.settings import Settings
 from schemas.refs import DataRef
-from deployments.commands import common
+from deployments.commands import base
 from tasks import flow_tasks
 from tasks.orchestration import locks
 from tasks.registry import excluding, open_registry
 from tasks.reporting import model_card
 from tests.orders_kit import ORDERS, named
 from tests.registry_kit import candidate, evaluation, verdict
-common.ready = lambda: settings
+base.ready = lambda: settings
 model_card.attach_card = lambda *_, **__: None  # a card needs a model's documents
 settings, case, name = Settings(home=sys.argv[1]), named(ORDERS), ORDERS.name
 locks.PATIENCE = float(sys.argv[2])
@@ -61,8 +61,8 @@ with settings.active():
         "promote by hand": lambda: flow_tasks.promote_by_hand.fn(case, challenged, url, log, "me"),
         "target": lambda: flow_tasks.find_rollback_target.fn(case, None, url, log),
         "roll back": lambda: flow_tasks.roll_back_champion.fn(case, registry.version(name, 1), url, log, "me", "it hurts"),
-        "freeze": lambda: common.held(case, "year end", frozen=True, as_json=True),
-        "thaw": lambda: common.held(case, "new year", frozen=False, as_json=True),
+        "freeze": lambda: base.held(case, "year end", frozen=True, as_json=True),
+        "thaw": lambda: base.held(case, "new year", frozen=False, as_json=True),
     }
     waited = []
     for what in sys.argv[3:] or changes:
