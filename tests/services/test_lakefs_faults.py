@@ -145,7 +145,7 @@ def test_reading_while_the_server_is_down_fails_in_bounded_time(
     store.upload("b", "data/x", tmp_path / "x")
     store.commit("b", "m", {})
     lazy = spoilt.scan("b", ["data/x"])
-    with proxy.refusing(), pytest.raises(OSError) as caught:
+    with proxy.refusing(), pytest.raises(OSError, match="object-store error") as caught:
         lazy.collect()
     assert is_lake_gone(caught.value)
     assert lazy.collect().item() == 1
