@@ -107,6 +107,9 @@ class GateVerdict(Value):
     rows: int = Field(default=0, ge=0)
     blocks: int = Field(default=0, ge=0)
     data_commit: CommitId | None = None
+    designs: int | None = Field(
+        default=None, description="designs compared with the champion's on its own holdout; None on newer rows"
+    )
     checks: tuple[Check, ...] = ()
 
 

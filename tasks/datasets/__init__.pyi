@@ -1,3 +1,4 @@
+from .loading import absent_columns as absent_columns
 from .loading import load_designed_rows as load_designed_rows
 from .loading import load_labels as load_labels
 from .loading import load_training_rows as load_training_rows

@@ -7,11 +7,12 @@ from datetime import datetime
 
 import polars as pl
 
+from schemas.model_design import describe_design, needed_columns
 from schemas.refs import DataRef
 from schemas.usecase import UseCase
 from tasks import features
 from tasks.datasets import published
-from tasks.versions import open_store
+from tasks.versions import VersionStore, open_store
 
 
 def load_designed_rows(case: UseCase, data: DataRef, paths: Sequence[str] | None = None) -> pl.LazyFrame:
@@ -30,6 +31,33 @@ def load_designed_rows(case: UseCase, data: DataRef, paths: Sequence[str] | None
     spec = case.input(case.rows)
     rows = inputs[case.rows] if paths is None else store.scan(data.commit, paths, spec.contract.dtypes())
     return features.design(case, rows, inputs)
+
+
+def absent_columns(case: UseCase, data: DataRef, paths: Sequence[str]) -> list[str]:
+    """Columns that features are made of and that some files lack: rows without them must not be scored with nulls.
+
+    Looked-up inputs count by what their newest publish brought.
+
+    Args:
+        case: The use case as the model has it.
+        data: Commit of the data, and the repository that it lies in.
+        paths: Paths of the rows to score.
+
+    Returns:
+        The columns' names, those of looked-up inputs as "input.column"; sorted, empty where nothing is missing.
+    """
+    store, absent = open_store(data.store), set[str]()
+    for name, wanted in needed_columns(describe_design(case)).items():
+        if name == case.rows:
+            absent |= {column for path in paths for column in wanted.keys() - _columns(store, data, path)}
+        elif newest := published.newest_publish(store, name, data.commit):
+            brought = published.paths_added_by(store, newest.commit.id, name)
+            absent |= {f"{name}.{column}" for path in brought for column in wanted.keys() - _columns(store, data, path)}
+    return sorted(absent)
+
+
+def _columns(store: VersionStore, data: DataRef, path: str) -> set[str]:
+    return set(store.scan(data.commit, [path]).collect_schema().names())
 
 
 def load_labels(case: UseCase, data: DataRef) -> pl.LazyFrame:

@@ -1,6 +1,7 @@
 from .baseline_models import baseline_scores as baseline_scores
 from .block_means import block_mean as block_mean
 from .gate import gate_challenger as gate_challenger
+from .gate import is_enough as is_enough
 from .gate import score_flaw as score_flaw
 from .intervals import block_interval as block_interval
 from .metrics import HIGHER_IS_BETTER as HIGHER_IS_BETTER

@@ -7,7 +7,7 @@ day share its weather), so the blocks are the sample: a decision on seven days r
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -57,6 +57,7 @@ def gate_challenger(
     data_commit: CommitId | None,
     seed: int,
     seen_until: datetime | None = None,
+    designs: int | None = None,
 ) -> GateVerdict:
     """Compare challenger and champion on rows that neither has seen, block by block. It fails closed.
 
@@ -72,23 +73,28 @@ def gate_challenger(
         data_commit: Commit of the data, for the verdict.
         seed: Draws the bootstrap.
         seen_until: Newest event time that either model was fitted on; a row that is not newer refuses.
+        designs: How many designs were compared with the champion's on this very holdout, this one included: superiority is
+            asked for then, at alpha divided by them (Bonferroni). None: the holdout is newer than what the champion saw.
 
     Returns:
         Whether the challenger is promoted, why, and each check with its numbers.
     """
+    if designs is not None:
+        policy = replace(use_case.gate, rule="superiority", alpha=use_case.gate.alpha / designs)
+        use_case = replace(use_case, gate=policy)
     scores = {"challenger": challenger_scores, "baseline": baseline_scores}
     if champion_scores is not None:
         scores["champion"] = champion_scores
     whole = _complete(use_case, holdout, scores)
     if not whole.passed:
-        return _verdict(use_case, holdout, data_commit, [whole], None)
+        return _verdict(use_case, holdout, data_commit, [whole], None, designs)
     checks = [whole, *_enough(use_case, holdout, seen_until)]
     evidence = _evidence(use_case, holdout, {who: np.asarray(s) for who, s in scores.items()}, seed)
     if evidence is None:
         checks.append(Check(name="blocks", passed=False, detail="fewer than two blocks in which the metric is defined"))
     else:
         checks += [_baseline(evidence), _rule(evidence), _slices(evidence), *_calibration(evidence)]
-    return _verdict(use_case, holdout, data_commit, checks, evidence)
+    return _verdict(use_case, holdout, data_commit, checks, evidence, designs)
 
 
 def _complete(use_case: UseCase, holdout: pl.DataFrame, scores: Mapping[str, np.ndarray | None]) -> Check:
@@ -148,6 +154,19 @@ def _enough(use_case: UseCase, holdout: pl.DataFrame, seen_until: datetime | Non
     return checks
 
 
+def is_enough(use_case: UseCase, holdout: pl.DataFrame) -> bool:
+    """Whether a holdout has the rows and blocks that the gate asks for.
+
+    Args:
+        use_case: The use case.
+        holdout: Rows with `_block`.
+
+    Returns:
+        Whether it has.
+    """
+    return not holdout.is_empty() and all(check.passed for check in _enough(use_case, holdout, None))
+
+
 def _count(name: str, count: int, wanted: int) -> Check:
     detail = f"{count:,} {name}, at least {wanted:,} wanted"
     return Check(name=name, passed=count >= wanted, detail=detail if count >= wanted else f"not enough evidence: {detail}")
@@ -187,7 +206,7 @@ def _rule(evidence: _Evidence) -> Check:
     sure = "surely" if passed else "not surely"
     detail = (
         f"{policy.metric} {ours:.4f} against the {evidence.reference}'s {theirs:.4f}: the gain of {evidence.gain:+.4f} is "
-        f"{sure} above {bar:+.4f} ({1 - policy.alpha:.0%} interval from {evidence.interval[0]:+.4f})"
+        f"{sure} above {bar:+.4f} ({100 * (1 - policy.alpha):.4g}% interval from {evidence.interval[0]:+.4f})"
     )
     return Check(name=policy.rule, passed=passed, detail=detail)
 
@@ -218,7 +237,12 @@ def _calibration(evidence: _Evidence) -> list[Check]:
 
 
 def _verdict(
-    use_case: UseCase, holdout: pl.DataFrame, commit: CommitId | None, checks: list[Check], evidence: _Evidence | None
+    use_case: UseCase,
+    holdout: pl.DataFrame,
+    commit: CommitId | None,
+    checks: list[Check],
+    evidence: _Evidence | None,
+    designs: int | None,
 ) -> GateVerdict:
     failed = next((check for check in checks if not check.passed), None)
     deciding = next((check for check in checks if check.name == use_case.gate.rule), checks[0])
@@ -232,5 +256,6 @@ def _verdict(
         rows=holdout.height,
         blocks=holdout[BLOCK].n_unique() if BLOCK in holdout.columns else 0,
         data_commit=commit,
+        designs=designs,
         checks=tuple(checks),
     )

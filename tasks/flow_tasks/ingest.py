@@ -7,15 +7,16 @@ from pathlib import Path
 
 from prefect import task
 
-from schemas.errors import NotFound, UsageError
+from schemas.errors import NotFound, Refused, UsageError
 from schemas.refs import Commit, CommitId, Source
 from schemas.replaying import Unit
 from schemas.results import Retraction, Staged
+from schemas.settings import in_force
 from schemas.usecase import Input, UseCase, resolve
 from schemas.verdicts import AuditVerdict
 from tasks import datasets, parsing, publishing
 from tasks.orchestration import TASK_OPTIONS
-from tasks.registry import open_registry
+from tasks.registry import open_registry, wanted_input
 from tasks.temp_files import scratch
 from tasks.versions import MAIN, VersionStore, open_store
 
@@ -117,16 +118,27 @@ def audit_on_branch(
         StoreError: There is no room on the disk.
         StaleCheck: Another run staged the same source at the same time: audit it again.
     """
-    spec = resolve(use_case).input(input)
-    store = open_store(store_url)
+    case, store = resolve(use_case), open_store(store_url)
     with scratch("penstock-") as folder:
-        return _audit(store, spec, source, flow_run, limits, folder)
+        spec, parsed = _parsed(case, input, source, limits, folder / "parsed")
+        return _audit(store, spec, source, parsed, flow_run, folder)
 
 
-def _audit(store: VersionStore, spec: Input, source: Source, flow_run: str, limits: parsing.Limits, folder: Path) -> Staged:
+def _parsed(case: UseCase, input: str, source: Source, limits: parsing.Limits, folder: Path) -> tuple[Input, parsing.Parsed]:
+    """The source by the code's contract or, where that refuses it, with the columns that a living version still needs."""
+    spec = case.input(input)
+    try:
+        return spec, parsing.parse_source(source, spec.contract, folder, limits)
+    except Refused:
+        wider = wanted_input(case, input, open_registry(in_force().registry_url))
+        if wider is spec:
+            raise
+    return wider, parsing.parse_source(source, wider.contract, folder, limits)
+
+
+def _audit(store: VersionStore, spec: Input, source: Source, parsed: parsing.Parsed, flow_run: str, folder: Path) -> Staged:
     from tasks import contracts
 
-    parsed = parsing.parse_source(source, spec.contract, folder / "parsed", limits)
     checked_at = store.head(MAIN)
     partitions = contracts.touched_partitions(parsed, spec)
     known = publishing.known_keys(store, checked_at, spec, partitions)

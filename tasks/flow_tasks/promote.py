@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
 import polars as pl
 from prefect import task
 
 from schemas.errors import UsageError
 from schemas.refs import DataRef, ModelRef
 from schemas.results import Challenge, Outcome
-from schemas.usecase import UseCase, resolve
+from schemas.usecase import resolve
 from schemas.verdicts import Evaluation, GateVerdict
-from tasks import datasets, evaluation, features, models, promotion, reporting
+from tasks import datasets, evaluation, features, promotion, reporting, training
 from tasks.orchestration import TASK_OPTIONS, cross_machine_lock
-from tasks.registry import Actor, ModelRegistry, excluding, open_registry
+from tasks.registry import Actor, excluding, open_registry
 from tasks.versions import open_store
 
 
@@ -60,7 +59,7 @@ def gate_version(use_case: str, version: int, data: DataRef, registry_url: str) 
 
     Raises:
         NotFound: There is no such version.
-        UsageError: Its features are not those of the use case.
+        UsageError: Either version needs code that has changed or is gone.
     """
     case = resolve(use_case)
     registry = open_registry(registry_url)
@@ -79,12 +78,12 @@ def gate_version(use_case: str, version: int, data: DataRef, registry_url: str) 
         )
         nothing = Evaluation(model_sha256=model.sha256, data_commit=data.commit, rows=0, blocks=0, metrics={})
         return Challenge(model=model, data=data, evaluation=nothing, verdict=verdict, champion=champion)
-    scores = _scores(case, registry, model, parts.holdout)
+    scores = training.version_scores(case, registry, model, data, parts.holdout)
     verdict = evaluation.gate_challenger(
         case,
         parts.holdout,
         scores,
-        _scores(case, registry, champion, parts.holdout) if champion else None,
+        training.version_scores(case, registry, champion, data, parts.holdout) if champion else None,
         evaluation.baseline_scores(case, older, parts.holdout),
         data_commit=data.commit,
         seed=case.training.seed,
@@ -92,10 +91,6 @@ def gate_version(use_case: str, version: int, data: DataRef, registry_url: str) 
     )
     evaluated = evaluation.evaluate(case, model.sha256, data.commit, parts.holdout, scores)
     return Challenge(model=model, data=data, evaluation=evaluated, verdict=verdict, champion=champion)
-
-
-def _scores(case: UseCase, registry: ModelRegistry, model: ModelRef, rows: pl.DataFrame) -> np.ndarray:
-    return models.predict_scores(case, models.load_booster(registry.model_bytes(model)), rows)
 
 
 @task(**TASK_OPTIONS, tags={"registry", "lake"})

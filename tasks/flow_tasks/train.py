@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
+import numpy as np
 import polars as pl
 from prefect import task
 
-from schemas.errors import NotEnoughEvidence, NotFound
+from schemas.errors import NotEnoughEvidence, NotFound, UsageError
 from schemas.fitting import Device, Plan
 from schemas.refs import DataRef, ModelRef
 from schemas.results import Challenge, Outcome, TrainingStatus
-from schemas.usecase import resolve
+from schemas.usecase import UseCase, resolve
 from schemas.verdicts import GateVerdict
 from tasks import evaluation, models, monitoring, promotion, reporting, training
 from tasks.orchestration import LONG_TASK_OPTIONS, TASK_OPTIONS, cross_machine_lock, log_step
-from tasks.promotion import fitted_until
-from tasks.registry import CHALLENGER, CHAMPION, SEARCH, STATE, WHY, Actor, ModelRegistry, excluding, open_registry
+from tasks.registry import (
+    CHALLENGER,
+    CHAMPION,
+    SEARCH,
+    STATE,
+    WHY,
+    Actor,
+    ModelRegistry,
+    excluding,
+    open_registry,
+    use_case_of,
+)
 from tasks.training import build_candidate, record_candidate, sha256
 from tasks.versions import open_store
 
@@ -59,7 +72,8 @@ def train_challenger(use_case: str, data: DataRef, registry_url: str, plan: Plan
     case = resolve(use_case)
     registry = open_registry(registry_url)
     reigning = registry.champion(case.name)
-    after = fitted_until(registry, reigning) if reigning else None
+    reference = _reference(case, registry, reigning, data, plan)
+    after = reference.after
     with training.split_rows(case, data, plan.engine, after) as parts:
         if parts.holdout.is_empty():
             newer = f"newer than {after:%Y-%m-%d %H:%M}, up to when the champion was fitted" if after else "at all"
@@ -96,15 +110,50 @@ def train_challenger(use_case: str, data: DataRef, registry_url: str, plan: Plan
         case,
         holdout,
         scores,
-        models.predict_scores(case, models.load_booster(registry.model_bytes(reigning)), holdout) if reigning else None,
+        _champion_scores(case, registry, reference, data, holdout),
         baseline,
         data_commit=data.commit,
         seed=case.training.seed,
         seen_until=training.newest_event(case, seen, after),
+        designs=_designs(case, registry, reference, made_from),
     )
     challenged = Challenge(model=model, data=data, evaluation=evaluated, verdict=verdict, champion=reigning)
     log_step(reporting.gate_line(case, challenged))
     return challenged
+
+
+def _reference(
+    case: UseCase, registry: ModelRegistry, champion: ModelRef | None, data: DataRef, plan: Plan
+) -> training.Reference:
+    """The champion on newer rows, where there are enough; else, for a new design, its gated version on its own holdout."""
+    on_newer_rows = training.champion_reference(registry, champion)
+    gated = training.gated_reference(case, registry, champion)
+    if gated is None:
+        return on_newer_rows
+    with training.split_rows(case, data, plan.engine, on_newer_rows.after) as parts:
+        newer = parts.holdout
+    return on_newer_rows if evaluation.is_enough(case, newer) else gated
+
+
+def _champion_scores(
+    case: UseCase, registry: ModelRegistry, reference: training.Reference, data: DataRef, holdout: pl.DataFrame
+) -> np.ndarray | None:
+    """Scores of the version that stands for the champion; None where there is none, or its code is gone."""
+    if reference.model is None:
+        return None
+    try:
+        return training.version_scores(case, registry, reference.model, data, holdout)
+    except UsageError as gone:
+        log_step(f"The champion cannot be compared, and the baseline takes its place. {gone}.")
+        return None
+
+
+def _designs(
+    case: UseCase, registry: ModelRegistry, reference: training.Reference, made_from: Mapping[str, Any]
+) -> int | None:
+    if reference.model is None or not reference.same_holdout:
+        return None
+    return training.count_designs(case, registry, reference.model, made_from["split"]["holdout"])
 
 
 @task(**LONG_TASK_OPTIONS, tags={"train", "lake", "registry"})
@@ -159,10 +208,10 @@ def smoke_test(use_case: str, model: ModelRef, registry_url: str) -> None:
 
     Raises:
         IntegrityError: The model dies, or its scores differ from those recorded.
-        UsageError: The use case's features are others by now.
+        UsageError: The version needs code that has changed or is gone.
     """
-    case = resolve(use_case)
     registry = open_registry(registry_url)
+    case = use_case_of(resolve(use_case), registry, model)
     payload, golden = registry.model_bytes(model), registry.golden(model)
     models.run_smoke_test(payload, golden, case)
     models.predict_scores(case, models.load_booster(payload), pl.read_parquet(io.BytesIO(golden)))

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from schemas.errors import NotEnoughEvidence, NotFound
+from schemas.errors import NotEnoughEvidence, NotFound, UsageError
+from schemas.model_design import describe_design, needed_columns
 from schemas.refs import Commit, CommitId, DataRef, ModelRef, Source
 from schemas.results import RowsToScore, Scores
 from schemas.usecase import UseCase, resolve
@@ -27,20 +28,24 @@ from schemas.verdicts import AuditVerdict
 from tasks import datasets, evaluation, features, models, parsing
 from tasks.inference import prediction_rows, prediction_store
 from tasks.inference.prediction_store import SCORE_FILE_KIND, SCORE_KIND
-from tasks.registry import open_registry
+from tasks.registry import open_registry, use_case_of
 from tasks.timestamps import cast_like
 from tasks.versions import MAIN, VersionStore, open_store
 
 
 @dataclass(frozen=True)
 class Job:
-    """One scoring: what predicts what, seen as of which data, and where it is published."""
+    """One scoring: what predicts what, seen as of which data, and where it is published.
+
+    `case` is the use case as the model has it; `contract_version` is that of the contract by which rows are judged today.
+    """
 
     case: UseCase
     model: ModelRef
     data: DataRef
     log: VersionStore
     cause: str
+    contract_version: str
     flow_run: str = ""
     since: datetime | None = None
     with_inputs: bool = field(default=False, kw_only=True)
@@ -71,18 +76,20 @@ def score_commit(use_case: str, data: DataRef, rows: RowsToScore, registry_url: 
         NotEnoughEvidence: There is no champion.
         NotFound: No rows were published.
     """
-    case, model, log = _begin(use_case, registry_url, log_url)
+    declared, model, log = _begin(use_case, registry_url, log_url)
+    case = use_case_of(declared, open_registry(registry_url), model)
     store = open_store(data.store)
     arrival = rows.arrival or _newest_arrival(store, case, data)
     rows = rows.model_copy(update={"arrival": arrival})
     cause = scoring_cause(model, rows)
-    job = Job(case, model, data, log, cause, flow_run, rows.since)
+    job = Job(case, model, data, log, cause, contract_version_of(declared), flow_run, rows.since)
     if done := already_scored(log, rows, cause):
         return Scores(**job.told, status="already done", why="these rows were scored before", **_where(log, done))
+    paths = datasets.paths_added_by(store, arrival, case.rows)
+    if absent := datasets.absent_columns(case, data, paths):
+        return Scores(**job.told, status="skipped", why=_not_scored(model, f"commit {arrival[:12]}", absent))
     dtypes = case.input(case.rows).contract.dtypes()
-    brought = pieces(
-        lambda path: store.scan(data.commit, [path], dtypes), datasets.paths_added_by(store, arrival, case.rows)
-    )
+    brought = pieces(lambda path: store.scan(data.commit, [path], dtypes), paths)
     with TemporaryDirectory(prefix="penstock-") as scratch:
         commit = run(job, brought, Path(scratch), {"kind": SCORE_KIND, "arrival": arrival})
     if commit is None:
@@ -141,9 +148,10 @@ def score_file(
         NotEnoughEvidence: There is no champion.
         Refused: The file cannot be read.
     """
-    case, model, log = _begin(use_case, registry_url, log_url)
+    declared, model, log = _begin(use_case, registry_url, log_url)
+    case = use_case_of(declared, open_registry(registry_url), model)
     cause = hashlib.sha256(f"{model.sha256} file {source.sha256}".encode()).hexdigest()
-    job = Job(case, model, data, log, cause, flow_run, with_inputs=True)
+    job = Job(case, model, data, log, cause, contract_version_of(declared), flow_run, with_inputs=True)
     if done := already_scored(log, RowsToScore(), cause):
         earlier = {**_where(log, done), "audit": AuditVerdict.model_validate_json(done.metadata["audit"])}
         return Scores(**job.told, status="already done", why=f"{source.name} was scored before", **earlier)
@@ -161,6 +169,9 @@ def _score_audited(job: Job, source: Source, limits: parsing.Limits, scratch: Pa
     verdict = audited.verdict
     if not verdict.publishable:
         return Scores(**job.told, status="rejected" if verdict.rows else "skipped", why=verdict.why, audit=verdict)
+    if absent := _absent(job.case, [part.path for part in audited.accepted]):
+        why = _not_scored(job.model, source.name, absent)
+        return Scores(**job.told, status="skipped", why=why, audit=verdict)
     private = spec.contract.private()
     rejected = [_shown(pl.read_parquet(part.path), private) for part in audited.rejected]
     metadata = {
@@ -176,6 +187,11 @@ def _score_audited(job: Job, source: Source, limits: parsing.Limits, scratch: Pa
     return _published(job, commit).model_copy(update={"audit": verdict})
 
 
+def _absent(case: UseCase, accepted: Sequence[Path]) -> list[str]:
+    wanted = needed_columns(describe_design(case))[case.rows].keys()
+    return sorted({name for path in accepted for name in wanted - pl.read_parquet_schema(path).keys()})
+
+
 def _shown(rejected: pl.DataFrame, private: frozenset[str]) -> pl.DataFrame:
     """Rejected rows as the log may hold them: where columns are private, without texts that could quote them."""
     return rejected.drop("_untyped", "_reasons", *private, strict=False) if private else rejected
@@ -189,6 +205,18 @@ def _begin(use_case: str, registry_url: str, log_url: str) -> tuple[UseCase, Mod
     log = open_store(log_url)
     log.create()
     return case, model, log
+
+
+def contract_version_of(case: UseCase) -> str:
+    """Version of the contract of the rows that a use case predicts."""
+    return case.input(case.rows).contract.version()
+
+
+def _not_scored(model: ModelRef, what: str, absent: Sequence[str]) -> str:
+    return (
+        f"{what} lacks {', '.join(absent)}, which v{model.version} needs: its rows are not scored; train a model for what comes"
+        f" now: penstock train {model.name}"
+    )
 
 
 def pieces(scan: Callable[[str], pl.LazyFrame], files: Iterable[str]) -> Iterator[pl.LazyFrame]:
@@ -274,7 +302,7 @@ def _receipts_of(job: Job) -> Callable[[pl.DataFrame, np.ndarray], pl.DataFrame]
         job.case,
         model=job.model,
         data=job.data,
-        contract_version=job.case.input(job.case.rows).contract.version(),
+        contract_version=job.contract_version,
         flow_run=job.flow_run,
         scored_at=datetime.now(UTC),
         origin=job.cause if job.with_inputs else "",  # another file may hold other rows of the same keys
@@ -293,8 +321,11 @@ def predict_frame(case: UseCase, model: ModelRef, data: DataRef, frame: pl.DataF
     Returns:
         One prediction a row, in the rows' order, with its receipt.
     """
-    store = open_store(data.store)
-    job = Job(case, model, data, store, cause="")
+    store, contract_version = open_store(data.store), contract_version_of(case)
+    case = use_case_of(case, open_registry(model.registry), model)
+    job = Job(case, model, data, store, cause="", contract_version=contract_version)
+    if absent := sorted(needed_columns(describe_design(case))[case.rows].keys() - set(frame.columns)):
+        raise UsageError(f"cannot predict with v{model.version}: the frame lacks {', '.join(absent)}; add what it needs")
     rows = features.design(case, frame.lazy(), datasets.inputs_at(store, data.commit, case)).collect()
     return _receipts_of(job)(rows, predictor(job)(rows))
 

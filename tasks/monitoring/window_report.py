@@ -26,7 +26,7 @@ from tasks.monitoring import (
     shadow,
 )
 from tasks.monitoring.scored_window import Window
-from tasks.registry import STATE, ModelRegistry, open_registry
+from tasks.registry import STATE, ModelRegistry, open_registry, use_case_of
 from tasks.versions import MAIN, VersionStore, open_store
 
 
@@ -93,6 +93,7 @@ def monitor_window(
     if entry is None:
         raise NotFound(f"no predictions of {case.name} to monitor; score some first: penstock score {use_case}")
     model = registry.version(case.name, int(entry.metadata["model_version"]))
+    case = use_case_of(case, registry, model)
     with scored_window.window(case, data, log, entry) as window:
         realized, coverage = _realized(data, model, window)
         seen = Monitoring(

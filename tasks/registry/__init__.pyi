@@ -1,3 +1,6 @@
+from .designs import recorded_design as recorded_design
+from .designs import use_case_of as use_case_of
+from .designs import wanted_input as wanted_input
 from .factory import open_registry as open_registry
 from .locks import excluding as excluding
 from .protocol import CHALLENGER as CHALLENGER

@@ -17,7 +17,7 @@ from schemas.refs import ModelRef
 from schemas.score_columns import internal_names
 from schemas.usecase import UseCase
 from tasks import evaluation
-from tasks.registry import MANIFEST, ModelRegistry
+from tasks.registry import MANIFEST, ModelRegistry, use_case_of
 from tasks.reporting.model_card_html import Section, html, markdown
 
 FORMAT = 1
@@ -97,7 +97,7 @@ def render_card(case: UseCase, registry: ModelRegistry, ref: ModelRef) -> dict[s
     Returns:
         The bytes of the two files.
     """
-    title = f"{case.name} v{ref.version}"
+    case, title = use_case_of(case, registry, ref), f"{case.name} v{ref.version}"
     sections = list(_sections(case, registry, ref))
     lead = f"{case.question} Answered as {_answer(case)}."
     return {

@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from schemas.fitting import Device, Engine
+from schemas.model_design import describe_design, design_digest
 from schemas.refs import DataRef, ModelRef
 from schemas.usecase import Training, UseCase
 from tasks import evaluation
@@ -90,6 +91,7 @@ def build_manifest(
         "use_case": case.name,
         **stated(case),
         "use_case_version": (declared or case).version(),
+        "design_sha256": design_digest(describe_design(case)),
         "data_store": data.store,
         "data_commit": data.commit,
         "row_digest": row_digest,

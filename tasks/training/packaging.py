@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from schemas.model_design import DOCUMENT, describe_design
 from schemas.refs import DataRef, ModelRef
 from schemas.usecase import UseCase
 from schemas.verdicts import Evaluation
@@ -83,6 +84,7 @@ def build_candidate(
         tags={name: str(value) for name, value in {**tagged, SEARCH: _trials(made_from)}.items()},
         documents={
             "reference": features.reference_profile(case, rows, rows[features.TARGET], scores),
+            DOCUMENT: describe_design(case),
             "importances": {"format_version": FORMAT, **told},
             **(documents or {}),
         },

@@ -12,7 +12,7 @@ from schemas.errors import NotFound, UsageError
 from schemas.refs import DataRef, ModelRef
 from schemas.results import Reproduction
 from schemas.usecase import UseCase
-from tasks.registry import CHALLENGER, CHAMPION, ModelRegistry
+from tasks.registry import CHALLENGER, CHAMPION, ModelRegistry, use_case_of
 from tasks.training import engines, fit, manifest
 from tasks.versions import open_store
 
@@ -69,7 +69,7 @@ def reproduce(
         NotFound: Neither repository knows the commit.
     """
     told = registry.document(model, "manifest")
-    recipe = manifest.apply_recipe(case, told)
+    recipe = manifest.apply_recipe(use_case_of(case, registry, model), told)
     differences = list(_stated(case, told))
     with engines.split_rows(recipe, _data(told, store_url), _engine(told), _after(told)) as parts:
         gated = bool(told.get("split"))

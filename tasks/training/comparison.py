@@ -1,0 +1,124 @@
+"""What a challenger is compared with, and the scores of a version on rows that another design was made for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+
+from schemas.errors import NotFound, UsageError
+from schemas.model_design import describe_design, design_digest, feature_digest
+from schemas.refs import DataRef, ModelRef
+from schemas.usecase import UseCase
+from tasks import datasets, features, models
+from tasks.promotion import fitted_until
+from tasks.registry import ModelRegistry, recorded_design, use_case_of
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The version that stands for the champion in the gate.
+
+    Attributes:
+        model: The champion, or the gated version that it is a refit of; None where there is no champion.
+        after: Newest event time that `model` was fitted on: the holdout is newer.
+        same_holdout: Whether the holdout is the one that `model` itself was gated on.
+    """
+
+    model: ModelRef | None
+    after: datetime | None
+    same_holdout: bool = False
+
+
+def champion_reference(registry: ModelRegistry, champion: ModelRef | None) -> Reference:
+    """The champion itself, to be compared on rows that are newer than what it was fitted on.
+
+    Args:
+        registry: The model registry.
+        champion: The champion, or None.
+
+    Returns:
+        The reference.
+    """
+    return Reference(champion, fitted_until(registry, champion) if champion else None)
+
+
+def gated_reference(case: UseCase, registry: ModelRegistry, champion: ModelRef | None) -> Reference | None:
+    """The gated version that a champion is a refit of, where the use case has another design by now.
+
+    A refit has seen all rows; the version that it was made after has not seen its own holdout. A new design can be compared
+    with it there, without waiting for newer rows.
+
+    Args:
+        case: The use case as the code declares it.
+        registry: The model registry.
+        champion: The champion, or None.
+
+    Returns:
+        The reference, or None where the champion is no refit or has the design of the code.
+    """
+    design = recorded_design(registry, champion) if champion else None
+    if champion is None or design is None or feature_digest(design) == feature_digest(describe_design(case)):
+        return None
+    recipe = registry.document(champion, "manifest").get("recipe_of")
+    if recipe is None:
+        return None
+    try:
+        gated = registry.version(case.name, int(recipe))
+    except NotFound:
+        return None
+    return Reference(gated, fitted_until(registry, gated), same_holdout=True)
+
+
+def count_designs(case: UseCase, registry: ModelRegistry, reference: ModelRef, holdout: list[str] | None) -> int:
+    """How many designs were compared with a version on its own holdout, that of the code included.
+
+    Args:
+        case: The use case as the code declares it.
+        registry: The model registry.
+        reference: The version that they are compared with.
+        holdout: First and last event time of the holdout, in ISO 8601.
+
+    Returns:
+        The number, at least 1.
+    """
+    own = registry.document(reference, "manifest").get("design_sha256")
+    seen = {design_digest(describe_design(case))}
+    for model in registry.versions(case.name):
+        manifest = registry.document(model, "manifest")
+        if (manifest.get("split") or {}).get("holdout") == holdout and (digest := manifest.get("design_sha256")):
+            seen.add(digest)
+    return len(seen - {own}) or 1
+
+
+def version_scores(case: UseCase, registry: ModelRegistry, model: ModelRef, data: DataRef, rows: pl.DataFrame) -> np.ndarray:
+    """Scores of a version for rows that were designed by the code's use case: by the version's own design.
+
+    Args:
+        case: The use case as the code declares it, by which the rows were designed.
+        registry: The model registry.
+        model: The version.
+        data: Commit of the data that the rows lie in.
+        rows: Designed rows; their keys say which rows are scored.
+
+    Returns:
+        float32, shape (n,), or (n, classes).
+
+    Raises:
+        UsageError: The version needs code that has changed or is gone.
+    """
+    own = use_case_of(case, registry, model)
+    if feature_digest(describe_design(own)) != feature_digest(describe_design(case)):
+        rows = _redesigned(own, data, rows)
+    return models.predict_scores(own, models.load_booster(registry.model_bytes(model)), rows)
+
+
+def _redesigned(case: UseCase, data: DataRef, rows: pl.DataFrame) -> pl.DataFrame:
+    keys = list(case.key)
+    designed = datasets.load_designed_rows(case, data).select(*keys, *features.feature_names(case))
+    joined = rows.lazy().select(keys).join(designed, on=keys, how="left", maintain_order="left", validate="1:1").collect()
+    if joined.height != rows.height:
+        raise UsageError(f"{case.name}: rows of the holdout are not found again at commit {data.commit[:12]}")
+    return joined
