@@ -29,6 +29,7 @@ _PLAIN = case(max_calibration_error=1.0, slice_margin=1.0)
 # One feature is a float aggregate over other rows: it must not depend on their order either.
 ORDERS = replace(_PLAIN, features={**_PLAIN.features, "usual_size": pl.col("size").mean().over("shop").cast(pl.Float32)})
 PLAIN = replace(_PLAIN, name="orders-plain")
+CHANGING = replace(case("binary", rule="non_inferiority", margin=0.2, max_calibration_error=1.0), name="orders-changing")
 CALIBRATED = replace(PLAIN, name="orders-calibrated", training=replace(PLAIN.training, calibration="sigmoid"))
 KINDS = {kind: replace(case(kind), name=f"orders-{kind}") for kind in ("binary", "multiclass", "regression")}
 MULTICLASS, REGRESSION = KINDS["multiclass"], KINDS["regression"]

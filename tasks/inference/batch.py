@@ -214,8 +214,8 @@ def contract_version_of(case: UseCase) -> str:
 
 def _not_scored(model: ModelRef, what: str, absent: Sequence[str]) -> str:
     return (
-        f"{what} lacks {', '.join(absent)}, which v{model.version} needs: its rows are not scored; train a model for what comes"
-        f" now: penstock train {model.name}"
+        f"{what} lacks {', '.join(absent)}, which v{model.version} needs: its rows are not scored; "
+        f"train a model for what comes now: penstock train {model.name}"
     )
 
 
