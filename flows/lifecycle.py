@@ -15,6 +15,7 @@ from schemas.refs import CommitId
 from schemas.results import Beginning, IngestResult, Loop, Monitoring, Scores, Training
 from schemas.settings import in_force
 from schemas.usecase import UseCase
+from schemas.verdicts import Decision
 from tasks import flow_tasks, orchestration
 from tasks.fault_injection import fault_point
 from tasks.orchestration import penstock_flow, run_name_from_source, wait_for_turn
@@ -96,11 +97,20 @@ class _Arrival:
         ):
             self._begin(left)
         elif brings_rows:
-            self.scored.append(score(self.use_case, arrival=commit, once=True))
-            self._watch(commit)
+            self._follow_rows(commit)
         else:
             for window in flow_tasks.windows_to_monitor(self.use_case, commit, *self._places()):
                 self._watch(window)
+
+    def _follow_rows(self, commit: CommitId) -> None:
+        """Score and monitor rows. Those that lack what the champion needs wait for a version that does without."""
+        self.scored.append(score(self.use_case, arrival=commit, once=True))
+        if self.scored[-1].absent:
+            self._retrain(Decision(retrain=True, cause="columns", why=self.scored[-1].why))
+            if not self.trained or self.trained[-1].status != "promoted":
+                return
+            self.scored.append(score(self.use_case, arrival=commit, once=True))
+        self._watch(commit)
 
     def loop(self, ingested: IngestResult) -> Loop:
         """All that happened, as a value."""
@@ -117,10 +127,12 @@ class _Arrival:
     def _watch(self, window: CommitId) -> None:
         seen = monitor(self.use_case, arrival=window)
         self.monitored.append(seen)
-        if not seen.decision.retrain:
-            return
+        if seen.decision.retrain:
+            self._retrain(seen.decision)
+
+    def _retrain(self, decision: Decision) -> None:
         if self.train_by == "event":
-            flow_tasks.request_training(self.case, seen.decision)
+            flow_tasks.request_training(self.case, decision)
         else:
             self.trained.append(train(self.use_case))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, Optional
 
@@ -77,8 +77,10 @@ def feature_digest(design: Mapping[str, Any]) -> str:
     Two versions with the same one may be compared on the same designed rows.
     """
     target = {name: design["target"][name] for name in ("kind", "value")}
-    parts = {name: design[name] for name in ("rows", "inputs", "lookups", "features")}
-    return design_digest({**parts, "target": target})
+    parts = {name: design[name] for name in ("rows", "lookups", "features")}
+    needed = needed_columns(design, outcome=True)
+    types = {source: {name: each["dtype"] for name, each in columns.items()} for source, columns in needed.items()}
+    return design_digest({**parts, "target": target, "types": types})
 
 
 def restore_design(case: UseCase, design: Mapping[str, Any], whose: str) -> UseCase:
@@ -159,7 +161,7 @@ def needed_columns(design: Mapping[str, Any], *, outcome: bool = False) -> dict[
         outcome: Whether those that the target is made of count as well.
 
     Returns:
-        Input -> column -> its description. Optional columns, which a source may lack, are left out.
+        Input -> column -> its description.
     """
     read: dict[str, set[str]] = {design["rows"]: set()}
     parts = [each for _, each in design["features"]]
@@ -172,15 +174,26 @@ def needed_columns(design: Mapping[str, Any], *, outcome: bool = False) -> dict[
     if outcome:
         labels = design["labels"] or design["rows"]
         read[labels] = read.get(labels, set()) | columns_of(design["target"]["value"])
-    return {name: _required(design["inputs"][name], columns) for name, columns in read.items()}
+    return {name: _read_of(design["inputs"][name], columns) for name, columns in read.items()}
 
 
-def _required(recorded: Mapping[str, Any], columns: set[str]) -> dict[str, ColumnSpec]:
-    return {
-        name: spec
-        for name, spec in recorded["columns"].items()
-        if name in columns and spec["required"] and name not in recorded["key"]
-    }
+def _read_of(recorded: Mapping[str, Any], columns: set[str]) -> dict[str, ColumnSpec]:
+    return {name: spec for name, spec in recorded["columns"].items() if name in columns and name not in recorded["key"]}
+
+
+def absent_columns(design: Mapping[str, Any], input: str, present: Collection[str]) -> set[str]:
+    """Columns that a design reads and a source lacks, but for those that a source might lack when it was trained.
+
+    Args:
+        design: A design.
+        input: Name of the input.
+        present: Names of the source's columns.
+
+    Returns:
+        The names.
+    """
+    needed = needed_columns(design).get(input, {})
+    return {name for name, spec in needed.items() if spec["required"] and name not in present}
 
 
 def columns_of(part: Any) -> set[str]:

@@ -216,6 +216,7 @@ class Scores(Value):
     )
     rejected: str | None = Field(default=None, description="folder of the log repository that holds a file's rejected rows")
     audit: AuditVerdict | None = Field(default=None, description="what the contract said about a file")
+    absent: tuple[str, ...] = Field(default=(), description="columns that the model needs and the rows lack: not scored")
     rows: int = Field(default=0, ge=0)
     categories: Mapping[str, int] = {}
 

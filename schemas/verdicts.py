@@ -176,7 +176,7 @@ class Decision(Value):
 
     retrain: bool
     why: str = Field(description="one sentence")
-    cause: Literal["loss", "drift", "age", "first model", "none"] = "none"
+    cause: Literal["loss", "drift", "age", "first model", "columns", "none"] = "none"
     loss: float | None = Field(default=None, description="the loss that was judged, the worse of realized and estimated")
     limit: float | None = Field(default=None, description="the loss beyond which retraining is asked for")
 

@@ -45,12 +45,19 @@ def publish(settings: Settings, span: str, folder: Path, name: str = NAME, order
         if rows.is_empty():
             continue
         frame = rows if order is None else shuffled(rows, order)
-        source = parse.fingerprint(files.frame_source(frame, folder, f"{name_of_input}-{len(list(folder.glob('*')))}"))
-        flow_tasks.already_published.fn(url, name_of_input, source.sha256)
-        staged = flow_tasks.audit_on_branch.fn(name, name_of_input, source, url, "", LIMITS)
-        assert staged.verdict.publishable, staged.verdict
-        flow_tasks.publish.fn(name, name_of_input, source, staged, url)
+        publish_rows(settings, name, name_of_input, frame, folder)
     return DataRef(store=url, commit=open_store(url).head())
+
+
+def publish_rows(settings: Settings, name: str, name_of_input: str, frame: pl.DataFrame, folder: Path) -> DataRef:
+    """Publish rows of one input as one file."""
+    url = settings.store_url(resolve(name).name)
+    source = parse.fingerprint(files.frame_source(frame, folder, f"{name_of_input}-{len(list(folder.glob('*')))}"))
+    flow_tasks.already_published.fn(url, name_of_input, source.sha256)
+    staged = flow_tasks.audit_on_branch.fn(name, name_of_input, source, url, "", LIMITS)
+    assert staged.verdict.publishable, staged.verdict
+    published = flow_tasks.publish.fn(name, name_of_input, source, staged, url)
+    return DataRef(store=url, commit=published.id)
 
 
 def _files(table: pl.DataFrame, span: str) -> list[pl.DataFrame]:

@@ -7,8 +7,9 @@ from datetime import datetime
 
 import polars as pl
 
-from schemas.model_design import describe_design, needed_columns
-from schemas.refs import DataRef
+from schemas import model_design
+from schemas.model_design import Design
+from schemas.refs import CommitId, DataRef
 from schemas.usecase import UseCase
 from tasks import features
 from tasks.datasets import published
@@ -33,31 +34,31 @@ def load_designed_rows(case: UseCase, data: DataRef, paths: Sequence[str] | None
     return features.design(case, rows, inputs)
 
 
-def absent_columns(case: UseCase, data: DataRef, paths: Sequence[str]) -> list[str]:
+def absent_columns(design: Design, data: DataRef, paths: Sequence[str]) -> list[str]:
     """Columns that features are made of and that some files lack: rows without them must not be scored with nulls.
 
     Looked-up inputs count by what their newest publish brought.
 
     Args:
-        case: The use case as the model has it.
+        design: The model's design.
         data: Commit of the data, and the repository that it lies in.
         paths: Paths of the rows to score.
 
     Returns:
         The columns' names, those of looked-up inputs as "input.column"; sorted, empty where nothing is missing.
     """
-    store, absent = open_store(data.store), set[str]()
-    for name, wanted in needed_columns(describe_design(case)).items():
-        if name == case.rows:
-            absent |= {column for path in paths for column in wanted.keys() - _columns(store, data, path)}
-        elif newest := published.newest_publish(store, name, data.commit):
-            brought = published.paths_added_by(store, newest.commit.id, name)
-            absent |= {f"{name}.{column}" for path in brought for column in wanted.keys() - _columns(store, data, path)}
+    store, rows = open_store(data.store), design["rows"]
+    absent = {column for path in paths for column in _absent(design, rows, store, data.commit, path)}
+    for name in {lookup["input"] for lookup in design["lookups"]} - {rows}:
+        if newest := published.newest_publish(store, name, data.commit):
+            commit = newest.commit.id
+            brought = published.paths_added_by(store, commit, name)
+            absent |= {f"{name}.{column}" for path in brought for column in _absent(design, name, store, commit, path)}
     return sorted(absent)
 
 
-def _columns(store: VersionStore, data: DataRef, path: str) -> set[str]:
-    return set(store.scan(data.commit, [path]).collect_schema().names())
+def _absent(design: Design, input: str, store: VersionStore, commit: CommitId, path: str) -> set[str]:
+    return model_design.absent_columns(design, input, store.scan(commit, [path]).collect_schema().names())
 
 
 def load_labels(case: UseCase, data: DataRef) -> pl.LazyFrame:

@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from schemas.errors import NotEnoughEvidence, NotFound, UsageError
-from schemas.model_design import describe_design, needed_columns
+from schemas.model_design import absent_columns
 from schemas.refs import Commit, CommitId, DataRef, ModelRef, Source
 from schemas.results import RowsToScore, Scores
 from schemas.usecase import UseCase, resolve
@@ -28,7 +28,7 @@ from schemas.verdicts import AuditVerdict
 from tasks import datasets, evaluation, features, models, parsing
 from tasks.inference import prediction_rows, prediction_store
 from tasks.inference.prediction_store import SCORE_FILE_KIND, SCORE_KIND
-from tasks.registry import open_registry, use_case_of
+from tasks.registry import design_of, open_registry, use_case_of
 from tasks.timestamps import cast_like
 from tasks.versions import MAIN, VersionStore, open_store
 
@@ -86,8 +86,9 @@ def score_commit(use_case: str, data: DataRef, rows: RowsToScore, registry_url: 
     if done := already_scored(log, rows, cause):
         return Scores(**job.told, status="already done", why="these rows were scored before", **_where(log, done))
     paths = datasets.paths_added_by(store, arrival, case.rows)
-    if absent := datasets.absent_columns(case, data, paths):
-        return Scores(**job.told, status="skipped", why=_not_scored(model, f"commit {arrival[:12]}", absent))
+    if absent := datasets.absent_columns(design_of(declared, open_registry(registry_url), model), data, paths):
+        why = _not_scored(model, f"commit {arrival[:12]}", absent)
+        return Scores(**job.told, status="skipped", why=why, absent=tuple(absent))
     dtypes = case.input(case.rows).contract.dtypes()
     brought = pieces(lambda path: store.scan(data.commit, [path], dtypes), paths)
     with TemporaryDirectory(prefix="penstock-") as scratch:
@@ -169,9 +170,9 @@ def _score_audited(job: Job, source: Source, limits: parsing.Limits, scratch: Pa
     verdict = audited.verdict
     if not verdict.publishable:
         return Scores(**job.told, status="rejected" if verdict.rows else "skipped", why=verdict.why, audit=verdict)
-    if absent := _absent(job.case, [part.path for part in audited.accepted]):
+    if absent := _absent(job, [part.path for part in audited.accepted]):
         why = _not_scored(job.model, source.name, absent)
-        return Scores(**job.told, status="skipped", why=why, audit=verdict)
+        return Scores(**job.told, status="skipped", why=why, audit=verdict, absent=tuple(absent))
     private = spec.contract.private()
     rejected = [_shown(pl.read_parquet(part.path), private) for part in audited.rejected]
     metadata = {
@@ -187,9 +188,10 @@ def _score_audited(job: Job, source: Source, limits: parsing.Limits, scratch: Pa
     return _published(job, commit).model_copy(update={"audit": verdict})
 
 
-def _absent(case: UseCase, accepted: Sequence[Path]) -> list[str]:
-    wanted = needed_columns(describe_design(case))[case.rows].keys()
-    return sorted({name for path in accepted for name in wanted - pl.read_parquet_schema(path).keys()})
+def _absent(job: Job, accepted: Sequence[Path]) -> list[str]:
+    design = design_of(job.case, open_registry(job.model.registry), job.model)
+    lacking = (absent_columns(design, job.case.rows, pl.read_parquet_schema(path)) for path in accepted)
+    return sorted(set().union(*lacking))
 
 
 def _shown(rejected: pl.DataFrame, private: frozenset[str]) -> pl.DataFrame:
@@ -322,9 +324,10 @@ def predict_frame(case: UseCase, model: ModelRef, data: DataRef, frame: pl.DataF
         One prediction a row, in the rows' order, with its receipt.
     """
     store, contract_version = open_store(data.store), contract_version_of(case)
-    case = use_case_of(case, open_registry(model.registry), model)
+    registry = open_registry(model.registry)
+    design, case = design_of(case, registry, model), use_case_of(case, registry, model)
     job = Job(case, model, data, store, cause="", contract_version=contract_version)
-    if absent := sorted(needed_columns(describe_design(case))[case.rows].keys() - set(frame.columns)):
+    if absent := sorted(absent_columns(design, case.rows, frame.columns)):
         raise UsageError(f"cannot predict with v{model.version}: the frame lacks {', '.join(absent)}; add what it needs")
     rows = features.design(case, frame.lazy(), datasets.inputs_at(store, data.commit, case)).collect()
     return _receipts_of(job)(rows, predictor(job)(rows))

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from schemas.errors import NotFound
-from schemas.model_design import DOCUMENT, needed_columns, other_use_case, restore_design, with_columns
+from schemas.model_design import (
+    DOCUMENT,
+    Design,
+    describe_design,
+    needed_columns,
+    other_use_case,
+    restore_design,
+    with_columns,
+)
 from schemas.refs import ModelRef
 from schemas.usecase import Input, UseCase
 from tasks.registry.protocol import ModelRegistry
 
 
-def recorded_design(registry: ModelRegistry, model: ModelRef) -> dict[str, Any] | None:
+def recorded_design(registry: ModelRegistry, model: ModelRef) -> Design | None:
     """The design that a version carries.
 
     Args:
@@ -25,10 +31,24 @@ def recorded_design(registry: ModelRegistry, model: ModelRef) -> dict[str, Any] 
         IntegrityError: It is not as it was recorded.
     """
     try:
-        design: dict[str, Any] = registry.document(model, DOCUMENT)
+        design: Design = registry.document(model, DOCUMENT)
     except NotFound:
         return None
     return design
+
+
+def design_of(case: UseCase, registry: ModelRegistry, model: ModelRef) -> Design:
+    """The design that a version carries, or that of the code for a version of an earlier release.
+
+    Args:
+        case: The use case as the code declares it.
+        registry: The model registry.
+        model: The version.
+
+    Returns:
+        The document that `describe_design` gave.
+    """
+    return recorded_design(registry, model) or describe_design(case)
 
 
 def wanted_input(case: UseCase, input: str, registry: ModelRegistry) -> Input:

@@ -14,7 +14,7 @@ from schemas.refs import DataRef, ModelRef
 from schemas.usecase import UseCase
 from tasks import datasets, features, models
 from tasks.promotion import fitted_until
-from tasks.registry import ModelRegistry, recorded_design, use_case_of
+from tasks.registry import ModelRegistry, design_of, recorded_design, use_case_of
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,8 @@ def version_scores(case: UseCase, registry: ModelRegistry, model: ModelRef, data
     Raises:
         UsageError: The version needs code that has changed or is gone.
     """
-    own = use_case_of(case, registry, model)
-    if feature_digest(describe_design(own)) != feature_digest(describe_design(case)):
+    own, design = use_case_of(case, registry, model), design_of(case, registry, model)
+    if feature_digest(design) != feature_digest(describe_design(case)):
         rows = _redesigned(own, data, rows)
     return models.predict_scores(own, models.load_booster(registry.model_bytes(model)), rows)
 

@@ -2,14 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
 
 from schemas.contract import Contract, column
-from schemas.errors import NotEnoughEvidence
+from schemas.errors import NotEnoughEvidence, UsageError
 from schemas.fitting import Plan
+from schemas.function_features import function_feature
 from schemas.refs import DataRef, ModelRef
+from schemas.results import RowsToScore, Scores
 from schemas.settings import Settings
 from schemas.usecase import UseCase
 from schemas.verdicts import GateVerdict
@@ -20,7 +24,7 @@ from tasks.registry.factory import open_registry
 from tasks.registry.protocol import ModelRegistry
 from tasks.training.reproduction import reproduce
 from tests import training_kit
-from tests.modelling_kit import Orders, Utc
+from tests.modelling_kit import START, TARGETS, Orders, Prices, Utc
 from tests.training_kit import CHANGING, publish, train
 
 NAME = "tests.training_kit:CHANGING"
@@ -36,6 +40,12 @@ class Sizeless(Contract):
 
     class Config:
         unique = ["at", "shop", "number"]
+
+
+class Longer(Orders):
+    """Orders with a weight, which no feature reads yet."""
+
+    weight: float = column(nullable=True)
 
 
 class Finer(Orders):
@@ -68,15 +78,18 @@ CHANGES = {
     "another target": replace(CHANGING, target=replace(CHANGING.target, value=pl.col("delay") > 0.6)),
     "no lookup": dropping(replace(CHANGING, lookups=()), "price"),
     "another lookup": replace(CHANGING, lookups=(replace(PRICES, on={**PRICES.on, "shop": pl.lit("west")}),)),
-        CHANGING, lookups=(replace(CHANGING.lookups[0], on={**CHANGING.lookups[0].on, "shop": pl.lit("west")}),)
-    ),
     "a column less": dropping(with_input(CHANGING, "orders", contract=Sizeless), "size"),
     "a looked-up input less": dropping(replace(CHANGING, lookups=(), inputs=CHANGING.inputs[::2]), "price"),
-        replace(CHANGING, lookups=(), inputs=(CHANGING.inputs[0], CHANGING.inputs[2])), "price"
-    ),
+    "a column that nothing reads": with_input(CHANGING, "orders", contract=Longer),
     "a block": replace(CHANGING, block=pl.col("at").dt.week()),
 }
-SCORED_ALIKE = ("a threshold", "other words", "a block")  # nothing to fit: newer rows are asked for
+# Nothing is fitted otherwise: newer rows are asked for.
+SCORED_ALIKE = (
+    "a threshold",
+    "other words",
+    "a block",
+    "a column that nothing reads",
+)
 
 
 @dataclass(frozen=True)
@@ -142,3 +155,84 @@ def test_a_new_design_is_gated_at_once_against_the_version_that_the_champion_is_
     assert f"{100 * (1 - changed.gate.alpha / verdict.designs):.4g}% interval" in verdict.why + str(verdict.checks)
     if changed.target.value.meta.eq(CHANGING.target.value) and changed.block is None:
         assert verdict.champion == pytest.approx(first["challenger"], abs=1e-12)
+
+
+def doubled(rows: pl.DataFrame) -> pl.Series:
+    return (rows["size"] * 2).cast(pl.Float32)
+
+
+def test_a_feature_of_a_function_goes_with_its_version_as_long_as_its_code_is_there(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    feature = function_feature(doubled, "size", dtype=pl.Float32)
+    case = with_features(CHANGING, size=feature)
+    monkeypatch.setattr(training_kit, "CHANGING", case)
+    data = publish(settings, "early", tmp_path / "sources", NAME)
+    champion = train(settings, data, NAME)[1]
+    rows = training_kit.tables()[0].tail(50)
+    before = batch.predict_frame(case, champion, data, rows)
+    monkeypatch.setattr(training_kit, "CHANGING", CHANGING)
+    after = batch.predict_frame(CHANGING, champion, data, rows)
+    assert after["probability"].equals(before["probability"])
+
+    monkeypatch.setattr(f"{__name__}.doubled", lambda rows: rows["size"])
+    with pytest.raises(UsageError, match=r"v\d+: the feature size needs the function .*:doubled as it was") as changed:
+        batch.predict_frame(CHANGING, champion, data, rows)
+    assert "\n" not in str(changed.value)
+    challenged = flow_tasks.train_challenger.fn(NAME, data, settings.registry_url, Plan())  # everything else goes on
+    assert challenged.verdict.champion is None
+    assert challenged.verdict.challenger is not None
+
+
+def test_an_expression_that_no_tree_holds_is_taken_from_the_code_while_it_is_the_same(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    case = with_features(CHANGING, hour=pl.col("at").dt.hour().rank().cast(pl.Float32))
+    monkeypatch.setattr(training_kit, "CHANGING", case)
+    data = publish(settings, "early", tmp_path / "sources", NAME)
+    champion = train(settings, data, NAME)[1]
+    more = with_features(case, weekday=pl.col("at").dt.weekday().cast(pl.Float32))
+    assert list(use_case_of(more, open_registry(settings.registry_url), champion).features) == list(case.features)
+    with pytest.raises(UsageError, match="the feature hour cannot be kept with a version"):
+        use_case_of(CHANGING, open_registry(settings.registry_url), champion)
+
+
+@pytest.mark.parametrize(
+    ("case", "says"),
+    [
+        (with_input(CHANGING, "orders", contract=Prices), "its key was at, shop, number and is shop, day"),
+        (with_input(CHANGING, "orders", time=None), "its time column was at and is None"),
+        (replace(CHANGING, rows="outcomes"), "its rows input was orders and is outcomes"),
+        (replace(CHANGING, target=TARGETS["regression"]), "its kind of target was binary and is regression"),
+    ],
+    ids=["key", "time", "rows", "kind"],
+)
+def test_a_use_case_that_became_another_is_refused_with_what_differs(lived: Lived, case: UseCase, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        use_case_of(case, lived.registry, lived.champion)
+
+
+def test_a_column_that_the_champion_needs_stays_wanted(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    data = publish(settings, "early", tmp_path / "sources", NAME)
+    champion = train(settings, data, NAME)[1]
+    less = CHANGES["a column less"]
+    monkeypatch.setattr(training_kit, "CHANGING", less)
+    log = settings.store_url(f"{less.name}-log")
+    rows = training_kit.tables()[0].filter(pl.col("at") >= START + timedelta(days=30))
+    halves = rows.filter(pl.col("at") < START + timedelta(days=35)), rows.filter(pl.col("at") >= START + timedelta(days=35))
+    with_size, without_size = (
+        training_kit.publish_rows(settings, NAME, "orders", frame, tmp_path / "more")
+        for frame in (halves[0], halves[1].drop("size"))
+    )
+
+    def score(data: DataRef) -> Scores:
+        return batch.score_commit(NAME, data, RowsToScore(arrival=data.commit), settings.registry_url, log, "")
+
+    scored, skipped = score(with_size), score(without_size)
+    assert (scored.status, scored.rows) == ("published", halves[0].height)
+    assert (skipped.status, skipped.absent, skipped.rows) == ("skipped", ("size",), 0)
+    assert f"lacks size, which v{champion.version} needs: its rows are not scored" in skipped.why
+    with pytest.raises(UsageError, match="the frame lacks size"):
+        batch.predict_frame(less, champion, without_size, halves[1].drop("size"))
