@@ -8,6 +8,7 @@ from contextlib import suppress
 import polars as pl
 from prefect import task
 
+from schemas.digests import sha256
 from schemas.errors import NotEnoughEvidence, NotFound
 from schemas.fitting import Device, Plan
 from schemas.refs import DataRef, ModelRef
@@ -18,7 +19,7 @@ from tasks import evaluation, models, monitoring, promotion, reporting, training
 from tasks.orchestration import LONG_TASK_OPTIONS, TASK_OPTIONS, cross_machine_lock, log_step
 from tasks.promotion import fitted_until
 from tasks.registry import CHALLENGER, CHAMPION, SEARCH, STATE, WHY, Actor, ModelRegistry, excluding, open_registry
-from tasks.training import build_candidate, record_candidate, sha256
+from tasks.training import build_candidate, record_candidate
 from tasks.versions import open_store
 
 OF_HOLDOUT = ("evidence", "estimator")

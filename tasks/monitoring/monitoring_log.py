@@ -6,12 +6,12 @@ when labels come, another record follows. Each holds the decision made with what
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from schemas.digests import sha256, sorted_json
 from schemas.errors import NotFound, StaleCheck
 from schemas.refs import Commit
 from schemas.results import Monitoring
@@ -31,7 +31,7 @@ def append_monitoring(case: UseCase, log: VersionStore, seen: Monitoring) -> Non
     told = evidence(case, seen)
     folder = f"{FOLDER}/{told[:32]}/"
     document = {"format_version": FORMAT, "evidence": told, **seen.model_dump(mode="json")}
-    payload = json.dumps(document, sort_keys=True, allow_nan=False).encode()
+    payload = json.dumps(document, sort_keys=True, allow_nan=False).encode()  # no sorted_json: NaN is refused
     for _ in range(ATTEMPTS):
         checked_at = log.head(MAIN)
         if log.objects(checked_at, folder):
@@ -84,7 +84,7 @@ def evidence(case: UseCase, seen: Monitoring) -> str:
         "coverage": seen.coverage,
         "policy": vars(case.monitor),
     }
-    return hashlib.sha256(json.dumps(_rounded(told), sort_keys=True).encode()).hexdigest()
+    return sha256(sorted_json(_rounded(told)).encode())
 
 
 def _rounded(value: Any) -> Any:
@@ -96,7 +96,7 @@ def _rounded(value: Any) -> Any:
 
 
 def _write(case: UseCase, log: VersionStore, folder: str, payload: bytes, checked_at: str) -> None:
-    digest = hashlib.sha256(payload).hexdigest()
+    digest = sha256(payload)
     path = f"{folder}{digest}.json"
     metadata = {"format_version": str(FORMAT), "kind": MONITORING_KIND, "use_case": case.name, "path": path}
     versions.commit_and_merge(

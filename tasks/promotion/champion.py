@@ -16,6 +16,7 @@ from schemas.results import Outcome, TrainingStatus
 from schemas.verdicts import GateVerdict
 from tasks.promotion import history
 from tasks.registry import CHALLENGER, CHAMPION, RECIPE, STATE, WHY, Actor, ModelRegistry
+from tasks.registry import fitted_until as manifest_fitted_until
 from tasks.versions import VersionStore
 
 
@@ -220,5 +221,4 @@ def fitted_until(registry: ModelRegistry, model: ModelRef) -> datetime | None:
     Returns:
         The moment, or None without event times.
     """
-    recorded = registry.document(model, "manifest").get("fitted_until")
-    return datetime.fromisoformat(recorded) if recorded else None
+    return manifest_fitted_until(registry.document(model, "manifest"))

@@ -9,7 +9,6 @@ that the registry keeps an anchor, the number and hash of the newest entry, outs
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
@@ -17,6 +16,7 @@ from itertools import pairwise
 import stamina
 from pydantic import ValidationError
 
+from schemas.digests import canonical_json
 from schemas.errors import IntegrityError, NotFound, StaleCheck
 from schemas.history import ChampionState, Entry, HistoryEntry, Move
 from tasks import versions
@@ -113,7 +113,7 @@ def delete_merged_branches(log: VersionStore, links: Sequence[HistoryEntry]) -> 
 def packed(entry: Entry) -> bytes:
     """The one JSON text of an entry."""
     document = entry.model_dump(mode="json", by_alias=True)
-    return json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    return canonical_json(document)
 
 
 def _branch(digest: str) -> str:

@@ -1,3 +1,4 @@
+from .artifacts import fitted_until as fitted_until
 from .factory import open_registry as open_registry
 from .locks import excluding as excluding
 from .protocol import CHALLENGER as CHALLENGER

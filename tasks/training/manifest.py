@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 
+from schemas.digests import sha256
 from schemas.fitting import Device, Engine
 from schemas.refs import DataRef, ModelRef
 from schemas.usecase import Training, UseCase
@@ -102,7 +103,7 @@ def build_manifest(
         "engine": engine,
         "device": device,
         "recipe_of": recipe_of.version if recipe_of else None,
-        "model_sha256": hashlib.sha256(fitted.model).hexdigest(),
+        "model_sha256": sha256(fitted.model),
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,18 +32,6 @@ def record_candidate(registry: ModelRegistry, data: DataRef, made: Candidate) ->
     model = registry.record(made)
     open_store(data.store).tag(f"model/{model.name}/v{model.version}-{data.commit[:12]}", data.commit)
     return model
-
-
-def sha256(payload: bytes) -> str:
-    """SHA-256 of a model's bytes, in hex.
-
-    Args:
-        payload: The bytes.
-
-    Returns:
-        64 hexadecimal digits.
-    """
-    return hashlib.sha256(payload).hexdigest()
 
 
 def build_candidate(

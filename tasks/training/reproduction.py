@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from schemas.digests import sha256
 from schemas.errors import NotFound, UsageError
 from schemas.refs import DataRef, ModelRef
 from schemas.results import Reproduction
@@ -78,7 +78,7 @@ def reproduce(
         differences += _differ("row digest", told["row_digest"], engines.digest_rows(*rows))
         fitted = _fitted(recipe, told, parts, gated, threads)
     differences += _differ("boosting rounds", told["rounds"], fitted.best_rounds)
-    found = hashlib.sha256(fitted.model).hexdigest()
+    found = sha256(fitted.model)
     identical = found == model.sha256
     why = _why(identical, differences)
     return Reproduction(

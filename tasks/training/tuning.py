@@ -7,14 +7,13 @@ first trial is the use case's own parameters, so that a search never ends below 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from schemas.digests import sha256, sorted_json
 from schemas.errors import UsageError
 from schemas.fitting import Device, Plan
 from schemas.refs import DataRef
@@ -77,7 +76,7 @@ def tune(
     """
     sizes = [part.height for part in (parts.train, parts.stopping, parts.holdout)]  # they follow from the champion, too
     asked = [data.commit, case.version(), plan.model_dump(), sizes]
-    study = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    study = sha256(sorted_json(asked).encode())
     parent, result = registry.begin_study(case.name, study, {"trials": plan.trials, "seed": case.training.seed})
 
     def record(found: Found) -> None:
