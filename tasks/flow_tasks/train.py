@@ -142,9 +142,8 @@ def refit_challenger(use_case: str, challenged: Challenge, registry_url: str, de
             recipe_of=challenged.model,
         )
         evaluated = challenged.evaluation.model_copy(update={"model_sha256": sha256(fitted.model)})
-        documents = {
-            name: registry.document(challenged.model, name) for name in OF_HOLDOUT
-        }  # the refit model has seen all rows
+        # The refit has seen every row: what only unseen rows can say stays that of the gated version.
+        documents = {name: registry.document(challenged.model, name) for name in OF_HOLDOUT}
         with excluding(cross_machine_lock):
             model = record_candidate(registry, data, build_candidate(tuned, made_from, fitted, rows, evaluated, documents))
         log_step(reporting.refit_line(model, challenged.model, training.count_rows(parts.known)))

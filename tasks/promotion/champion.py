@@ -27,8 +27,8 @@ def reconcile_history(registry: ModelRegistry, log: VersionStore, name: str, *, 
     champion and the registry has none, unless that is about to be mended (`lost`).
     """
     links = history.read_history(log)
-    kept = registry.anchor(name)
-    history.refuse_rewritten(links, kept, log.url)
+    anchored = registry.anchor(name)
+    history.refuse_rewritten(links, anchored, log.url)
     history.delete_merged_branches(log, links)
     champion = registry.repair_aliases(name)
     now = ChampionState.of(champion)
@@ -37,13 +37,13 @@ def reconcile_history(registry: ModelRegistry, log: VersionStore, name: str, *, 
     if champion and now != history.recorded_champion(links):
         intended = registry.intended(champion)
         explained = history.explains(intended, links, now)
-        links.append(history.append(log, intended if intended and explained else _found(links, now)))
-    if (newest := history.anchor(links)) != kept:
+        links.append(history.append(log, intended if intended and explained else _outside_move(links, now)))
+    if (newest := history.anchor(links)) != anchored:
         registry.anchor(name, newest)
     return links
 
 
-def _found(links: list[HistoryEntry], now: ChampionState | None) -> Move:
+def _outside_move(links: list[HistoryEntry], now: ChampionState | None) -> Move:
     why = "the alias was moved by something other than Penstock" if links else "it was champion when the history began"
     return Move(kind="found", when=datetime.now(UTC), who="", why=why, before=history.recorded_champion(links), after=now)
 
