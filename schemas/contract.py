@@ -6,7 +6,6 @@ column is `nullable`; NaN and infinity are never values.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable
 from types import CodeType
@@ -17,6 +16,8 @@ import polars as pl
 from pandera import extensions
 from pandera.api.polars.types import PolarsData
 from pandera.backends.polars.register import register_polars_backends
+
+from schemas.digests import sha256, sorted_json
 
 Known = Literal["at_prediction", "outcome"]
 
@@ -125,14 +126,9 @@ class Contract(pa.DataFrameModel):
         return version_of(describe(cls))
 
 
-def canonical(described: Any) -> str:
-    """Plain data as JSON, the same text for the same content."""
-    return json.dumps(described, sort_keys=True, default=str)
-
-
 def version_of(described: Any) -> str:
     """The version of a contract that is `described` like this."""
-    return hashlib.sha256(canonical(described).encode()).hexdigest()[:16]
+    return sha256(sorted_json(described).encode())[:16]
 
 
 def polars_dtype(spec: Any) -> pl.DataType:
@@ -164,12 +160,12 @@ def describe(contract: type[Contract]) -> dict[str, Any]:
 
 
 def _demands(contract: type[Contract], checks: Iterable[Any]) -> list[dict[str, Any]]:
-    return sorted((_demand(contract, check) for check in checks), key=canonical)
+    return sorted((_demand(contract, check) for check in checks), key=sorted_json)
 
 
 def _demand(contract: type[Contract], check: Any) -> dict[str, Any]:
     """What a check demands: its name, its numbers, how it takes nulls, and what a check of the contract's own computes."""
-    demand: dict[str, Any] = {"name": check.name, "statistics": json.loads(canonical(check.statistics or {}))}
+    demand: dict[str, Any] = {"name": check.name, "statistics": json.loads(sorted_json(check.statistics or {}))}
     demand |= {word: True for word, said in (("nulls_fail", not check.ignore_na), ("warns", check.raise_warning)) if said}
     if not check.statistics and (own := getattr(contract, check.name or "", None)) is not None:
         demand["computes"] = _own_text(contract, own)
@@ -179,7 +175,7 @@ def _demand(contract: type[Contract], check: Any) -> dict[str, Any]:
 def _own_text(contract: type[Contract], method: Any) -> str:
     if hasattr(method, "expression"):
         return str(method.expression(contract).meta.serialize(format="json"))
-    return hashlib.sha256(code_text(method.__code__).encode()).hexdigest()
+    return sha256(code_text(method.__code__).encode())
 
 
 def code_text(code: CodeType) -> str:

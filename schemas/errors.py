@@ -75,3 +75,17 @@ class ServiceUnavailable(PenstockError):
 
     exit_code = 3
     transient = True
+
+
+def first_line(error: BaseException | str, most: int = 200) -> str:
+    """What an error of somebody else's says, as part of a message of ours.
+
+    Args:
+        error: The error, or its text.
+        most: How many characters at most.
+
+    Returns:
+        The first line; the name of the error's type where it says nothing.
+    """
+    line = str(error).strip().split("\n")[0][:most]
+    return line or ("" if isinstance(error, str) else type(error).__name__)

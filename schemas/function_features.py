@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
 import textwrap
@@ -12,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from schemas.data_types import describe_dtype, restore_dtype
+from schemas.digests import sha256
 from schemas.errors import UsageError
 
 
@@ -94,4 +94,4 @@ MEND = "bring it back, or train and promote another version"
 
 def source_digest(function: Callable[..., Any]) -> str:
     """SHA-256 of a function's source text, without its indentation, in hexadecimal."""
-    return hashlib.sha256(textwrap.dedent(inspect.getsource(function)).encode()).hexdigest()
+    return sha256(textwrap.dedent(inspect.getsource(function)).encode())

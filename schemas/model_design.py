@@ -7,8 +7,6 @@ it (they judge rows on arrival, by the contract of that day), nor are the rows o
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, Optional
@@ -17,6 +15,7 @@ import polars as pl
 
 from schemas.contract import Contract, column
 from schemas.data_types import describe_dtype, restore_dtype
+from schemas.digests import sha256, sorted_json
 from schemas.errors import UsageError
 from schemas.expression_tree import NotInTree, from_tree, to_tree
 from schemas.function_features import MEND, FunctionFeature, restore_function
@@ -68,7 +67,7 @@ def describe_design(case: UseCase) -> Design:
 
 def design_digest(design: Mapping[str, Any]) -> str:
     """SHA-256 of a design, in hexadecimal: the same content, the same hash."""
-    return hashlib.sha256(json.dumps(design, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    return sha256(sorted_json(design).encode())
 
 
 def feature_digest(design: Mapping[str, Any]) -> str:
@@ -257,7 +256,7 @@ def _describe(expression: pl.Expr) -> Any:
 
 
 def _text_digest(expression: pl.Expr) -> str:
-    return hashlib.sha256(str(expression.meta.serialize(format="json")).encode()).hexdigest()
+    return sha256(str(expression.meta.serialize(format="json")).encode())
 
 
 def _input_casts(case: UseCase, design: Mapping[str, Any], name: str) -> dict[str, pl.DataType]:

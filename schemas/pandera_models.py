@@ -7,7 +7,6 @@ a contract of that, once the frame has been brought to the model's types.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
@@ -16,8 +15,9 @@ from typing import Any
 import pandera.polars as pa
 import polars as pl
 
-from schemas.contract import Contract, canonical, code_text
-from schemas.errors import UsageError
+from schemas.contract import Contract, code_text
+from schemas.digests import sha256, sorted_json
+from schemas.errors import UsageError, first_line
 
 PanderaModel = type[pa.DataFrameModel] | pa.DataFrameSchema
 
@@ -44,7 +44,7 @@ def schema_of(model: PanderaModel) -> pa.DataFrameSchema:
     try:
         return model.to_schema()
     except Exception as error:  # the model is the caller's: whatever is wrong in it, the line that says so is enough
-        raise UsageError(f"model {model.__name__}: Pandera makes no schema of it ({_first_line(error)})") from None
+        raise UsageError(f"model {model.__name__}: Pandera makes no schema of it ({first_line(error)})") from None
 
 
 def name_of(model: PanderaModel) -> str:
@@ -183,17 +183,17 @@ def version_of_model(model: PanderaModel) -> str:
         for name, spec in schema.columns.items()
     }
     described = [columns, str(schema.dtype), schema.unique, schema.strict, schema.coerce, _rules(model, schema.checks)]
-    return hashlib.sha256(canonical(described).encode()).hexdigest()[:16]
+    return sha256(sorted_json(described).encode())[:16]
 
 
 def _rules(model: PanderaModel, checks: Iterable[Any]) -> list[list[Any]]:
-    return sorted(([str(check.name), check.statistics, _code_hash(model, check)] for check in checks), key=canonical)
+    return sorted(([str(check.name), check.statistics, _code_hash(model, check)] for check in checks), key=sorted_json)
 
 
 def _code_hash(model: PanderaModel, check: Any) -> str:
     """A hash of what a check computes, where it is Python code of the model's own."""
     own = getattr(model, check.name or "", None) or check._check_fn
-    return hashlib.sha256(code_text(own.__code__).encode()).hexdigest() if hasattr(own, "__code__") else ""
+    return sha256(code_text(own.__code__).encode()) if hasattr(own, "__code__") else ""
 
 
 def _own(spec: Any, name: str, schema: pa.DataFrameSchema) -> Any:
@@ -203,7 +203,3 @@ def _own(spec: Any, name: str, schema: pa.DataFrameSchema) -> Any:
     if schema.dtype is not None:
         column.dtype = schema.dtype
     return column
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0][:200] or type(error).__name__

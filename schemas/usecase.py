@@ -9,9 +9,7 @@ policies  split, training, gate, monitoring: the numbers a team argues about
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
+from schemas.digests import sha256, sorted_json
 from schemas.errors import UsageError
 from schemas.verdicts import Kind
 
@@ -236,7 +235,7 @@ class UseCase:
             "split": vars(self.split),
             "training": {**vars(self.training), "params": dict(self.training.params)},
         }
-        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+        return sha256(sorted_json(parts).encode())[:16]
 
 
 def _text(expr: pl.Expr) -> str:

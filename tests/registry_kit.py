@@ -17,9 +17,9 @@ from uuid import uuid4
 
 import httpx
 
+from schemas.digests import sha256
 from schemas.refs import ModelRef
 from schemas.verdicts import Evaluation, GateVerdict
-from tasks.registry.artifacts import sha256
 from tasks.registry.protocol import Candidate, ModelRegistry
 
 COMMIT = "c0ffee"

@@ -22,6 +22,7 @@ import polars as pl
 import pytest
 from filelock import FileLock
 
+from schemas.digests import sha256
 from schemas.refs import DataRef, ModelRef
 from schemas.settings import Settings
 from schemas.usecase import UseCase, resolve
@@ -83,7 +84,7 @@ def record(settings: Settings, name: str, rounds: int) -> ModelRef:
     rows = loading.load_training_rows(case, data)
     fitted = fit.refit_booster(case, rows, rounds, threads=1)
     scores = booster.predict_scores(case, booster.load_booster(fitted.model), rows)
-    evaluated = metrics.evaluate(case, packaging.sha256(fitted.model), data.commit, rows, scores)
+    evaluated = metrics.evaluate(case, sha256(fitted.model), data.commit, rows, scores)
     return open_registry(settings.registry_url).record(whole_candidate(case, data, fitted, rows, evaluated))
 
 

@@ -58,14 +58,14 @@ def guarded(function: Callable[[], int | None], *, debug: bool) -> int:
 
 def explain(error: BaseException) -> tuple[str, int]:
     """One line and an exit code for an error, whoever raised it."""
-    from schemas.errors import PenstockError
+    from schemas.errors import PenstockError, first_line
 
     if isinstance(error, PenstockError):
         return one_line(error), error.exit_code
     from tasks.versions import is_lake_gone
 
     if is_lake_gone(error):
-        return f"the lake stopped answering ({str(error).splitlines()[0][:200]}); is it up?", 3
+        return f"the lake stopped answering ({first_line(error)}); is it up?", 3
     from tasks.orchestration import is_unreachable
 
     if is_unreachable(error):

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
 from importlib.resources import files
 from typing import Any
 
@@ -22,6 +21,7 @@ from deployments.serving.metrics import Metrics
 from deployments.serving.model_loader import Deployed
 from deployments.serving.model_reloader import Serving
 from schemas.usecase import UseCase
+from tasks import registry
 
 Handler = Callable[[Request], Awaitable[Response]]
 NEVER_STORED = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
@@ -120,8 +120,8 @@ def card(use_case: UseCase, serving: Serving, canary_share: float) -> dict[str, 
 
 def fitted_until(deployed: Deployed | None) -> float | None:
     """Event time of the newest row that a model was fitted on, in s since 1970."""
-    until = deployed.package.documents.get("manifest", {}).get("fitted_until") if deployed else None
-    return datetime.fromisoformat(until).timestamp() if until else None
+    until = registry.fitted_until(deployed.package.documents.get("manifest", {})) if deployed else None
+    return until.timestamp() if until else None
 
 
 def page() -> tuple[str, str]:

@@ -8,12 +8,12 @@ messages waiting; a process killed between sending and noting that sends once mo
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from pydantic import Field
 
+from schemas.digests import sha256, sorted_json
 from schemas.errors import ServiceUnavailable, StaleCheck, UsageError
 from schemas.refs import CommitId, Value
 from schemas.settings import in_force
@@ -191,8 +191,8 @@ def _untold(message: Message, delivered: set[tuple[str, str]]) -> Message:
 
 
 def _write(log: VersionStore, use_case: str, head: CommitId, state: Outbox) -> None:
-    payload = json.dumps(state.model_dump(mode="json"), sort_keys=True).encode()
-    digest = hashlib.sha256(payload).hexdigest()
+    payload = sorted_json(state.model_dump(mode="json")).encode()
+    digest = sha256(payload)
     metadata = {"format_version": "1", "kind": ALERTS_KIND, "use_case": use_case}
     old = [stored.path for stored in log.objects(head, FOLDER)]
     added = {f"{FOLDER}{digest}.json": payload}

@@ -24,7 +24,7 @@ from pandera.config import ValidationDepth, config_context
 from pandera.errors import SchemaError, SchemaErrors
 
 from schemas.contract import Contract, polars_dtype
-from schemas.errors import PenstockError, Refused, UsageError
+from schemas.errors import PenstockError, Refused, UsageError, first_line
 from tasks.contracts.uniqueness import Flags
 
 ROWS = 2  # of a frame on which an expression shows what it gives
@@ -189,7 +189,7 @@ def check_types(contract: type[Contract], rows: pl.DataFrame) -> None:
             contract.to_schema().validate(rows.clear().lazy(), lazy=True)
     except (SchemaError, SchemaErrors) as error:
         found = error.schema_errors if isinstance(error, SchemaErrors) else [error]
-        told = "; ".join(_first_line(each) for each in found)
+        told = "; ".join(first_line(each) for each in found)
         raise Refused(f"contract {contract.__name__}: Pandera refuses the columns ({told})") from None
 
 
@@ -265,7 +265,7 @@ def _judges_rows(expression: pl.Expr, types: Mapping[str, pl.DataType], what: st
     try:
         dtype = plan.collect_schema()["passes"]
     except pl.exceptions.PolarsError as error:
-        raise UsageError(f"{what} does not fit the columns' types ({_first_line(error)})") from None
+        raise UsageError(f"{what} does not fit the columns' types ({first_line(error)})") from None
     return dtype == pl.Boolean and not plan.slice(0, ROWS).explain().startswith("SLICE")
 
 
@@ -305,11 +305,7 @@ def _evaluated(rows: pl.DataFrame, expression: pl.Expr, contract: str) -> pl.Ser
 
 def _without_values(error: BaseException) -> str:
     """The error's first line without what it quotes, names of columns apart: a refusal is shown where no row may be."""
-    return _first_line(error, QUOTED.sub("...", str(error)))
-
-
-def _first_line(error: BaseException, text: str | None = None) -> str:
-    return (str(error) if text is None else text).strip().split("\n")[0][:200] or type(error).__name__
+    return first_line(QUOTED.sub("...", str(error))) or type(error).__name__
 
 
 register_polars_backends()

@@ -145,10 +145,10 @@ def with_outcome(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _check_names(use_case: UseCase) -> None:
     rows = use_case.input(use_case.rows).contract.dtypes()
-    taken = {name: "is a key or time column" for name in use_case.features if name in identity_columns(use_case)}
-    taken |= {name: "starts with an underscore" for name in use_case.features if name.startswith("_")}
-    taken |= {name: "is a column of the rows" for lookup in use_case.lookups for name in lookup.columns if name in rows}
-    for name, why in taken.items():
+    clashes = {name: "is a key or time column" for name in use_case.features if name in identity_columns(use_case)}
+    clashes |= {name: "starts with an underscore" for name in use_case.features if name.startswith("_")}
+    clashes |= {name: "is a column of the rows" for lookup in use_case.lookups for name in lookup.columns if name in rows}
+    for name, why in clashes.items():
         raise UsageError(f"use case {use_case.name!r}: the name {name!r} {why}; give the feature or lookup another one")
 
 

@@ -34,11 +34,11 @@ class Spilled:
 
     def sample(self, rows: int = SAMPLED) -> pl.DataFrame:
         """About that many of them, evenly spread, and always the last."""
-        every, seen, taken = max(1, -(-self.height // rows)), 0, []
+        every, passed, samples = max(1, -(-self.height // rows)), 0, []
         for frame in self.frames():
-            taken.append(frame.gather_every(every, (every - 1 - seen) % every))
-            seen += frame.height
-        return pl.concat(taken) if self.height % every == 0 else pl.concat([*taken, frame.tail(1)])
+            samples.append(frame.gather_every(every, (every - 1 - passed) % every))
+            passed += frame.height
+        return pl.concat(samples) if self.height % every == 0 else pl.concat([*samples, frame.tail(1)])
 
 
 Rows = pl.DataFrame | Spilled

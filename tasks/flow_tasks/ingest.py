@@ -249,9 +249,9 @@ def retract_source(
         why = f"retracted before: {newest.reason or 'no reason given'}"
         return result(status="already done", why=why, commit=newest.retraction.id)
     trained_on = _trained_on(case, store, newest.commit, registry_url)
-    made = publishing.revert_publish(store, newest, reason, flow_run)
+    revert_commit = publishing.revert_publish(store, newest, reason, flow_run)
     why = f"{newest.accepted} rows are gone from {newest.input}: {reason}"
-    return result(status="retracted", why=why, commit=made.id, trained_on=trained_on)
+    return result(status="retracted", why=why, commit=revert_commit.id, trained_on=trained_on)
 
 
 def _trained_on(case: UseCase, store: VersionStore, publish: Commit, registry_url: str) -> tuple[int, ...]:

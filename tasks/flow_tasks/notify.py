@@ -113,11 +113,11 @@ def report_delivery(case: UseCase, done: Delivery) -> None:
     """
     log_step(reporting.delivery_line(case, done), headline=True)
     create_page("audit", case.name, reporting.audit_page(done), f"audit of {done.source}")
-    told = {"source": done.source, "source_sha256": done.sha256, "input": done.input, "why": done.why}
+    payload = {"source": done.source, "source_sha256": done.sha256, "input": done.input, "why": done.why}
     if done.status == "published":
-        emit("data.published", case.name, {**told, "commit": done.commit, "origin": "flow"})
+        emit("data.published", case.name, {**payload, "commit": done.commit, "origin": "flow"})
     elif done.status == "rejected":
-        emit("data.rejected", case.name, {**told, "branch": done.branch})
+        emit("data.rejected", case.name, {**payload, "branch": done.branch})
     if done.status in ("published", "rejected"):
         causes = (f"{kind}.{done.input}" for kind in ("audit.rejected", "audit.unpublished", "source.unreadable"))
         raise_alerts(case.name, causes, alerting.alerts_of_delivery(case, done))
@@ -133,8 +133,8 @@ def report_retraction(case: UseCase, result: Retraction) -> None:
     log_step(reporting.retraction_line(result))
     create_page("retraction", case.name, reporting.retraction_page(result), f"retraction of {result.source}")
     if result.status == "retracted":
-        told = {"source": result.source, "source_sha256": result.sha256, "input": result.input, "why": result.why}
-        emit("data.retracted", case.name, {**told, "commit": result.commit})
+        payload = {"source": result.source, "source_sha256": result.sha256, "input": result.input, "why": result.why}
+        emit("data.retracted", case.name, {**payload, "commit": result.commit})
 
 
 def report_sweep(result: Sweep) -> None:
@@ -157,15 +157,15 @@ def report_training(case: UseCase, result: Training) -> None:
     log_step(reporting.training_line(result), headline=True)
     create_page("training", case.name, reporting.training_page(result), f"training: {result.status}")
     fault_point("training.before_telling")
-    made = result.model if result.made_a_model else None
-    if made:
-        emit(f"model.{result.status}", case.name, {"version": made.version, "why": result.why})
+    model = result.model if result.made_a_model else None
+    if model:
+        emit(f"model.{result.status}", case.name, {"version": model.version, "why": result.why})
     if result.status == "refused" and result.verdict:
         raise_alerts(case.name, ("gate.",), alerting.alerts_of_verdict(case, result.verdict))
     elif result.status == "promoted":  # what was said of its predecessor is over
         raise_alerts(case.name, ("gate.", "drift.", "model."), ())
-    if made:
-        mark_notified(made, in_force().registry_url)
+    if model:
+        mark_notified(model, in_force().registry_url)
 
 
 def report_unnotified_versions(case: UseCase) -> None:
@@ -188,8 +188,8 @@ def report_scores(case: UseCase, result: Scores) -> None:
     log_step(reporting.scores_line(result), headline=True)
     create_page("predictions", case.name, reporting.scores_page(result), f"predictions: {result.status}")
     if result.status == "published" and result.predictions:
-        told = {"commit": result.predictions.commit, "path": result.path, "rows": result.rows}
-        emit("predictions.published", case.name, told)
+        payload = {"commit": result.predictions.commit, "path": result.path, "rows": result.rows}
+        emit("predictions.published", case.name, payload)
 
 
 def report_monitoring(case: UseCase, result: Monitoring) -> None:
@@ -204,18 +204,18 @@ def report_monitoring(case: UseCase, result: Monitoring) -> None:
     log_step(reporting.window_line(case, result))
     log_step(reporting.decision_line(result), headline=True)
     create_page("monitoring", case.name, reporting.monitoring_page(result), result.decision.why)
-    found = alerting.alerts_of_verdict(case, result.decision)
+    alerts = alerting.alerts_of_verdict(case, result.decision)
     if result.current and result.newest:
         raise_alerts(
             case.name,
             ("drift.", "model."),
-            (*found, *(alerting.alerts_of_verdict(case, result.drift) if result.drift else ())),
+            (*alerts, *(alerting.alerts_of_verdict(case, result.drift) if result.drift else ())),
         )
-    elif result.current and found:
-        raise_alerts(case.name, [alert.cause for alert in found], found)
+    elif result.current and alerts:
+        raise_alerts(case.name, [alert.cause for alert in alerts], alerts)
     if result.drift and result.drift.status == "drift":
-        told = {"share": result.drift.share, "why": result.drift.why, "report": result.drift.report}
-        emit("drift.detected", case.name, told)
+        payload = {"share": result.drift.share, "why": result.drift.why, "report": result.drift.report}
+        emit("drift.detected", case.name, payload)
 
 
 def request_training(case: UseCase, decision: Decision) -> None:

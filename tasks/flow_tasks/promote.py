@@ -64,8 +64,8 @@ def gate_version(use_case: str, version: int, data: DataRef, registry_url: str) 
     case = resolve(use_case)
     registry = open_registry(registry_url)
     model, champion = registry.version(case.name, version), registry.champion(case.name)
-    seen = [promotion.fitted_until(registry, each) for each in (model, champion) if each]
-    after = max((moment for moment in seen if moment), default=None)
+    training_ends = [promotion.fitted_until(registry, each) for each in (model, champion) if each]
+    after = max((moment for moment in training_ends if moment), default=None)
     parts = features.split_by_time(case, datasets.load_training_rows(case, data), after=after)
     older = pl.concat([parts.train, parts.stopping])
     if parts.holdout.is_empty() or older.is_empty():

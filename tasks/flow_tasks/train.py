@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from prefect import task
 
+from schemas.digests import sha256
 from schemas.errors import NotEnoughEvidence, NotFound, UsageError
 from schemas.fitting import Device, Plan
 from schemas.refs import DataRef, ModelRef
@@ -31,7 +32,7 @@ from tasks.registry import (
     open_registry,
     use_case_of,
 )
-from tasks.training import build_candidate, record_candidate, sha256
+from tasks.training import build_candidate, record_candidate
 from tasks.versions import open_store
 
 OF_HOLDOUT = ("evidence", "estimator")
@@ -78,33 +79,33 @@ def train_challenger(use_case: str, data: DataRef, registry_url: str, plan: Plan
         if parts.holdout.is_empty():
             newer = f"newer than {after:%Y-%m-%d %H:%M}, up to when the champion was fitted" if after else "at all"
             raise NotEnoughEvidence(f"{case.name}: there are no labelled rows {newer}; publish rows and labels first")
-        tuned, found = training.tune(case, parts, data, registry, plan) if plan.trials else (case, None)
+        tuned, search = training.tune(case, parts, data, registry, plan) if plan.trials else (case, None)
         fitted = training.fit_split(tuned, parts, plan.engine, plan.device)
         scores = models.predict_scores(case, models.load_booster(fitted.model), parts.holdout)
         evaluated = evaluation.evaluate(case, sha256(fitted.model), data.commit, parts.holdout, scores)
-        seen = training.sample_rows(parts.train, parts.stopping)
+        sample = training.sample_rows(parts.train, parts.stopping)
         made_from = training.build_manifest(
             tuned,
             data,
             fitted,
             row_digest=training.digest_rows(parts.train, parts.stopping),
             rows=training.count_rows(parts.train, parts.stopping),
-            fitted_until=training.newest_event(case, seen),
+            fitted_until=training.newest_event(case, sample),
             declared=case,
             split=training.row_filter(case, after, parts.train.height, parts.stopping.height, parts.holdout),
             engine=plan.engine,
             device=plan.device,
-            search=found,
+            search=search,
         )
-        told = {
+        documents = {
             "evidence": reporting.card_evidence(case, parts.holdout, scores),
             "estimator": monitoring.build_estimator(case, parts.holdout, scores),
         }
         with excluding(cross_machine_lock):
-            model = record_candidate(registry, data, build_candidate(tuned, made_from, fitted, seen, evaluated, told))
+            model = record_candidate(registry, data, build_candidate(tuned, made_from, fitted, sample, evaluated, documents))
         sizes = (parts.train.height, parts.stopping.height, parts.holdout.height)
         log_step(reporting.challenger_line(model, data.commit, *sizes, fitted.best_rounds))
-        baseline = evaluation.baseline_scores(case, seen, parts.holdout)
+        baseline = evaluation.baseline_scores(case, sample, parts.holdout)
         holdout = parts.holdout
     verdict = evaluation.gate_challenger(
         case,
@@ -114,7 +115,7 @@ def train_challenger(use_case: str, data: DataRef, registry_url: str, plan: Plan
         baseline,
         data_commit=data.commit,
         seed=case.training.seed,
-        seen_until=training.newest_event(case, seen, after),
+        seen_until=training.newest_event(case, sample, after),
         designs=_designs(case, registry, reference, made_from),
     )
     challenged = Challenge(model=model, data=data, evaluation=evaluated, verdict=verdict, champion=reigning)
@@ -190,9 +191,10 @@ def refit_challenger(use_case: str, challenged: Challenge, registry_url: str, de
             recipe_of=challenged.model,
         )
         evaluated = challenged.evaluation.model_copy(update={"model_sha256": sha256(fitted.model)})
-        told = {name: registry.document(challenged.model, name) for name in OF_HOLDOUT}  # the refit model has seen all rows
+        # The refit has seen every row: what only unseen rows can say stays that of the gated version.
+        documents = {name: registry.document(challenged.model, name) for name in OF_HOLDOUT}
         with excluding(cross_machine_lock):
-            model = record_candidate(registry, data, build_candidate(tuned, made_from, fitted, rows, evaluated, told))
+            model = record_candidate(registry, data, build_candidate(tuned, made_from, fitted, rows, evaluated, documents))
         log_step(reporting.refit_line(model, challenged.model, training.count_rows(parts.known)))
         return model
 

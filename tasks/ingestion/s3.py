@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from schemas.errors import ServiceUnavailable, UsageError
+from schemas.errors import ServiceUnavailable, UsageError, first_line
 from schemas.refs import Sha256
 from tasks.ingestion import landing_zone
 from tasks.ingestion.landing_zone import LandedFile
@@ -69,7 +69,7 @@ def reporting(what: str) -> Iterator[None]:
     except FileNotFoundError:
         raise UsageError(f"{what}: there is no such bucket or folder") from None
     except OSError as error:
-        why = f"{what}: {str(error).splitlines()[0][:300]}"
+        why = f"{what}: {first_line(error, 300)}"
         raise (ServiceUnavailable if _PASSING.search(why) else UsageError)(why) from None
 
 

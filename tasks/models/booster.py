@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from schemas import score_columns
-from schemas.errors import IntegrityError, UsageError
+from schemas.errors import IntegrityError, UsageError, first_line
 from schemas.usecase import UseCase
 from tasks.features import feature_names
 from tasks.models.xgboost_runtime import load_xgboost
@@ -34,7 +34,7 @@ def load_booster(model: bytes) -> xgboost.Booster:
     try:
         loaded: xgboost.Booster = xgb.Booster(model_file=bytearray(model))
     except xgb.core.XGBoostError as error:
-        raise IntegrityError(f"cannot load the model: {str(error).splitlines()[0]}; train it again") from None
+        raise IntegrityError(f"cannot load the model: {first_line(error, 300)}; train it again") from None
     return loaded
 
 
@@ -63,7 +63,7 @@ def predict_scores(use_case: UseCase, booster: xgboost.Booster, frame: pl.DataFr
     try:
         scores: np.ndarray = booster.inplace_predict(known_categories(booster, frame.select(names)))
     except xgb.core.XGBoostError as error:
-        raise UsageError(f"cannot score {use_case.name!r}: {str(error).splitlines()[0]}; train a model again") from None
+        raise UsageError(f"cannot score {use_case.name!r}: {first_line(error, 300)}; train a model again") from None
     return scores
 
 

@@ -52,22 +52,22 @@ def measure_drift(
     for side, n in (("window", height), ("reference", rows)):
         if n < use_case.monitor.min_rows:
             return _undecided(height, f"the {side} has {n:,} rows, fewer than {use_case.monitor.min_rows:,}")
-    there = window.lazy().collect_schema().names()
-    wanted = [name for name in dict.fromkeys((*use_case.features, *_outcomes(known, there))) if name in there]
-    seen, error = marginals(window, known, wanted, height)
-    seen = {name: each for name, each in seen.items() if name in use_case.features or each.values}
-    unfit = {name: why for name in (*use_case.features, *seen) if (why := _unfit(known.get(name), seen.get(name)))}
+    present = window.lazy().collect_schema().names()
+    wanted = [name for name in dict.fromkeys((*use_case.features, *_outcomes(known, present))) if name in present]
+    current, error = marginals(window, known, wanted, height)
+    current = {name: each for name, each in current.items() if name in use_case.features or each.values}
+    unfit = {name: why for name in (*use_case.features, *current) if (why := _unfit(known.get(name), current.get(name)))}
     gains = _shares(use_case, importances or {})
-    names = sorted((name for name in seen if name not in unfit), key=lambda name: -gains.get(name, 0.0))
+    names = sorted((name for name in current if name not in unfit), key=lambda name: -gains.get(name, 0.0))
     if not names:
         return _verdict(height, (), unfit, None)
-    pair = frames({name: known[name] for name in names}, {name: seen[name] for name in names}, use_case.monitor.method)
+    pair = frames({name: known[name] for name in names}, {name: current[name] for name in names}, use_case.monitor.method)
     about = f"{use_case.name}: window of {height:,} rows against the {rows:,} {origin}"
     scores = _scores(pair, use_case.monitor, report, about)
     odd = {name: "its distance is not a number" for name in names if not math.isfinite(scores[name])}
-    found = [_column(use_case, name, scores[name], gains, known[name], seen[name]) for name in names if name not in odd]
-    one = {c.column: "one category only" for c in found if not c.drifted and _single(known[c.column], seen[c.column])}
-    columns = tuple(c for c in found if c.column not in one)
+    drifts = [_column(use_case, name, scores[name], gains, known[name], current[name]) for name in names if name not in odd]
+    one = {c.column: "one category only" for c in drifts if not c.drifted and _single(known[c.column], current[c.column])}
+    columns = tuple(c for c in drifts if c.column not in one)
     verdict = _verdict(height, columns, {**unfit, **odd, **one}, str(report) if report else None)
     return verdict.model_copy(update={"rank_error": error})
 
@@ -77,28 +77,28 @@ def method_for(method: str, *, numeric: bool) -> str:
     return "jensenshannon" if method == "wasserstein" and not numeric else method
 
 
-def _outcomes(known: Mapping[str, Marginal], there: Sequence[str]) -> list[str]:
+def _outcomes(known: Mapping[str, Marginal], columns: Sequence[str]) -> list[str]:
     """Target and scores, where the window has them."""
-    return [name for name in known if name in there and (name == TARGET or is_internal(name))]
+    return [name for name in known if name in columns and (name == TARGET or is_internal(name))]
 
 
-def _unfit(known: Marginal | None, seen: Marginal | None) -> str | None:
+def _unfit(reference: Marginal | None, current: Marginal | None) -> str | None:
     """Why a column cannot be compared, or None where it can."""
-    if known is None:
+    if reference is None:
         return "not in the reference"
-    if seen is None:
+    if current is None:
         return "missing from the window"
-    if not known.values:
+    if not reference.values:
         return "all null in the reference"
-    if not seen.values:
+    if not current.values:
         return "all null in the window"
-    if type(known) is not type(seen):
-        return f"{type(known).__name__.lower()} in the reference, {type(seen).__name__.lower()} in the window"
+    if type(reference) is not type(current):
+        return f"{type(reference).__name__.lower()} in the reference, {type(current).__name__.lower()} in the window"
     return None
 
 
-def _single(known: Marginal, seen: Marginal) -> bool:
-    return any(isinstance(side, Categories) and len(side.counts) < 2 for side in (known, seen))
+def _single(reference: Marginal, current: Marginal) -> bool:
+    return any(isinstance(side, Categories) and len(side.counts) < 2 for side in (reference, current))
 
 
 def _shares(use_case: UseCase, importances: Mapping[str, float]) -> dict[str, float]:
@@ -108,17 +108,17 @@ def _shares(use_case: UseCase, importances: Mapping[str, float]) -> dict[str, fl
 
 
 def _column(
-    use_case: UseCase, name: str, score: float, gains: Mapping[str, float], known: Marginal, seen: Marginal
+    use_case: UseCase, name: str, score: float, gains: Mapping[str, float], reference: Marginal, current: Marginal
 ) -> ColumnDrift:
     policy = use_case.monitor
     return ColumnDrift(
         column=name,
-        method=method_for(policy.method, numeric=not isinstance(known, Categories)),
+        method=method_for(policy.method, numeric=not isinstance(reference, Categories)),
         score=max(score, 0.0),
         threshold=policy.threshold,
         importance=gains.get(name, 0.0),
-        null_share=seen.nulls / seen.rows,
-        reference_null_share=known.nulls / known.rows,
+        null_share=current.nulls / current.rows,
+        reference_null_share=reference.nulls / reference.rows,
     )
 
 
@@ -131,18 +131,18 @@ def _verdict(rows: int, columns: tuple[ColumnDrift, ...], unscored: Mapping[str,
     missing = "not judged: " + ", ".join(f"{name} ({why})" for name, why in unscored.items()) if unscored else ""
     verdict = DriftVerdict(status="drift", why="", rows=rows, columns=columns, unscored=unscored, report=report)
     if drifted:
-        told = ", ".join(_told(c) for c in drifted[:3]) + (", ..." if len(drifted) > 3 else "")
+        listed = ", ".join(_describe_column(c) for c in drifted[:3]) + (", ..." if len(drifted) > 3 else "")
         gain = f", with {verdict.impact:.0%} of the model's gain" if any(c.importance for c in columns) else ""
-        why = f"{len(drifted)} of {len(columns)} columns drifted{gain}: {told}"
+        why = f"{len(drifted)} of {len(columns)} columns drifted{gain}: {listed}"
         return verdict.model_copy(update={"why": "; ".join(filter(None, (why, missing)))})
     if unscored or not columns:
         return verdict.model_copy(update={"status": "not enough evidence", "why": missing or "no column to compare"})
     most = max(columns, key=lambda c: c.score)
-    why = f"none of {len(columns)} columns drifted; the most moved is {_told(most)}, below {most.threshold}"
+    why = f"none of {len(columns)} columns drifted; the most moved is {_describe_column(most)}, below {most.threshold}"
     return verdict.model_copy(update={"status": "no drift", "why": why})
 
 
-def _told(column: ColumnDrift) -> str:
+def _describe_column(column: ColumnDrift) -> str:
     nulls = abs(column.null_share - column.reference_null_share) >= column.threshold
     moved = f", null {column.null_share:.0%} instead of {column.reference_null_share:.0%}" if nulls else ""
     return f"{column.column} ({column.score:.2f}{moved})"
@@ -163,40 +163,40 @@ def _scores(pair: Frames, policy: MonitorPolicy, report: Path | None, about: str
     A window is looked at again when its labels come: a page that was made of the same frames is not drawn again.
     """
     digest = _digest(pair, policy, about) if report else ""
-    if report and (kept := _kept(report, digest)):
-        return kept
+    if report and (cached := _cached_scores(report, digest)):
+        return cached
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found, page = _reported(pair, policy) if report else (_distances(pair, policy.method), "")
-    if lost := sorted(set(pair.reference.columns) - set(found)):
+        scores, page = _report_scores(pair, policy) if report else (_distances(pair, policy.method), "")
+    if lost := sorted(set(pair.reference.columns) - set(scores)):
         raise PenstockError(f"Evidently gave no score for {', '.join(lost)}; its version may not fit this one of Penstock")
     if report:
-        write_text_atomically(report, _with_heading(page, about) + _note(digest, found), durable=True)
-    return found
+        write_text_atomically(report, _with_heading(page, about) + _note(digest, scores), durable=True)
+    return scores
 
 
 def _digest(pair: Frames, policy: MonitorPolicy, about: str) -> str:
     """What scores and page are made of."""
-    told = [about, policy.method, policy.threshold, list(pair.numerical), list(pair.categorical)]
+    inputs = [about, policy.method, policy.threshold, list(pair.numerical), list(pair.categorical)]
     sides = [side.to_json(orient="split", double_precision=15) for side in (pair.reference, pair.window)]
-    return hashlib.sha256(json.dumps([*told, *sides]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([*inputs, *sides]).encode()).hexdigest()
 
 
 def _note(digest: str, scores: Mapping[str, float]) -> str:
     """The last line of a page: a comment that says what it was made of and the scores it shows."""
-    told = json.dumps({"digest": digest, "scores": dict(scores)}).replace("--", "-\\u002d")
-    return f"\n<!-- {told} -->\n"
+    document = json.dumps({"digest": digest, "scores": dict(scores)}).replace("--", "-\\u002d")
+    return f"\n<!-- {document} -->\n"
 
 
-def _kept(report: Path, digest: str) -> dict[str, float] | None:
+def _cached_scores(report: Path, digest: str) -> dict[str, float] | None:
     """The scores of a page that was made of the same; None where there is no such page."""
     try:
         with report.open("rb") as file:
             file.seek(-min(NOTE, report.stat().st_size), os.SEEK_END)
-            told = json.loads(file.read().splitlines()[-1].removeprefix(b"<!-- ").removesuffix(b" -->"))
+            document = json.loads(file.read().splitlines()[-1].removeprefix(b"<!-- ").removesuffix(b" -->"))
     except (OSError, ValueError, IndexError):
         return None
-    return dict(told["scores"]) if told.get("digest") == digest else None
+    return dict(document["scores"]) if document.get("digest") == digest else None
 
 
 def _distances(pair: Frames, method: str) -> dict[str, float]:
@@ -205,16 +205,16 @@ def _distances(pair: Frames, method: str) -> dict[str, float]:
     from evidently.legacy.calculations.stattests import get_stattest  # type: ignore[import-untyped]
     from evidently.legacy.core import ColumnType  # type: ignore[import-untyped]
 
-    found = {}
+    scores = {}
     for name in pair.reference.columns:
         kind = ColumnType.Numerical if name in pair.numerical else ColumnType.Categorical
         before, after = pair.reference[name].dropna(), pair.window[name].dropna()
         statistic = get_stattest(before, after, kind, method_for(method, numeric=name in pair.numerical))
-        found[name] = float(statistic(before, after, kind, None).drift_score)
-    return found
+        scores[name] = float(statistic(before, after, kind, None).drift_score)
+    return scores
 
 
-def _reported(pair: Frames, policy: MonitorPolicy) -> tuple[dict[str, float], str]:
+def _report_scores(pair: Frames, policy: MonitorPolicy) -> tuple[dict[str, float], str]:
     """The same scores from a Report, and its page."""
     make_report, dataset, definition, value_drift = _evidently()
     roles = definition(numerical_columns=list(pair.numerical), categorical_columns=list(pair.categorical))
@@ -225,8 +225,8 @@ def _reported(pair: Frames, policy: MonitorPolicy) -> tuple[dict[str, float], st
         for name in pair.reference.columns
     ]
     snapshot = make_report(metrics).run(*(dataset.from_pandas(side, roles) for side in (pair.window, pair.reference)))
-    found = {metric["config"]["column"]: float(metric["value"]) for metric in snapshot.dict()["metrics"]}
-    return found, snapshot.get_html_str(as_iframe=False)
+    scores = {metric["config"]["column"]: float(metric["value"]) for metric in snapshot.dict()["metrics"]}
+    return scores, snapshot.get_html_str(as_iframe=False)
 
 
 def _with_heading(page: str, about: str) -> str:

@@ -6,12 +6,12 @@ when labels come, another record follows. Each holds the decision made with what
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from schemas.digests import sha256, sorted_json
 from schemas.errors import NotFound, StaleCheck
 from schemas.refs import Commit
 from schemas.results import Monitoring
@@ -26,12 +26,12 @@ DIGITS = 8  # sums over threads differ in their last bits
 ATTEMPTS = 5
 
 
-def append_monitoring(case: UseCase, log: VersionStore, seen: Monitoring) -> None:
+def append_monitoring(case: UseCase, log: VersionStore, result: Monitoring) -> None:
     """Keep what was seen, unless this evidence is on record. Raises StaleCheck where others keep writing the same."""
-    told = evidence(case, seen)
-    folder = f"{FOLDER}/{told[:32]}/"
-    document = {"format_version": FORMAT, "evidence": told, **seen.model_dump(mode="json")}
-    payload = json.dumps(document, sort_keys=True, allow_nan=False).encode()
+    digest = evidence(case, result)
+    folder = f"{FOLDER}/{digest[:32]}/"
+    document = {"format_version": FORMAT, "evidence": digest, **result.model_dump(mode="json")}
+    payload = json.dumps(document, sort_keys=True, allow_nan=False).encode()  # no sorted_json: NaN is refused
     for _ in range(ATTEMPTS):
         checked_at = log.head(MAIN)
         if log.objects(checked_at, folder):
@@ -54,11 +54,11 @@ def read_monitoring_log(log: VersionStore) -> list[Monitoring]:
     if not log.exists():
         return []
     entries = [entry for entry in log.log(MAIN, first_parent=True) if entry.metadata.get("kind") == MONITORING_KIND]
-    found = (_read(log, entry) for entry in reversed(entries))
-    return [seen for seen in found if seen is not None]
+    records = (_read(log, entry) for entry in reversed(entries))
+    return [record for record in records if record is not None]
 
 
-def newest_by_window(seen: list[Monitoring]) -> list[Monitoring]:
+def newest_by_window(records: list[Monitoring]) -> list[Monitoring]:
     """Of each window the last record, windows in the order of their first row's time.
 
     Args:
@@ -67,24 +67,24 @@ def newest_by_window(seen: list[Monitoring]) -> list[Monitoring]:
     Returns:
         One record a window.
     """
-    last = {(m.arrival, m.model.version if m.model else 0, m.window): m for m in seen}
+    last = {(m.arrival, m.model.version if m.model else 0, m.window): m for m in records}
     return sorted(last.values(), key=lambda m: (m.window is not None, m.window or ()))
 
 
-def evidence(case: UseCase, seen: Monitoring) -> str:
+def evidence(case: UseCase, result: Monitoring) -> str:
     """Digest of what a decision rests on; of neither the decision nor where reports lie."""
-    told = {
-        "arrival": seen.arrival,
-        "model": seen.model.sha256 if seen.model else None,
-        "window": [str(moment) for moment in seen.window or ()],
-        "rows": seen.rows,
-        "drift": seen.drift.model_dump(mode="json", exclude={"report", "why"}) if seen.drift else None,
-        "estimate": seen.estimate.model_dump(mode="json") if seen.estimate else None,
-        "realized": seen.realized.model_dump(mode="json", exclude={"data_commit"}) if seen.realized else None,
-        "coverage": seen.coverage,
+    parts = {
+        "arrival": result.arrival,
+        "model": result.model.sha256 if result.model else None,
+        "window": [str(moment) for moment in result.window or ()],
+        "rows": result.rows,
+        "drift": result.drift.model_dump(mode="json", exclude={"report", "why"}) if result.drift else None,
+        "estimate": result.estimate.model_dump(mode="json") if result.estimate else None,
+        "realized": result.realized.model_dump(mode="json", exclude={"data_commit"}) if result.realized else None,
+        "coverage": result.coverage,
         "policy": vars(case.monitor),
     }
-    return hashlib.sha256(json.dumps(_rounded(told), sort_keys=True).encode()).hexdigest()
+    return sha256(sorted_json(_rounded(parts)).encode())
 
 
 def _rounded(value: Any) -> Any:
@@ -96,7 +96,7 @@ def _rounded(value: Any) -> Any:
 
 
 def _write(case: UseCase, log: VersionStore, folder: str, payload: bytes, checked_at: str) -> None:
-    digest = hashlib.sha256(payload).hexdigest()
+    digest = sha256(payload)
     path = f"{folder}{digest}.json"
     metadata = {"format_version": str(FORMAT), "kind": MONITORING_KIND, "use_case": case.name, "path": path}
     versions.commit_and_merge(

@@ -78,29 +78,31 @@ def raw(use_case: UseCase, document: Mapping[str, Any] | None, rows: pl.DataFram
         return {}
     if use_case.target.kind == "regression":
         return _direct_losses(use_case, (document or {}).get("models") or {}, rows, scores)
-    told = _by_class(scores)
-    likely = calibrated(told, (document or {}).get("calibration"))
-    found = _binary(use_case, told[:, 1], likely[:, 1]) if scores.ndim == 1 else _multiclass(told, likely)
-    return {name: float(value) for name, value in found.items() if np.isfinite(value)}
+    by_class = _by_class(scores)
+    likely = calibrated(by_class, (document or {}).get("calibration"))
+    estimates = _binary(use_case, by_class[:, 1], likely[:, 1]) if scores.ndim == 1 else _multiclass(by_class, likely)
+    return {name: float(value) for name, value in estimates.items() if np.isfinite(value)}
 
 
 def corrected(
-    use_case: UseCase, found: Mapping[str, float], rows: int, past: Sequence[Mapping[str, float]], level: float = LEVEL
+    use_case: UseCase, estimates: Mapping[str, float], rows: int, past: Sequence[Mapping[str, float]], level: float = LEVEL
 ) -> Estimate:
     """Estimates with their record taken into account: `past` are realized minus raw estimates of earlier windows, in order.
 
     The error expected next is the mean of past errors, weighted by recency and shrunk towards none; the interval is
     Student's t over the errors that this very rule made in the record, each predicted from those before it.
     """
-    values, intervals = dict(found), {}
-    for name, value in found.items():
+    values, intervals = dict(estimates), {}
+    for name, value in estimates.items():
         errors = np.array([each[name] for each in past if name in each])
         values[name] = _bounded(name, value + expected(errors))
         if len(errors) >= LEAST_RECORD:
             half = half_width(errors, level)
             intervals[name] = (_bounded(name, values[name] - half), _bounded(name, values[name] + half))
     method: Literal["cbpe", "direct loss"] = "direct loss" if use_case.target.kind == "regression" else "cbpe"
-    return Estimate(method=method, rows=rows, raw=found, metrics=values, intervals=intervals, level=level, record=len(past))
+    return Estimate(
+        method=method, rows=rows, raw=estimates, metrics=values, intervals=intervals, level=level, record=len(past)
+    )
 
 
 def expected(errors: Floats) -> float:
@@ -133,50 +135,52 @@ def _calibration(use_case: UseCase, holdout: pl.DataFrame, scores: Floats) -> li
     Platt: Probabilistic outputs for support vector machines (1999). A holdout of some days has a base rate of its own:
     a correction that does not carry over to other days does harm.
     """
-    told, hit = _by_class(scores), _hits(use_case, holdout)
-    half = len(told) // 2
+    by_class, hit = _by_class(scores), _hits(use_case, holdout)
+    half = len(by_class) // 2
     first, second = slice(None, half), slice(half, None)
     for fitted, judged in ((first, second), (second, first)):
-        found = _platt(told[fitted], hit[fitted])
-        if found is None or _loss(hit[judged], calibrated(told[judged], found)) >= _loss(hit[judged], told[judged]):
+        calibration = _platt(by_class[fitted], hit[fitted])
+        if calibration is None or _loss(hit[judged], calibrated(by_class[judged], calibration)) >= _loss(
+            hit[judged], by_class[judged]
+        ):
             return None
-    return _platt(told, hit)
+    return _platt(by_class, hit)
 
 
-def _platt(told: Floats, hit: Floats) -> list[list[float]] | None:
+def _platt(scores: Floats, hit: Floats) -> list[list[float]] | None:
     from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 
     if not len(hit) or (hit.sum(axis=0) == 0).any() or (hit.sum(axis=0) == len(hit)).any():
         return None
     pairs = []
-    for k in range(told.shape[1]):
-        model = LogisticRegression(C=1e6).fit(_logit(told[:, [k]]), hit[:, k])
+    for k in range(scores.shape[1]):
+        model = LogisticRegression(C=1e6).fit(_logit(scores[:, [k]]), hit[:, k])
         pairs.append([float(model.coef_[0, 0]), float(model.intercept_[0])])
     return pairs
 
 
-def _binary(use_case: UseCase, said: Floats, likely: Floats) -> dict[str, Any]:
-    positive = said >= use_case.target.threshold
+def _binary(use_case: UseCase, scores: Floats, likely: Floats) -> dict[str, Any]:
+    positive = scores >= use_case.target.threshold
     return {
-        "auc": _auc(said, likely),
-        "log_loss": -(likely * _log(said) + (1 - likely) * _log(1 - said)).mean(),
+        "auc": _auc(scores, likely),
+        "log_loss": -(likely * _log(scores) + (1 - likely) * _log(1 - scores)).mean(),
         "error_rate": np.where(positive, 1 - likely, likely).mean(),
-        "brier": (likely * (1 - said) ** 2 + (1 - likely) * said**2).mean(),
+        "brier": (likely * (1 - scores) ** 2 + (1 - likely) * scores**2).mean(),
     }
 
 
-def _multiclass(said: Floats, likely: Floats) -> dict[str, Any]:
-    best = said.argmax(axis=1)
+def _multiclass(scores: Floats, likely: Floats) -> dict[str, Any]:
+    best = scores.argmax(axis=1)
     return {
-        "auc": np.mean([_auc(said[:, k], likely[:, k]) for k in range(said.shape[1])]),
-        "log_loss": -(likely * _log(said)).sum(axis=1).mean(),
+        "auc": np.mean([_auc(scores[:, k], likely[:, k]) for k in range(scores.shape[1])]),
+        "log_loss": -(likely * _log(scores)).sum(axis=1).mean(),
         "accuracy": likely[np.arange(len(best)), best].mean(),
     }
 
 
-def _auc(said: Floats, likely: Floats) -> float:
+def _auc(scores: Floats, likely: Floats) -> float:
     """Area under the ROC curve where each row is a positive of weight `likely` and a negative of the rest; ties halved."""
-    values, at = np.unique(said, return_inverse=True)
+    values, at = np.unique(scores, return_inverse=True)
     positive = np.bincount(at, weights=likely, minlength=len(values))
     negative = np.bincount(at, weights=1 - likely, minlength=len(values))
     below = np.cumsum(negative) - negative / 2
@@ -200,12 +204,12 @@ def _loss_models(use_case: UseCase, holdout: pl.DataFrame, scores: Floats) -> di
 def _direct_losses(use_case: UseCase, models: Mapping[str, str], rows: pl.DataFrame, scores: Floats) -> dict[str, float]:
     if not models:
         return {}
-    case, seen = _loss_case(use_case), rows.with_columns(pl.Series(SCORE, scores))
-    found = {}
+    case, scored = _loss_case(use_case), rows.with_columns(pl.Series(SCORE, scores))
+    estimates = {}
     for name, model in models.items():
-        losses = predict_scores(case, load_booster(base64.b64decode(model)), seen).clip(0)
-        found[name] = float(losses.mean(dtype=np.float64) ** (1 / LOSSES[name]))
-    return found
+        losses = predict_scores(case, load_booster(base64.b64decode(model)), scored).clip(0)
+        estimates[name] = float(losses.mean(dtype=np.float64) ** (1 / LOSSES[name]))
+    return estimates
 
 
 def _loss_case(use_case: UseCase) -> UseCase:

@@ -65,8 +65,8 @@ def should_retrain(
         wait = f"the last request was {days_since_request:.3g} days ago, within the cool-down of {policy.cooldown_days}"
         return Decision(retrain=False, why=f"{why}, but {wait}", loss=loss, limit=limit)
     if cause == "age" and not coverage:
-        told = f"{why}, but no label of the window has come"  # a training would see no row that the model has not seen
-        return Decision(retrain=False, cause=cause, why=told, loss=loss, limit=limit)
+        no_labels = f"{why}, but no label of the window has come"  # a training would see no row that the model has not seen
+        return Decision(retrain=False, cause=cause, why=no_labels, loss=loss, limit=limit)
     return Decision(retrain=cause != "none", cause=cause, why=why, loss=loss, limit=limit)
 
 
@@ -88,9 +88,11 @@ def _limit(use_case: UseCase, loss: float | None, bound: float | None, refused: 
 def _trouble(use_case: UseCase, drift: DriftVerdict | None, rejected_share: float) -> str:
     """What is wrong with the window's data, so that estimates on it mean little; '' where nothing is."""
     lost = [name for name, why in drift.unscored.items() if why in LOST] if drift else []
-    found = [f"{rejected_share:.0%} of its rows were rejected"] if rejected_share > use_case.monitor.rejected_share else []
-    found += [f"it has lost {', '.join(lost)}"] if lost else []
-    return f"the window's data is in trouble: {' and '.join(found)}" if found else ""
+    troubles = (
+        [f"{rejected_share:.0%} of its rows were rejected"] if rejected_share > use_case.monitor.rejected_share else []
+    )
+    troubles += [f"it has lost {', '.join(lost)}"] if lost else []
+    return f"the window's data is in trouble: {' and '.join(troubles)}" if troubles else ""
 
 
 def _wish(
@@ -102,9 +104,9 @@ def _wish(
     high = {name: loss for name, loss in known.items() if limit is not None and loss > limit}
     if high:
         name, loss = max(high.items(), key=lambda item: item[1])
-        told = f"the {name} {_unit(use_case)} of {loss:.4f} exceeds the limit of {limit:.4f}"
+        exceeded = f"the {name} {_unit(use_case)} of {loss:.4f} exceeds the limit of {limit:.4f}"
         cause: Cause = "drift" if has_impact and "realized" not in known else "loss"
-        return cause, f"{told}; {_drifted(drift)}" if has_impact else told
+        return cause, f"{exceeded}; {_drifted(drift)}" if has_impact else exceeded
     if age > policy.max_age_days:
         return "age", f"the model is {age:.3g} days old, more than {policy.max_age_days}"
     return "none", "; ".join(filter(None, (_calm(use_case, known, limit), _drifted(drift))))
@@ -113,10 +115,10 @@ def _wish(
 def _calm(use_case: UseCase, known: Mapping[str, float], limit: float | None) -> str:
     if not known:
         return "not enough evidence of loss, neither realized nor estimated"
-    told = " and ".join(f"{name} {loss:.4f}" for name, loss in known.items())
+    listed = " and ".join(f"{name} {loss:.4f}" for name, loss in known.items())
     if limit is None:
-        return f"not enough evidence of loss: {_unit(use_case)} {told}, but its level at promotion is not known"
-    return f"the {_unit(use_case)} ({told}) keeps within the limit of {limit:.4f}"
+        return f"not enough evidence of loss: {_unit(use_case)} {listed}, but its level at promotion is not known"
+    return f"the {_unit(use_case)} ({listed}) keeps within the limit of {limit:.4f}"
 
 
 def _drifted(drift: DriftVerdict | None) -> str:
@@ -125,8 +127,8 @@ def _drifted(drift: DriftVerdict | None) -> str:
     if drift.status == "not enough evidence":
         return f"drift not judged ({drift.why})"
     names = sorted((c for c in drift.columns if c.drifted), key=lambda c: -c.importance)
-    told = ", ".join(c.column for c in names[:3]) + (", ..." if len(names) > 3 else "")
-    return f"drift in {told} ({drift.impact:.0%} of the model's gain)"
+    listed = ", ".join(c.column for c in names[:3]) + (", ..." if len(names) > 3 else "")
+    return f"drift in {listed} ({drift.impact:.0%} of the model's gain)"
 
 
 def _unit(use_case: UseCase) -> str:

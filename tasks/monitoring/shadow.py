@@ -27,9 +27,9 @@ def compare_shadow(use_case: UseCase, log: VersionStore, labels: pl.LazyFrame | 
         return []
     since = max(map(inference.segment_day, paths)) - timedelta(days=DAYS)
     recent = [log.scan(MAIN, [path]) for path in paths if inference.segment_day(path) > since]
-    told = pl.concat(recent, how="diagonal").drop("inputs", "lookups", strict=False).collect()
-    answered = told.filter(pl.col("role") == inference.CHAMPION)
-    shadowed = told.filter(pl.col("role") == inference.SHADOW)
+    receipts = pl.concat(recent, how="diagonal").drop("inputs", "lookups", strict=False).collect()
+    answered = receipts.filter(pl.col("role") == inference.CHAMPION)
+    shadowed = receipts.filter(pl.col("role") == inference.SHADOW)
     both = answered.join(shadowed, on="prediction_id", suffix=SHADOWED, maintain_order="left")
     pairs = both.partition_by("model_version", f"model_version{SHADOWED}", as_dict=True, maintain_order=True)
     newest = sorted(pairs.items(), reverse=True)
@@ -45,7 +45,7 @@ def _comparison(
     theirs = _scores(use_case, other)
     same = (rows[CATEGORY] == other[CATEGORY]).mean() if CATEGORY in rows.columns else None
     difference = abs(mine.reshape(len(rows), -1)[:, 0] - theirs.reshape(len(rows), -1)[:, 0]).mean()
-    made = Comparison(
+    comparison = Comparison(
         champion=champion,
         challenger=challenger,
         rows=rows.height,
@@ -53,13 +53,13 @@ def _comparison(
         mean_difference=float(difference),
     )
     if labels is None or not set(use_case.key) <= set(rows.columns):
-        return made
+        return comparison
     labelled = features.with_labels(use_case, rows.lazy(), labels).collect()
     known = [evaluation.with_scores(use_case, labelled, scores) for scores in (mine, theirs)]
     metric = use_case.gate.metric
     values = [each.select(evaluation.metric_expressions(use_case)[metric]).item() if each.height else None for each in known]
-    told = {"labelled": known[0].height, "metric": metric, "champion_metric": values[0], "challenger_metric": values[1]}
-    return made.model_copy(update=told)
+    realized = {"labelled": known[0].height, "metric": metric, "champion_metric": values[0], "challenger_metric": values[1]}
+    return comparison.model_copy(update=realized)
 
 
 def _scores(use_case: UseCase, rows: pl.DataFrame) -> np.ndarray:

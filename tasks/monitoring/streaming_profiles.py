@@ -36,15 +36,15 @@ def streamed(
     """
     schema = window.collect_schema()
     summarize_columns(pl.DataFrame(schema=schema), names)  # the same refusals as of a small window
-    made = {name: _Texts() if schema[name] in TEXTS else _Bins(_edges(known.get(name))) for name in names}
-    _pass(window, names, made, batch)
-    coarse = {name: bins for name, bins in made.items() if isinstance(bins, _Bins)}
+    first = {name: _Texts() if schema[name] in TEXTS else _Bins(_edges(known.get(name))) for name in names}
+    _pass(window, names, first, batch)
+    coarse = {name: bins for name, bins in first.items() if isinstance(bins, _Bins)}
     fine = {name: _Bins(edges) for name, bins in coarse.items() if len(edges := bins.refined()) > len(bins.edges)}
     if fine:
         _pass(window, list(fine), fine, batch)
-    found = {**made, **fine}
-    return {name: each.marginal() for name, each in found.items()}, max(
-        (each.error() for each in found.values()), default=0.0
+    summaries = {**first, **fine}
+    return {name: each.marginal() for name, each in summaries.items()}, max(
+        (each.error() for each in summaries.values()), default=0.0
     )
 
 
@@ -56,8 +56,8 @@ def _pass(window: pl.LazyFrame, names: Sequence[str], into: Mapping[str, _Bins |
 
 def _batches(window: pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:
     """Batches of at most so many rows; the engine may give larger ones."""
-    for given in window.collect_batches(chunk_size=rows, maintain_order=False):
-        yield from given.iter_slices(rows)
+    for batch in window.collect_batches(chunk_size=rows, maintain_order=False):
+        yield from batch.iter_slices(rows)
 
 
 def _edges(known: Marginal | None) -> Floats:
@@ -149,8 +149,8 @@ class _Texts:
         """Count one batch."""
         self.rows += len(column)
         self.nulls += column.null_count()
-        found = column.alias("value").drop_nulls().value_counts(name="count").with_columns(pl.col("value").cast(pl.String))
-        for label, count in found.iter_rows():
+        counted = column.alias("value").drop_nulls().value_counts(name="count").with_columns(pl.col("value").cast(pl.String))
+        for label, count in counted.iter_rows():
             if label in self.counts or len(self.counts) < 100 * CATEGORIES:
                 self.counts[label] = self.counts.get(label, 0) + count
             else:

@@ -53,7 +53,7 @@ def windows_of(use_case: str, commit: CommitId, store_url: str, log_url: str) ->
     scored = [
         entry.metadata for entry in log.log(MAIN, first_parent=True) if entry.metadata.get("kind") == inference.SCORE_KIND
     ]
-    overlapping = [told["arrival"] for told in scored if _overlap(told["first"], told["last"], first, last)]
+    overlapping = [metadata["arrival"] for metadata in scored if _overlap(metadata["first"], metadata["last"], first, last)]
     retracted = datasets.retracted_commits(store) if overlapping else set()
     return [arrival for arrival in dict.fromkeys(reversed(overlapping)) if arrival not in retracted]
 
@@ -96,7 +96,7 @@ def monitor_window(
     case = use_case_of(case, registry, model)
     with scored_window.window(case, data, log, entry) as window:
         realized, coverage = _realized(data, model, window)
-        seen = Monitoring(
+        measured = Monitoring(
             use_case=case.name,
             why="",
             window=window.times,
@@ -113,26 +113,26 @@ def monitor_window(
         )
     champion = registry.champion(case.name)
     rejected = rejected_share(open_store(data.store), entry.metadata["arrival"])
-    decided = _decide(case, registry, champion, seen, rejected)
+    decided = _decide(case, registry, champion, measured, rejected)
     current = champion is None or champion.version == model.version
-    told = seen.model_copy(update={"decision": decided, "why": decided.why, "current": current})
-    monitoring_log.append_monitoring(case, log, told)
-    return told
+    result = measured.model_copy(update={"decision": decided, "why": decided.why, "current": current})
+    monitoring_log.append_monitoring(case, log, result)
+    return result
 
 
-def past_errors(seen: list[Monitoring], window: tuple[datetime, datetime] | None) -> list[Mapping[str, float]]:
+def past_errors(records: list[Monitoring], window: tuple[datetime, datetime] | None) -> list[Mapping[str, float]]:
     """Realized minus estimated values of the windows that ended before this one began, oldest first."""
     if window is None:
         return []
-    earlier = (m for m in monitoring_log.newest_by_window(seen) if m.window is not None and m.window[1] < window[0])
+    earlier = (m for m in monitoring_log.newest_by_window(records) if m.window is not None and m.window[1] < window[0])
     return [m.error for m in earlier if m.error]
 
 
 def rejected_share(store: VersionStore, arrival: CommitId) -> float:
     """Share of the rows of a publish that its contract rejected."""
-    told = store.get(arrival).metadata
-    rows = int(told.get("rows", 0))
-    return int(told.get("rejected", 0)) / rows if rows else 0.0
+    metadata = store.get(arrival).metadata
+    rows = int(metadata.get("rows", 0))
+    return int(metadata.get("rejected", 0)) / rows if rows else 0.0
 
 
 def find_predictions(log: VersionStore, arrival: CommitId | None, retracted: Collection[CommitId] = ()) -> Commit | None:
@@ -164,10 +164,10 @@ def _estimate(registry: ModelRegistry, model: ModelRef, window: Window, past: li
     names = list(features.feature_names(case)) if case.target.kind == "regression" else []  # its losses have a model
     scores = internal_names(case.target)
     rows = window.rows.select(*names, *scores).collect()
-    found = performance_estimation.raw(
+    estimates = performance_estimation.raw(
         case, _document(registry, model, "estimator"), rows, to_scores(case.target, scores, rows)
     )
-    return performance_estimation.corrected(case, found, rows.height, past) if found else None
+    return performance_estimation.corrected(case, estimates, rows.height, past) if estimates else None
 
 
 def _document(registry: ModelRegistry, model: ModelRef, name: str) -> Any:
@@ -187,29 +187,29 @@ def _realized(data: DataRef, model: ModelRef, window: Window) -> tuple[Evaluatio
 
 
 def _decide(
-    case: UseCase, registry: ModelRegistry, champion: ModelRef | None, seen: Monitoring, rejected: float
+    case: UseCase, registry: ModelRegistry, champion: ModelRef | None, measured: Monitoring, rejected: float
 ) -> Decision:
-    model = seen.model
+    model = measured.model
     if model is None or (champion is not None and champion.version != model.version):
-        told = f"v{champion.version}" if champion else "none"
-        why = f"v{model.version if model else '?'} scored this window, and the champion is {told} by now"
+        current = f"v{champion.version}" if champion else "none"
+        why = f"v{model.version if model else '?'} scored this window, and the champion is {current} by now"
         return Decision(retrain=False, why=why)
     newest = registry.versions(case.name)[-1]
     promised = _document(registry, model, "evaluation") or {}
     asked = (_document(registry, newest, "evaluation") or {}).get("window") or (None, None)
     return retraining_policy.should_retrain(
         case,
-        drift=seen.drift,
+        drift=measured.drift,
         promotion_loss=retraining_policy.loss_of(case, promised.get("metrics")),
         promotion_bound=retraining_policy.bound_of(case, (_document(registry, model, "estimator") or {}).get("level")),
-        realized_loss=retraining_policy.loss_of(case, seen.realized.metrics) if seen.realized else None,
-        estimated_loss=retraining_policy.loss_of(case, seen.estimate.metrics) if seen.estimate else None,
-        model_age_days=_days((_document(registry, model, "manifest") or {}).get("fitted_until"), seen.window),
-        days_since_request=_days(asked[1], seen.window),
+        realized_loss=retraining_policy.loss_of(case, measured.realized.metrics) if measured.realized else None,
+        estimated_loss=retraining_policy.loss_of(case, measured.estimate.metrics) if measured.estimate else None,
+        model_age_days=_days((_document(registry, model, "manifest") or {}).get("fitted_until"), measured.window),
+        days_since_request=_days(asked[1], measured.window),
         champion_exists=champion is not None,
         refused=registry.tags(newest).get(STATE) == "refused",
         rejected_share=rejected,
-        coverage=seen.coverage,
+        coverage=measured.coverage,
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import polars as pl
 
-from schemas.errors import Refused
+from schemas.errors import Refused, first_line
 from tasks.parsing import csv_records, json_lines, parquet
 from tasks.parsing.decompression import check_magic, format_of, pieces
 from tasks.parsing.type_conversion import ROW, UNTYPED, UNTYPED_DTYPE, Conversion, from_text, typed
@@ -44,7 +44,7 @@ def main(folder: str) -> None:
     except MemoryError:
         outcome = {"refused": too_large(str(plan["name"]), plan["memory_mb"])}
     except (Exception, pl.exceptions.PanicException) as error:
-        outcome = {"refused": f"{plan['name']!r} cannot be read: {_first_line(error)}"}
+        outcome = {"refused": f"{plan['name']!r} cannot be read: {first_line(error, 300)}"}
     json.dump(outcome, sys.stdout)
 
 
@@ -161,12 +161,8 @@ def _write(part: pl.DataFrame, path: Path) -> None:
         part.write_parquet(path, compression="lz4", statistics=False)
     except Exception as error:
         if is_full(error):
-            raise Full(_first_line(error)) from error
+            raise Full(first_line(error, 300)) from error
         raise
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0][:300] or type(error).__name__
 
 
 if __name__ == "__main__":

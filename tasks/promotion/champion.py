@@ -16,6 +16,7 @@ from schemas.results import Outcome, TrainingStatus
 from schemas.verdicts import GateVerdict
 from tasks.promotion import history
 from tasks.registry import CHALLENGER, CHAMPION, RECIPE, STATE, WHY, Actor, ModelRegistry
+from tasks.registry import fitted_until as manifest_fitted_until
 from tasks.versions import VersionStore
 
 
@@ -26,8 +27,8 @@ def reconcile_history(registry: ModelRegistry, log: VersionStore, name: str, *, 
     champion and the registry has none, unless that is about to be mended (`lost`).
     """
     links = history.read_history(log)
-    kept = registry.anchor(name)
-    history.refuse_rewritten(links, kept, log.url)
+    anchored = registry.anchor(name)
+    history.refuse_rewritten(links, anchored, log.url)
     history.delete_merged_branches(log, links)
     champion = registry.repair_aliases(name)
     now = ChampionState.of(champion)
@@ -36,13 +37,13 @@ def reconcile_history(registry: ModelRegistry, log: VersionStore, name: str, *, 
     if champion and now != history.recorded_champion(links):
         intended = registry.intended(champion)
         explained = history.explains(intended, links, now)
-        links.append(history.append(log, intended if intended and explained else _found(links, now)))
-    if (newest := history.anchor(links)) != kept:
+        links.append(history.append(log, intended if intended and explained else _outside_move(links, now)))
+    if (newest := history.anchor(links)) != anchored:
         registry.anchor(name, newest)
     return links
 
 
-def _found(links: list[HistoryEntry], now: ChampionState | None) -> Move:
+def _outside_move(links: list[HistoryEntry], now: ChampionState | None) -> Move:
     why = "the alias was moved by something other than Penstock" if links else "it was champion when the history began"
     return Move(kind="found", when=datetime.now(UTC), who="", why=why, before=history.recorded_champion(links), after=now)
 
@@ -220,5 +221,4 @@ def fitted_until(registry: ModelRegistry, model: ModelRef) -> datetime | None:
     Returns:
         The moment, or None without event times.
     """
-    recorded = registry.document(model, "manifest").get("fitted_until")
-    return datetime.fromisoformat(recorded) if recorded else None
+    return manifest_fitted_until(registry.document(model, "manifest"))

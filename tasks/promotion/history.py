@@ -9,7 +9,6 @@ that the registry keeps an anchor, the number and hash of the newest entry, outs
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
@@ -17,6 +16,7 @@ from itertools import pairwise
 import stamina
 from pydantic import ValidationError
 
+from schemas.digests import canonical_json
 from schemas.errors import IntegrityError, NotFound, StaleCheck
 from schemas.history import ChampionState, Entry, HistoryEntry, Move
 from tasks import versions
@@ -86,8 +86,8 @@ def append(log: VersionStore, move: Move) -> HistoryEntry:
 
 
 def _append(log: VersionStore, move: Move) -> HistoryEntry:
-    seen = log.head(MAIN)
-    links = read_history(log, seen)
+    checked_at = log.head(MAIN)
+    links = read_history(log, checked_at)
     if known := next((link for link in links if link.entry.move == move), None):
         return known
     previous = links[-1].sha256 if links else None
@@ -97,7 +97,7 @@ def _append(log: VersionStore, move: Move) -> HistoryEntry:
     path = _path(entry, digest)
     metadata = {"format_version": "1", "kind": HISTORY_KIND, "path": path, "move": move.kind}
     versions.commit_and_merge(
-        log, _branch(digest), FOLDER, seen, {path: data}, f"history {entry.number}: {move.kind} {_to(move)}", metadata
+        log, _branch(digest), FOLDER, checked_at, {path: data}, f"history {entry.number}: {move.kind} {_to(move)}", metadata
     )
     return HistoryEntry(entry, digest)
 
@@ -113,7 +113,7 @@ def delete_merged_branches(log: VersionStore, links: Sequence[HistoryEntry]) -> 
 def packed(entry: Entry) -> bytes:
     """The one JSON text of an entry."""
     document = entry.model_dump(mode="json", by_alias=True)
-    return json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    return canonical_json(document)
 
 
 def _branch(digest: str) -> str:
@@ -182,25 +182,29 @@ def anchor(links: Sequence[HistoryEntry]) -> str:
     return f"{links[-1].entry.number} {links[-1].sha256}" if links else ""
 
 
-def cut_off(links: Sequence[HistoryEntry], kept: str) -> str | None:
+def cut_off(links: Sequence[HistoryEntry], anchored: str) -> str | None:
     """How a history contradicts the anchor that the registry kept of it, or None; a later entry contradicts nothing."""
-    number, _, digest = kept.partition(" ")
-    if not kept or any(str(entry.number) == number and sha256 == digest for entry, sha256 in links):
+    number, _, digest = anchored.partition(" ")
+    if not anchored or any(str(entry.number) == number and sha256 == digest for entry, sha256 in links):
         return None
     what = "another one" if len(links) >= int(number) else "none"
     return f"the registry knows entry {number} as {digest[:12]}, the history has {what}"
 
 
 def contradictions(
-    files: Sequence[tuple[str, bytes]], kept: str, now: ChampionState | None, known: Mapping[int, str], intended: Move | None
+    files: Sequence[tuple[str, bytes]],
+    anchored: str,
+    now: ChampionState | None,
+    known: Mapping[int, str],
+    intended: Move | None,
 ) -> list[str]:
     """All that speaks against a history, one sentence each.
 
-    `kept` is the registry's anchor, `now` its champion, `known` its versions with their hashes, `intended` the move that
+    `anchored` is the registry's anchor, `now` its champion, `known` its versions with their hashes, `intended` the move that
     the champion itself was marked with: a process that died before it wrote that move down is no contradiction.
     """
     links, problems = linked(files)
-    if cut := cut_off(links, kept):
+    if cut := cut_off(links, anchored):
         problems.append(cut)
     for (last, _), (entry, _) in pairwise(links):
         if entry.before != last.after:
@@ -224,9 +228,9 @@ def _side(side: ChampionState | None) -> str:
     return f"v{side.version} ({side.sha256[:12]})" if side else "no version"
 
 
-def refuse_rewritten(links: Sequence[HistoryEntry], kept: str, where: str) -> None:
+def refuse_rewritten(links: Sequence[HistoryEntry], anchored: str, where: str) -> None:
     """Raise IntegrityError where the registry's anchor is not in the history."""
-    if cut := cut_off(links, kept):
+    if cut := cut_off(links, anchored):
         raise IntegrityError(f"the history in {where} was rewritten: {cut}; restore that repository from a backup")
 
 

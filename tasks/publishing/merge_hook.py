@@ -17,7 +17,7 @@ from typing import Literal
 
 import polars as pl
 
-from schemas.errors import PenstockError, Refused, ServiceUnavailable
+from schemas.errors import PenstockError, Refused, ServiceUnavailable, first_line
 from schemas.refs import Change, Commit, CommitId, Guard
 from schemas.usecase import Input, UseCase
 from schemas.verdicts import AuditVerdict
@@ -194,7 +194,7 @@ def _rows(store: LakeFSStore, commit: CommitId, path: str) -> int:
     try:
         return int(store.scan(commit, [path]).select(pl.len()).collect().item())
     except pl.exceptions.PolarsError as error:
-        raise Refused(f"{path!r} cannot be read as Parquet: {str(error).splitlines()[0][:200]}") from None
+        raise Refused(f"{path!r} cannot be read as Parquet: {first_line(error)}") from None
 
 
 def _audit_file(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from schemas.digests import sha256, sorted_json
 from schemas.errors import NotFound, NothingToCommit, Refused, StaleCheck
 from schemas.refs import Commit, CommitId, Guard, Source
 from schemas.usecase import Input
@@ -119,7 +120,7 @@ def stage(
 
 def _wanted(spec: Input, source: Source, audited: Audited) -> dict[str, Path | bytes]:
     """What the branch is to hold, by path. The verdict makes a commit even of a source that brings no new row."""
-    from schemas.contract import canonical, describe
+    from schemas.contract import describe
 
     files: dict[str, Path | bytes] = {}
     for kind, parts in ((DATA, audited.accepted), (REJECTED, audited.rejected)):
@@ -130,8 +131,8 @@ def _wanted(spec: Input, source: Source, audited: Audited) -> dict[str, Path | b
         **audited.verdict.model_dump(mode="json"),
         "contract": describe(spec.contract),
     }
-    verdict = canonical(document).encode()
-    return {**files, f"{AUDITS}/{spec.name}/{hashlib.sha256(verdict).hexdigest()}.json": verdict}
+    verdict = sorted_json(document).encode()
+    return {**files, f"{AUDITS}/{spec.name}/{sha256(verdict)}.json": verdict}
 
 
 def _replaced(store: VersionStore, spec: Input, audited: Audited, checked_at: CommitId) -> set[str]:

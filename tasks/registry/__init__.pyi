@@ -1,3 +1,4 @@
+from .artifacts import fitted_until as fitted_until
 from .designs import design_of as design_of
 from .designs import recorded_design as recorded_design
 from .designs import use_case_of as use_case_of

@@ -17,7 +17,6 @@ Nothing here imports what it reads.
 from __future__ import annotations
 
 import ast
-import hashlib
 import json
 import math
 import platform
@@ -28,6 +27,7 @@ from importlib import metadata
 from importlib.resources import files as resources
 from typing import Any
 
+from schemas.digests import canonical_json, sha256
 from schemas.errors import IntegrityError, UsageError
 from schemas.usecase import NAME
 from tasks.registry.protocol import Candidate
@@ -47,37 +47,6 @@ def finite(number: Any) -> bool:
     return isinstance(number, (int, float)) and math.isfinite(number)
 
 
-def sha256(data: bytes) -> str:
-    """Hexadecimal SHA-256."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def canonical(value: Any) -> bytes:
-    """The one JSON text of a value: sorted keys, no spaces, UTF-8; NaN and infinity as the strings that pydantic reads.
-
-    Raises UsageError for a value that JSON cannot hold.
-    """
-    return json.dumps(_plain(value), sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "model_dump"):
-        value = value.model_dump()
-    elif hasattr(value, "item") and not isinstance(value, Mapping):
-        value = value.item()
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, float) and not math.isfinite(value):
-        return {math.inf: "Infinity", -math.inf: "-Infinity"}.get(value, "NaN")
-    if value is None or isinstance(value, (str, int, float)):
-        return value
-    raise UsageError(f"a document of a model holds a {type(value).__name__}, which JSON cannot hold: give numbers and text")
-
-
 def manifest(candidate: Candidate) -> bytes:
     """Canonical JSON of the manifest. Raises UsageError, IntegrityError where it and the candidate do not agree."""
     if not NAME.fullmatch(candidate.name):
@@ -89,11 +58,21 @@ def manifest(candidate: Candidate) -> bytes:
     if stated.get("data_commit", commit) != commit:
         raise IntegrityError(f"cannot register {candidate.name}: the evaluation is of another data commit than the manifest")
     fitted_until(stated)
-    return canonical({"format_version": FORMAT, **stated})
+    return canonical_json({"format_version": FORMAT, **stated})
 
 
 def fitted_until(stated: Mapping[str, Any]) -> datetime | None:
-    """Event time of the newest row a model was fitted on, if its manifest says; UTC without a zone. Raises UsageError."""
+    """Event time of the newest row that a model was fitted on.
+
+    Args:
+        stated: The model's manifest.
+
+    Returns:
+        The moment, taken as UTC where it has no zone; None where the manifest does not say.
+
+    Raises:
+        UsageError: It is no time in ISO 8601.
+    """
     text = stated.get("fitted_until")
     if text is None:
         return None
@@ -111,11 +90,11 @@ def files(candidate: Candidate) -> dict[str, bytes]:
         MANIFEST: manifest(candidate),
         document_path("evaluation"): wrapped(candidate.evaluation),
         MODEL: candidate.model,
-        WORDS: canonical(words(candidate)),
+        WORDS: canonical_json(words(candidate)),
         GOLDEN: candidate.golden,
         f"{CODE}/{module(code)}.py": code,
         "requirements.txt": "".join(f"{line}\n" for line in requirements()).encode(),
-        "python_env.yaml": canonical({"python": python_version(), "dependencies": ["-r requirements.txt"]}),
+        "python_env.yaml": canonical_json({"python": python_version(), "dependencies": ["-r requirements.txt"]}),
     }
     if clash := {document_path(name) for name in candidate.documents} & contents.keys():
         raise UsageError(f"cannot register {candidate.name}: the registry writes {', '.join(sorted(clash))} itself")
@@ -141,7 +120,7 @@ def card_path(digest: str, suffix: str) -> str:
 
 def wrapped(content: Any) -> bytes:
     """A document as it is stored."""
-    return canonical({"format_version": FORMAT, "content": content})
+    return canonical_json({"format_version": FORMAT, "content": content})
 
 
 def unwrapped(data: bytes) -> Any:
@@ -213,7 +192,7 @@ def _installed(name: str) -> str | None:
 
 def record(stored: Mapping[str, bytes]) -> bytes:
     """The record of hashes."""
-    return canonical({"format_version": FORMAT, "files": {path: sha256(data) for path, data in stored.items()}})
+    return canonical_json({"format_version": FORMAT, "files": {path: sha256(data) for path, data in stored.items()}})
 
 
 def recorded(data: bytes) -> dict[str, str]:

@@ -40,13 +40,13 @@ class DatedSource:
 
     def land(self, folder: Path, since: datetime | None, until: datetime) -> dict[str, Path]:
         """Write what arrives in [since, until), from the start where it is None: by input, those that rows come from."""
-        found = {}
+        paths = {}
         for name, table in self.tables.items():
             low = pl.lit(True) if since is None else pl.col(CLOCK) >= since
             rows = table.filter(low & (pl.col(CLOCK) < until)).drop(CLOCK)
             if not rows.is_empty():
-                found[name] = _write(rows, folder / self.case.name / name, f"{name}-{_span(since, until)}")
-        return found
+                paths[name] = _write(rows, folder / self.case.name / name, f"{name}-{_span(since, until)}")
+        return paths
 
 
 def read_dated_source(case: UseCase, source: str | None, label_delay: float | None) -> DatedSource:
@@ -70,7 +70,9 @@ def read_dated_source(case: UseCase, source: str | None, label_delay: float | No
     if case.time is None:
         raise UsageError(f"{case.name} has no event times: there is no order to replay it in")
     tables = (
-        nycflights13.flights_of_the_year() if source is None and case.name == nycflights13.USE_CASE else _found(case, source)
+        nycflights13.flights_of_the_year()
+        if source is None and case.name == nycflights13.USE_CASE
+        else _read_inputs(case, source)
     )
     ordered = [i for i in case.inputs if i.name not in (case.rows, case.label_input.name)]  # looked up: before the rows
     ordered += [case.input(case.rows), *([case.label_input] if case.labels else [])]
@@ -90,10 +92,10 @@ def parse_moment(text: str | datetime) -> datetime:
         UsageError: It cannot be read.
     """
     try:
-        told = text if isinstance(text, datetime) else datetime.fromisoformat(text)
+        parsed = text if isinstance(text, datetime) else datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(f"cannot read the date {text!r}; write it like 2013-03-01") from None
-    return told.astimezone(UTC) if told.tzinfo else told.replace(tzinfo=UTC)
+    return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
 def require_empty_store(store_url: str) -> None:
@@ -141,7 +143,7 @@ def _clocked(case: UseCase, spec: Input, rows: pl.DataFrame, delay: float | None
     if case.labels and spec.name == case.label_input.name:
         if delay is not None or not spec.known_at:
             clock += timedelta(days=delay or 0)
-            rows = rows.with_columns(_told(rows, spec.known_at, clock)) if spec.known_at else rows
+            rows = rows.with_columns(_known_at_values(rows, spec.known_at, clock)) if spec.known_at else rows
         else:
             clock = _time(rows, spec.known_at)
     first = pl.lit(datetime(1, 1, 1, tzinfo=UTC))
@@ -158,7 +160,7 @@ def _time(rows: pl.DataFrame, name: str) -> pl.Expr:
     return column.dt.convert_time_zone("UTC") if getattr(dtype, "time_zone", None) else column.dt.replace_time_zone("UTC")
 
 
-def _told(rows: pl.DataFrame, name: str, clock: pl.Expr) -> pl.Expr:
+def _known_at_values(rows: pl.DataFrame, name: str, clock: pl.Expr) -> pl.Expr:
     """The moment as the column's own type."""
     dtype = rows.schema[name]
     if dtype == pl.String:
@@ -167,7 +169,7 @@ def _told(rows: pl.DataFrame, name: str, clock: pl.Expr) -> pl.Expr:
     return (clock.dt.convert_time_zone(zone) if zone else clock.dt.replace_time_zone(None)).cast(dtype).alias(name)
 
 
-def _found(case: UseCase, source: str | None) -> dict[str, pl.DataFrame]:
+def _read_inputs(case: UseCase, source: str | None) -> dict[str, pl.DataFrame]:
     if source is None:
         raise UsageError(f"say where the rows of {case.name} lie: --source FOLDER, with a folder or file for each input")
     tables = {}

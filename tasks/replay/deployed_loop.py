@@ -65,14 +65,14 @@ def deliver_to_deployment(use_case: str, input: str, path: Path) -> ArrivalResul
     states = (
         (v.version, BECAME.get(registry.tags(v).get(STATE, ""))) for v in registry.versions(name) if v.version not in known
     )
-    made = tuple(f"{state} v{version}" for version, state in states if state)
+    trained = tuple(f"{state} v{version}" for version, state in states if state)
     published = datasets.published_source(open_store(settings.store_url(name)), sha256, input)
     why = (run.state.message or "").strip()
     if published is None:
-        return ArrivalResult(0, 0, made, why, refused=(f"{path.name}: {why}",))
-    return ArrivalResult(published.accepted, published.rejected, made, why)
+        return ArrivalResult(0, 0, trained, why, refused=(f"{path.name}: {why}",))
+    return ArrivalResult(published.accepted, published.rejected, trained, why)
 
 
 def _requests(log: Any) -> int:
     """How often monitoring has asked for a training."""
-    return sum(seen.decision.retrain for seen in monitoring.read_monitoring_log(log))
+    return sum(record.decision.retrain for record in monitoring.read_monitoring_log(log))

@@ -91,11 +91,11 @@ def backtest_loop(
     """
     started, case = time.monotonic(), resolve(use_case)
     log = open_store(log_url)
-    told = [entry for entry in log.log(MAIN, first_parent=True) if entry.metadata.get("kind") == inference.SCORE_KIND]
-    made = [inference.published_predictions(log, entry).collect() for entry in reversed(told)]
-    if not made:
+    scorings = [entry for entry in log.log(MAIN, first_parent=True) if entry.metadata.get("kind") == inference.SCORE_KIND]
+    predictions = [inference.published_predictions(log, entry).collect() for entry in reversed(scorings)]
+    if not predictions:
         raise NotEnoughEvidence(f"{case.name}: nothing was scored between {span[0]:%Y-%m-%d} and {span[1]:%Y-%m-%d}")
-    first = pl.concat(made, how="diagonal").unique(list(case.key), keep="first", maintain_order=True)
+    first = pl.concat(predictions, how="diagonal").unique(list(case.key), keep="first", maintain_order=True)
     first = first.filter(_within(case, first, *span))
     rows = with_scores(case, first, to_scores(case.target, prediction_names(case.target), first))
     labels = datasets.load_labels(case, data).collect()
@@ -107,17 +107,17 @@ def backtest_result(
 ) -> Course:
     """Metrics of scored rows with outcomes, by month and from `judged_from` on. Raises NotEnoughEvidence without rows."""
     time_name = str(case.time)
-    told = evaluation.with_scores(case, rows, to_scores(case.target, internal_names(case.target), rows))
-    judged = told.filter(pl.col(time_name) >= cast_like(told.schema[time_name], judged_from))
+    scored = evaluation.with_scores(case, rows, to_scores(case.target, internal_names(case.target), rows))
+    judged = scored.filter(pl.col(time_name) >= cast_like(scored.schema[time_name], judged_from))
     if judged.is_empty():
         raise NotEnoughEvidence(f"{case.name}: no scored row from {judged_from:%Y-%m-%d} on has an outcome yet")
     wanted = evaluation.metric_expressions(case)
     return Course(
         name=name,
-        months=_by_month(told, time_name, wanted),
+        months=_by_month(scored, time_name, wanted),
         total=_finite(judged.select(**wanted).row(0, named=True)),
         trainings=dict(sorted(trainings.items())),
-        rows=told.height,
+        rows=scored.height,
         seconds=round(time.monotonic() - started, 1),
     )
 
@@ -154,8 +154,8 @@ class _Learner:
         case, time_name = self.case, str(self.case.time)
         before = cast_like(self.rows.schema[time_name], moment - timedelta(days=self.label_delay or 0))
         old = self.rows if case.label_input.known_at else self.rows.filter(pl.col(time_name) < before)
-        told = features.with_labels(case, old.lazy(), self.labels.lazy(), moment).collect()
-        return told.filter(pl.col(features.TARGET).is_not_null())
+        labelled = features.with_labels(case, old.lazy(), self.labels.lazy(), moment).collect()
+        return labelled.filter(pl.col(features.TARGET).is_not_null())
 
 
 def _recipe(case: UseCase, known: pl.DataFrame) -> training.Fitted:

@@ -59,7 +59,7 @@ def use_case_status(case: UseCase, store: VersionStore, log: VersionStore, regis
     """
     champion = registry.champion(case.name)
     tags = registry.tags(champion) if champion else {}
-    until = tags.get("fitted_until")
+    until = tags.get("fitted_until")  # a tag is text: "None" where the manifest says nothing
     base = UseCaseStatus(
         use_case=case.name,
         champion=champion,

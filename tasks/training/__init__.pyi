@@ -19,7 +19,6 @@ from .manifest import newest_event as newest_event
 from .manifest import row_filter as row_filter
 from .packaging import build_candidate as build_candidate
 from .packaging import record_candidate as record_candidate
-from .packaging import sha256 as sha256
 from .reproduction import named_versions as named_versions
 from .reproduction import reproduce as reproduce
 from .tuning import tune as tune

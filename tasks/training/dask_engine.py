@@ -65,8 +65,10 @@ def _boosted(case: UseCase, rows: Spilled, stopping: pl.DataFrame | None, rounds
     with _cluster(in_force()) as client, params_refused(case):
         addresses = sorted(client.scheduler_info(n_workers=-1)["workers"])[: len(rows.files)]
         shares = _shares(case, rows, stopping, len(addresses), params, rounds)
-        with _tracker(addresses) as told:
-            return _gathered(client, [_begun(client, share, told, to) for share, to in zip(shares, addresses, strict=True)])
+        with _tracker(addresses) as tracker:
+            return _gathered(
+                client, [_begun(client, share, tracker, to) for share, to in zip(shares, addresses, strict=True)]
+            )
 
 
 def _begun(client: Any, share: Share, tracker: dict[str, Any], worker: str) -> Any:
@@ -77,12 +79,12 @@ def _begun(client: Any, share: Share, tracker: dict[str, Any], worker: str) -> A
 
 def _gathered(client: Any, futures: Sequence[Any]) -> tuple[bytes, int]:
     try:
-        made: tuple[bytes, int] = client.gather(futures)[0]
+        result: tuple[bytes, int] = client.gather(futures)[0]
     except Exception:
         if not _died(futures):
             raise
         raise ServiceUnavailable("a Dask worker died while it trained: has it memory enough? More need less each") from None
-    return made
+    return result
 
 
 def _died(futures: Sequence[Any]) -> bool:
@@ -142,9 +144,9 @@ def _tracker(addresses: Sequence[str]) -> Iterator[dict[str, Any]]:
     from distributed import utils
     from xgboost.tracker import RabitTracker
 
-    here = {urlsplit(address).hostname for address in addresses} <= {"127.0.0.1", "localhost"}
+    local = {urlsplit(address).hostname for address in addresses} <= {"127.0.0.1", "localhost"}
     ours: Any = utils.get_ip
-    tracker = RabitTracker(n_workers=len(addresses), host_ip="127.0.0.1" if here else ours(), sortby="task")
+    tracker = RabitTracker(n_workers=len(addresses), host_ip="127.0.0.1" if local else ours(), sortby="task")
     tracker.start()
     try:
         yield dict(tracker.worker_args())

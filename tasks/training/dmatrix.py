@@ -46,10 +46,9 @@ def quantile(
     """The binned features of frames that are read several times; with `cache`, a path, they lie on disk."""
     xgb = load_xgboost()
     make = xgb.ExtMemQuantileDMatrix if cache else xgb.QuantileDMatrix
-    made: xgboost.QuantileDMatrix = make(
-        _iterator(names, kind, frames, cache), enable_categorical=True, max_bin=bins, ref=ref
-    )
-    return made
+    batches = _iterator(names, kind, frames, cache)
+    binned: xgboost.QuantileDMatrix = make(batches, enable_categorical=True, max_bin=bins, ref=ref)
+    return binned
 
 
 def _iterator(names: Sequence[str], kind: Kind, frames: Callable[[], Iterator[pl.DataFrame]], cache: str | None) -> Any:

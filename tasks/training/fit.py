@@ -179,8 +179,10 @@ def check_rows(use_case: UseCase, **parts: Rows) -> None:
 def parameters(use_case: UseCase, device: Device, threads: int | None, rows: int) -> dict[str, Any]:
     """XGBoost's parameters for that many rows. Raises UsageError for one that is not the use case's to set."""
     ours: dict[str, Any] = {"seed": use_case.training.seed, "device": device, "tree_method": "hist", "booster": "gbtree"}
-    if taken := sorted({*ours, "num_class", "nthread"} & set(use_case.training.params)):
-        raise UsageError(f"cannot fit {use_case.name!r}: the parameter {taken[0]!r} is set elsewhere; take it out of params")
+    if reserved := sorted({*ours, "num_class", "nthread"} & set(use_case.training.params)):
+        raise UsageError(
+            f"cannot fit {use_case.name!r}: the parameter {reserved[0]!r} is set elsewhere; take it out of params"
+        )
     if use_case.target.kind == "multiclass":
         ours["num_class"] = len(use_case.target.classes)
     if threads or rows * len(use_case.features) < SMALL:

@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 
+from schemas.digests import sha256
 from schemas.fitting import Device, Engine
 from schemas.model_design import describe_design, design_digest
 from schemas.refs import DataRef, ModelRef
@@ -104,7 +105,7 @@ def build_manifest(
         "engine": engine,
         "device": device,
         "recipe_of": recipe_of.version if recipe_of else None,
-        "model_sha256": hashlib.sha256(fitted.model).hexdigest(),
+        "model_sha256": sha256(fitted.model),
     }
 
 
@@ -142,27 +143,27 @@ def apply_recipe(case: UseCase, made_from: Mapping[str, Any]) -> UseCase:
         The use case; all else is as it is declared now.
     """
     now = case.training
-    told = Training(
+    recipe = Training(
         params=made_from["params"],
         rounds=made_from.get("most_rounds", now.rounds),
         stopping_rounds=made_from.get("stopping_rounds", now.stopping_rounds),
         seed=made_from["seed"],
         calibration=made_from.get("calibration", now.calibration),
     )
-    return replace(case, training=told)
+    return replace(case, training=recipe)
 
 
 def stated(case: UseCase) -> dict[str, Any]:
     """What a manifest made here and now would state before it reads a row, by the names in STATED."""
-    told = case.training
+    training = case.training
     return {
         "use_case_version": case.version(),
         "contract_versions": {i.name: i.contract.version() for i in case.inputs},
-        "params": dict(told.params),
-        "seed": told.seed,
-        "most_rounds": told.rounds,
-        "stopping_rounds": told.stopping_rounds,
-        "calibration": told.calibration,
+        "params": dict(training.params),
+        "seed": training.seed,
+        "most_rounds": training.rounds,
+        "stopping_rounds": training.stopping_rounds,
+        "calibration": training.calibration,
         "code_version": metadata.version("penstock"),
         "code_sha256": code_digest(),
         "libraries": libraries(),
@@ -178,8 +179,8 @@ def coefficients(made_from: Mapping[str, Any]) -> tuple[float, float] | None:
     Returns:
         The two numbers, or None.
     """
-    told: Sequence[float] | None = made_from.get("coefficients")
-    return (told[0], told[1]) if told else None
+    numbers: Sequence[float] | None = made_from.get("coefficients")
+    return (numbers[0], numbers[1]) if numbers else None
 
 
 def newest_event(case: UseCase, rows: pl.DataFrame, after: datetime | None = None) -> datetime | None:
@@ -201,13 +202,13 @@ def newest_event(case: UseCase, rows: pl.DataFrame, after: datetime | None = Non
 @cache
 def libraries() -> dict[str, str]:
     """Versions of what turns rows into bytes, and of the interpreter."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,32 +19,20 @@ from tasks.versions import open_store
 FORMAT = 1
 
 
-def record_candidate(registry: ModelRegistry, data: DataRef, made: Candidate) -> ModelRef:
+def record_candidate(registry: ModelRegistry, data: DataRef, candidate: Candidate) -> ModelRef:
     """Register a candidate, and tag the commit it was fitted on: what a model was made from is not garbage.
 
     Args:
         registry: The model registry.
         data: Commit of the data, and the repository that it lies in.
-        made: What `build_candidate` gave.
+        candidate: What `build_candidate` gave.
 
     Returns:
         The version.
     """
-    model = registry.record(made)
+    model = registry.record(candidate)
     open_store(data.store).tag(f"model/{model.name}/v{model.version}-{data.commit[:12]}", data.commit)
     return model
-
-
-def sha256(payload: bytes) -> str:
-    """SHA-256 of a model's bytes, in hex.
-
-    Args:
-        payload: The bytes.
-
-    Returns:
-        64 hexadecimal digits.
-    """
-    return hashlib.sha256(payload).hexdigest()
 
 
 def build_candidate(
@@ -72,7 +59,7 @@ def build_candidate(
     booster = models.load_booster(fitted.model)
     scores = models.predict_scores(case, booster, rows)
     dtypes = {name: rows.schema[name] for name in features.feature_names(case)}
-    told = {"gain": fitted.importances, "shap": models.shap_importances(booster, rows)}
+    importances = {"gain": fitted.importances, "shap": models.shap_importances(booster, rows)}
     tagged = {name: made_from[name] for name in ("data_commit", "use_case_version", "code_version", "fitted_until")}
     return Candidate(
         name=case.name,
@@ -85,7 +72,7 @@ def build_candidate(
         documents={
             "reference": features.reference_profile(case, rows, rows[features.TARGET], scores),
             DOCUMENT: describe_design(case),
-            "importances": {"format_version": FORMAT, **told},
+            "importances": {"format_version": FORMAT, **importances},
             **(documents or {}),
         },
         input_dtypes={name: str(dtype.base_type()) for name, dtype in dtypes.items()},

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from schemas.digests import sha256
 from schemas.errors import NotFound, UsageError
 from schemas.refs import DataRef, ModelRef
 from schemas.results import Reproduction
@@ -68,35 +68,37 @@ def reproduce(
     Raises:
         NotFound: Neither repository knows the commit.
     """
-    told = registry.document(model, "manifest")
-    recipe = manifest.apply_recipe(use_case_of(case, registry, model), told)
-    differences = list(_stated(case, told))
-    with engines.split_rows(recipe, _data(told, store_url), _engine(told), _after(told)) as parts:
-        gated = bool(told.get("split"))
+    recorded = registry.document(model, "manifest")
+    recipe = manifest.apply_recipe(use_case_of(case, registry, model), recorded)
+    differences = list(_stated(case, recorded))
+    with engines.split_rows(recipe, _data(recorded, store_url), _engine(recorded), _after(recorded)) as parts:
+        gated = bool(recorded.get("split"))
         rows = (parts.train, parts.stopping) if gated else (parts.known,)
-        differences += _differ("number of rows", told["rows"], engines.count_rows(*rows))
-        differences += _differ("row digest", told["row_digest"], engines.digest_rows(*rows))
-        fitted = _fitted(recipe, told, parts, gated, threads)
-    differences += _differ("boosting rounds", told["rounds"], fitted.best_rounds)
-    found = hashlib.sha256(fitted.model).hexdigest()
-    identical = found == model.sha256
+        differences += _differ("number of rows", recorded["rows"], engines.count_rows(*rows))
+        differences += _differ("row digest", recorded["row_digest"], engines.digest_rows(*rows))
+        fitted = _fitted(recipe, recorded, parts, gated, threads)
+    differences += _differ("boosting rounds", recorded["rounds"], fitted.best_rounds)
+    digest = sha256(fitted.model)
+    identical = digest == model.sha256
     why = _why(identical, differences)
     return Reproduction(
         use_case=case.name,
         model=model,
         identical=identical,
         why=why,
-        sha256=found,
-        rows=told["rows"],
+        sha256=digest,
+        rows=recorded["rows"],
         differences=tuple(differences),
     )
 
 
-def _fitted(case: UseCase, told: Mapping[str, Any], parts: engines.Split, gated: bool, threads: int | None) -> fit.Fitted:
-    device = told.get("device", "cpu")
+def _fitted(
+    case: UseCase, recorded: Mapping[str, Any], parts: engines.Split, gated: bool, threads: int | None
+) -> fit.Fitted:
+    engine, device = _engine(recorded), recorded.get("device", "cpu")
     if gated:
-        return engines.fit_split(case, parts, _engine(told), device, threads)
-    return engines.refit_split(case, parts, told["rounds"], manifest.coefficients(told), _engine(told), device, threads)
+        return engines.fit_split(case, parts, engine, device, threads)
+    return engines.refit_split(case, parts, recorded["rounds"], manifest.coefficients(recorded), engine, device, threads)
 
 
 def _why(identical: bool, differences: list[str]) -> str:
@@ -107,22 +109,22 @@ def _why(identical: bool, differences: list[str]) -> str:
     return "different bytes from the same recorded inputs: the machine differs (its processor, or its XGBoost build)"
 
 
-def _stated(case: UseCase, told: Mapping[str, Any]) -> Iterator[str]:
+def _stated(case: UseCase, recorded: Mapping[str, Any]) -> Iterator[str]:
     """What the manifest states and this process finds otherwise, before any row is read."""
     now = json.loads(json.dumps(manifest.stated(case)))  # as the manifest holds it
     for name, words in manifest.STATED.items():
-        if name not in told or (told.get("search") and name == "params"):
+        if name not in recorded or (recorded.get("search") and name == "params"):
             continue
-        recorded, found = told[name], now[name]
-        if isinstance(recorded, Mapping):
-            for key in sorted({*recorded, *found}):
-                yield from _differ(f"{words} {key}", recorded.get(key), found.get(key))
+        before, current = recorded[name], now[name]
+        if isinstance(before, Mapping):
+            for key in sorted({*before, *current}):
+                yield from _differ(f"{words} {key}", before.get(key), current.get(key))
         else:
-            yield from _differ(words, recorded, found)
+            yield from _differ(words, before, current)
 
 
-def _differ(what: str, recorded: Any, found: Any) -> list[str]:
-    return [] if recorded == found else [f"{what} was {_short(recorded)}, is {_short(found)}"]
+def _differ(what: str, recorded: Any, current: Any) -> list[str]:
+    return [] if recorded == current else [f"{what} was {_short(recorded)}, is {_short(current)}"]
 
 
 def _short(value: Any) -> str:
@@ -130,9 +132,9 @@ def _short(value: Any) -> str:
     return text if len(text) <= 24 else f"{text[:12]}..."
 
 
-def _data(told: Mapping[str, Any], store_url: str) -> DataRef:
-    commit = told["data_commit"]
-    for url in dict.fromkeys([store_url, told["data_store"]]):
+def _data(recorded: Mapping[str, Any], store_url: str) -> DataRef:
+    commit = recorded["data_commit"]
+    for url in dict.fromkeys([store_url, recorded["data_store"]]):
         store = open_store(url)
         try:
             if store.exists() and store.get(commit):
@@ -142,10 +144,10 @@ def _data(told: Mapping[str, Any], store_url: str) -> DataRef:
     raise NotFound(f"cannot reproduce: commit {commit[:12]} is in no store at hand; set PENSTOCK_LAKE_URL to its lake")
 
 
-def _engine(told: Mapping[str, Any]) -> Any:
-    return told.get("engine", "memory")
+def _engine(recorded: Mapping[str, Any]) -> Any:
+    return recorded.get("engine", "memory")
 
 
-def _after(told: Mapping[str, Any]) -> datetime | None:
-    after = (told.get("split") or {}).get("after")
+def _after(recorded: Mapping[str, Any]) -> datetime | None:
+    after = (recorded.get("split") or {}).get("after")
     return datetime.fromisoformat(after) if after else None

@@ -7,14 +7,13 @@ first trial is the use case's own parameters, so that a search never ends below 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from schemas.digests import sha256, sorted_json
 from schemas.errors import UsageError
 from schemas.fitting import Device, Plan
 from schemas.refs import DataRef
@@ -32,7 +31,7 @@ Space = Callable[["optuna.Trial"], dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Found:
+class TrialResult:
     """One trial's end: its parameters, the least loss on the early-stopping rows, its round, and whether it was cut off."""
 
     number: int
@@ -77,57 +76,57 @@ def tune(
     """
     sizes = [part.height for part in (parts.train, parts.stopping, parts.holdout)]  # they follow from the champion, too
     asked = [data.commit, case.version(), plan.model_dump(), sizes]
-    study = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    study = sha256(sorted_json(asked).encode())
     parent, result = registry.begin_study(case.name, study, {"trials": plan.trials, "seed": case.training.seed})
 
-    def record(found: Found) -> None:
-        metrics = {"stopping_loss": found.loss, "rounds": float(found.rounds)}
-        registry.record_trial(parent, found.number, found.params, metrics, pruned=found.pruned)
+    def record(trial: TrialResult) -> None:
+        metrics = {"stopping_loss": trial.loss, "rounds": float(trial.rounds)}
+        registry.record_trial(parent, trial.number, trial.params, metrics, pruned=trial.pruned)
 
     if result is None:
         best = search(case, parts, plan, record)
         result = {"params": best.params, "best": best.number, "stopping_loss": best.loss}
         registry.end_study(parent, result, {"stopping_loss": best.loss, "best_trial": float(best.number)})
     params = {**case.training.params, **result["params"]}
-    told = {"trials": plan.trials, "study": study, "best": result["best"], "stopping_loss": result["stopping_loss"]}
-    return replace(case, training=replace(case.training, params=params)), told
+    summary = {"trials": plan.trials, "study": study, "best": result["best"], "stopping_loss": result["stopping_loss"]}
+    return replace(case, training=replace(case.training, params=params)), summary
 
 
-def search(case: UseCase, parts: engines.Split, plan: Plan, record: Callable[[Found], None]) -> Found:
+def search(case: UseCase, parts: engines.Split, plan: Plan, record: Callable[[TrialResult], None]) -> TrialResult:
     """The best trial by the loss on the early-stopping rows; `record` is told each as it ends."""
     optuna = load_optuna()
     fit.check_rows(case, train=parts.train, stopping=parts.stopping)
     bins = matrix(case, parts.train)
     watched = fit.Watched(matrix(case, parts.stopping, ref=bins), case.training.stopping_rounds)
-    ended: list[Found] = []
+    ended: list[TrialResult] = []
     lock = threading.Lock()
 
-    def tried(number: int, params: Mapping[str, Any], trial: Any) -> Found:
+    def run_trial(number: int, params: Mapping[str, Any], trial: Any) -> TrialResult:
         own = replace(case, training=replace(case.training, params={**case.training.params, **params}))
-        found = _boosted(own, number, params, trial, bins, watched, plan.device)
+        result = _boosted(own, number, params, trial, bins, watched, plan.device)
         with lock:
-            ended.append(found)
-        record(found)
-        return found
+            ended.append(result)
+        record(result)
+        return result
 
     def objective(trial: Any) -> float:
-        found = tried(trial.number + 1, space(trial), trial)
-        if found.pruned:
+        result = run_trial(trial.number + 1, space(trial), trial)
+        if result.pruned:
             raise optuna.TrialPruned
-        return found.loss
+        return result.loss
 
     with fit.params_refused(case):
-        tried(0, {}, None)
+        run_trial(0, {}, None)
     study = optuna.create_study(
         direction="minimize",
         sampler=optuna.samplers.TPESampler(seed=case.training.seed),
         pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=10, reduction_factor=3),
     )
     study.optimize(objective, n_trials=plan.trials - 1, n_jobs=plan.jobs)
-    whole = [found for found in ended if not found.pruned and math.isfinite(found.loss)]
-    if not whole:
+    completed = [result for result in ended if not result.pruned and math.isfinite(result.loss)]
+    if not completed:
         raise UsageError(f"{case.name}: no trial of the search gave a finite loss; look at its runs and the parameters")
-    return min(whole, key=lambda found: (found.loss, found.number))
+    return min(completed, key=lambda result: (result.loss, result.number))
 
 
 def load_optuna() -> Any:
@@ -148,14 +147,14 @@ def _boosted(
     bins: xgboost.QuantileDMatrix,
     watched: fit.Watched,
     device: Device,
-) -> Found:
-    cut = _Cut(trial)
+) -> TrialResult:
+    reporter = _LossReporter(trial)
     settings = fit.parameters(case, device, None, bins.num_row())
-    booster = fit.boost(settings, bins, case.training.rounds, watched, [cut.callback()] if trial else [])
-    return Found(number, dict(params), float(booster.best_score), booster.best_iteration + 1, cut.pruned)
+    booster = fit.boost(settings, bins, case.training.rounds, watched, [reporter.callback()] if trial else [])
+    return TrialResult(number, dict(params), float(booster.best_score), booster.best_iteration + 1, reporter.pruned)
 
 
-class _Cut:
+class _LossReporter:
     """Tells Optuna the loss after each round and stops where it prunes."""
 
     def __init__(self, trial: optuna.Trial | None) -> None:
@@ -164,14 +163,14 @@ class _Cut:
 
     def callback(self) -> Any:
         xgb = load_xgboost()
-        told = self
+        outer = self
 
         class Reporting(xgb.callback.TrainingCallback):  # type: ignore[misc, name-defined]
             def after_iteration(self, model: Any, epoch: int, evals_log: Mapping[str, Any]) -> bool:
                 (losses,) = evals_log[fit.STOPPING].values()
-                if told.trial:
-                    told.trial.report(float(losses[-1]), epoch)
-                    told.pruned = told.trial.should_prune()
-                return told.pruned
+                if outer.trial:
+                    outer.trial.report(float(losses[-1]), epoch)
+                    outer.pruned = outer.trial.should_prune()
+                return outer.pruned
 
         return Reporting()

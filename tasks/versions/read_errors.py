@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schemas.errors import ServiceUnavailable
+from schemas.errors import ServiceUnavailable, first_line
 
 
 def is_lake_gone(error: BaseException) -> bool:
@@ -28,5 +28,5 @@ def lake_gone(error: BaseException) -> ServiceUnavailable:
     Returns:
         The error to raise.
     """
-    reason = str(error).splitlines()[0][:200]
+    reason = first_line(error)
     return ServiceUnavailable(f"the lake stopped answering while its rows were read ({reason}): is it up?")

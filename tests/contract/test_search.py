@@ -27,7 +27,7 @@ def parts():
 
 
 def told(parts, **plan):
-    trials: list[tuning.Found] = []
+    trials: list[tuning.TrialResult] = []
     best = tuning.search(PLAIN, parts, Plan(**plan), trials.append)
     return best, sorted(trials, key=lambda found: found.number)
 

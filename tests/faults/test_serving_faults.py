@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from schemas.digests import sha256
 from schemas.refs import DataRef, ModelRef
 from schemas.settings import Settings
 from schemas.usecases.flights import FLIGHTS
@@ -23,7 +24,7 @@ from tasks.maintenance import retention
 from tasks.models import booster
 from tasks.registry.factory import open_registry
 from tasks.registry.protocol import CHAMPION, Candidate
-from tasks.training import fit, packaging
+from tasks.training import fit
 from tasks.versions.factory import open_store
 from tasks.versions.protocol import VersionStore
 from tests.faults.proxy import FaultProxy, answer, slow
@@ -122,9 +123,9 @@ def candidate(settings: Settings, model: Callable[[bytes], bytes], rounds: int =
     fitted = fit.refit_booster(FLIGHTS, rows, rounds, threads=1)
     scores = booster.predict_scores(FLIGHTS, booster.load_booster(fitted.model), rows)
     damaged = model(fitted.model)
-    evaluated = metrics.evaluate(FLIGHTS, packaging.sha256(damaged), data.commit, rows, scores)
+    evaluated = metrics.evaluate(FLIGHTS, sha256(damaged), data.commit, rows, scores)
     made = whole_candidate(FLIGHTS, data, fitted, rows, evaluated)
-    return replace(made, model=damaged, manifest={**made.manifest, "model_sha256": packaging.sha256(damaged)})
+    return replace(made, model=damaged, manifest={**made.manifest, "model_sha256": sha256(damaged)})
 
 
 def edited(change: Callable[[dict[str, Any]], None]) -> Callable[[bytes], bytes]:
@@ -182,7 +183,7 @@ def test_bytes_that_are_not_those_recorded_do_not_get_to_answer(own: Home) -> No
     swapped = record(settings, "flights", 8)
     for path in (own.settings.root / "own" / "artifacts").rglob("model.ubj"):
         found = path.read_bytes()
-        if packaging.sha256(found) == swapped.sha256:
+        if sha256(found) == swapped.sha256:
             path.write_bytes(found[:-1] + b"\0")
     with serving(own.settings, environment={"PENSTOCK_MLFLOW_URL": settings.registry_url}) as server:
         before = server.predict(row).json()

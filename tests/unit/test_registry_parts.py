@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from schemas.digests import canonical_json
 from schemas.errors import IntegrityError, NotFound, PenstockError, ServiceUnavailable, UsageError
 from schemas.refs import ModelRef
 from schemas.verdicts import Check
@@ -69,8 +70,8 @@ def test_other_urls_are_refused_without_their_secrets(url: str) -> None:
 
 def test_canonical_json_has_one_text() -> None:
     one = {"b": (1, 2.5), "a": {"t": datetime(2013, 1, 1, tzinfo=UTC), "n": np.float32(0.5), "nan": math.nan}}
-    assert artifacts.canonical(one) == b'{"a":{"n":0.5,"nan":"NaN","t":"2013-01-01T00:00:00+00:00"},"b":[1,2.5]}'
-    assert artifacts.canonical(dict(reversed(one.items()))) == artifacts.canonical(one)
+    assert canonical_json(one) == b'{"a":{"n":0.5,"nan":"NaN","t":"2013-01-01T00:00:00+00:00"},"b":[1,2.5]}'
+    assert canonical_json(dict(reversed(one.items()))) == canonical_json(one)
 
 
 def test_every_file_and_its_hash() -> None:

@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from schemas.digests import canonical_json
 from schemas.errors import NotFound, UsageError
 from tasks.registry import artifacts
 from tasks.registry.location import SETTING, Location
@@ -229,7 +230,7 @@ class MlflowStore:
         """Keep a search's result with its run and finish it."""
 
         def effect(client: MlflowClient) -> None:
-            kept = RunTag(RESULT, artifacts.canonical(result).decode())
+            kept = RunTag(RESULT, canonical_json(result).decode())
             client.log_batch(parent, model_metadata.metrics(metrics, client.get_run(parent).info.start_time), tags=[kept])
             client.set_terminated(parent, "FINISHED")
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from schemas.digests import canonical_json, sha256
 from schemas.score_columns import CATEGORY, prediction_names
 from tasks.registry import artifacts
 from tasks.registry.mlflow import environment as mlflow_environment
@@ -27,7 +28,7 @@ def mlmodel(candidate: Candidate, stored: Mapping[str, bytes], run: Any, model: 
         run_id=run.info.run_id,
         utc_time_created=str(datetime.fromtimestamp(run.info.start_time / 1000, UTC).replace(tzinfo=None)),
         signature=_signature(candidate),
-        model_uuid=artifacts.sha256(candidate.model)[:32],
+        model_uuid=sha256(candidate.model)[:32],
         model_id=model.model_id,
         model_size_bytes=len(candidate.model),
     )
@@ -67,6 +68,6 @@ def metrics(values: Mapping[str, float], at: int) -> list[Metric]:
 def dataset(candidate: Candidate) -> DatasetInput:
     """The data commit, as the run's input."""
     commit = candidate.evaluation.data_commit
-    source = artifacts.canonical({"store": candidate.manifest.get("data_store"), "commit": commit}).decode()
+    source = canonical_json({"store": candidate.manifest.get("data_store"), "commit": commit}).decode()
     data = Dataset(name=candidate.name, digest=commit[:36], source_type="penstock", source=source)
     return DatasetInput(data, [InputTag("mlflow.data.context", "training")])

@@ -14,6 +14,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from schemas.digests import sha256
 from schemas.errors import NotFound, ServiceUnavailable, StaleCheck, UsageError
 from schemas.history import ChampionState, Move, MoveKind
 from schemas.refs import ModelRef
@@ -73,7 +74,7 @@ class MlflowRegistry(Reader):
     def record(self, candidate: Candidate) -> ModelRef:
         """Register a candidate, once per manifest. It becomes the challenger, unless the gate has spoken on it before."""
         files = artifacts.files(candidate)
-        digest = artifacts.sha256(files[artifacts.MANIFEST])
+        digest = sha256(files[artifacts.MANIFEST])
         with self.exclusive(candidate.name):
             entry = self._store.recorded(candidate.name, digest) or self._register(candidate, files, digest)
             if entry.tags.get(STATE) == CHALLENGER:
@@ -88,7 +89,7 @@ class MlflowRegistry(Reader):
         if record is None:
             files = {**files, artifacts.MLMODEL: mlmodel(candidate, files, run, model)}
             hashes = artifacts.record(files)
-            record = artifacts.sha256(hashes)
+            record = sha256(hashes)
             self._store.write(model.artifact_location, {**files, artifacts.RECORD: hashes})
             self._store.finish(candidate, run, model, {**candidate.tags, RECORD: record})
         fault_point("registry.after_log")
@@ -96,7 +97,7 @@ class MlflowRegistry(Reader):
             **candidate.tags,
             **{f"penstock.{key}": str(candidate.manifest[key]) for key in LINEAGE if candidate.manifest.get(key)},
             MANIFEST: digest,
-            MODEL: artifacts.sha256(candidate.model),
+            MODEL: sha256(candidate.model),
             RECORD: record,
             STATE: CHALLENGER,
         }
@@ -200,7 +201,7 @@ class MlflowRegistry(Reader):
         digest: str | None = entry.tags.get(VERDICT)
         if verdict is not None:
             data = artifacts.wrapped(verdict)
-            digest = artifacts.sha256(data)
+            digest = sha256(data)
             self._store.write(entry.source, {artifacts.verdict_path(digest): data})
         self._store.tag(ref.name, ref.version, {**({VERDICT: digest} if digest else {}), **tags})
         return digest
@@ -234,7 +235,7 @@ class MlflowRegistry(Reader):
 
     def attach_card(self, ref: ModelRef, pages: Mapping[str, bytes], text: str) -> None:
         """Keep a version's card, by suffix (md, html), and describe the version by `text` and a link to it."""
-        digests = {suffix: artifacts.sha256(page) for suffix, page in pages.items()}
+        digests = {suffix: sha256(page) for suffix, page in pages.items()}
         files = {artifacts.card_path(digests[suffix], suffix): page for suffix, page in pages.items()}
         self._store.write(self._entry(ref).source, files)
         link = self._store.page(ref.run_id, artifacts.card_path(digests["html"], "html"))

@@ -52,6 +52,7 @@ def revert_document(repository: str, branch: str, commit: CommitId, head: Commit
 
 def sign(key: str, document: Mapping[str, Any]) -> str:
     """The signature, in hex."""
+    # No text of schemas.digests: what signs and what checks may be of two releases, and this one is fixed.
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()
 

@@ -236,6 +236,7 @@ def parsed_pointer(content: bytes, what: str) -> StoredObject:
 
 
 def _encoded(document: Mapping[str, Any]) -> bytes:
+    # Indented for people who read the repository: no text of schemas.digests.
     text = json.dumps({"format_version": _FORMAT, **document}, indent=2, sort_keys=True, ensure_ascii=False)
     return text.encode() + b"\n"
 
