@@ -15,7 +15,7 @@ import polars as pl
 
 from schemas.contract import Contract, column
 from schemas.data_types import describe_dtype, restore_dtype
-from schemas.digests import sha256, sorted_json
+from schemas.digests import canonical_json, sha256
 from schemas.errors import UsageError
 from schemas.expression_tree import NotInTree, from_tree, to_tree
 from schemas.function_features import MEND, FunctionFeature, restore_function
@@ -67,7 +67,7 @@ def describe_design(case: UseCase) -> Design:
 
 def design_digest(design: Mapping[str, Any]) -> str:
     """SHA-256 of a design, in hexadecimal: the same content, the same hash."""
-    return sha256(sorted_json(design).encode())
+    return sha256(canonical_json(design))
 
 
 def feature_digest(design: Mapping[str, Any]) -> str:
