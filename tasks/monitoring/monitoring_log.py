@@ -62,7 +62,7 @@ def newest_by_window(records: list[Monitoring]) -> list[Monitoring]:
     """Of each window the last record, windows in the order of their first row's time.
 
     Args:
-        seen: The records, oldest first.
+        records: The records, oldest first.
 
     Returns:
         One record a window.
