@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from schemas.errors import StaleCheck
+from schemas.errors import StaleCheck, UsageError
 from schemas.refs import DataRef
 from schemas.results import Training
 from schemas.settings import Settings, in_force
@@ -20,12 +20,15 @@ ATTEMPTS = 3
 @penstock_flow("promote", "promote {use_case} v{version}")
 def promote(
     use_case: Annotated[str, Field(min_length=1)],
-    version: Annotated[int, Field(ge=1)],
+    version: Annotated[int, Field(ge=1)] | None = None,
     override: str | None = None,
     by: str | None = None,
     commit: str | None = None,
+    threshold: Annotated[float, Field(gt=0, lt=1)] | None = None,
 ) -> Training:
     """Gate a version against the champion on the newest labelled window that neither has seen; promote or refuse.
+
+    With a threshold in place of a version the champion gets that threshold at once, without a gate: its scores stay.
 
     Args:
         use_case: Short name of a registered use case, e.g. flights.
@@ -33,6 +36,7 @@ def promote(
         override: The reason to promote it whatever the gate says; it is recorded as an override.
         by: Who asks for it; the model's history names them.
         commit: Data commit that the window is read at; the head of main where it is left out.
+        threshold: Probability from which the champion says the positive's word, above 0 and below 1; `override` is why.
 
     Returns:
         What became of the version, with the gate's verdict.
@@ -43,12 +47,20 @@ def promote(
         NotFound: There is no such version.
         StaleCheck: The champion kept changing meanwhile.
     """
+    if (version is None) == (threshold is None):
+        raise UsageError("promote: give the version to gate, or the champion's new threshold, not both")
+    if threshold is not None and not override:
+        raise UsageError("promote: a new threshold takes a reason, which stays in the history: --override REASON")
     case, settings = orchestration.begin_flow(use_case), in_force()
     if held := flow_tasks.hold_reason(use_case, settings.registry_url, settings.store_url(f"{case.name}-log")):
         skipped = Training(use_case=use_case, status="skipped", why=held)
         orchestration.log_step(reporting.training_line(skipped))
         return skipped
     data = flow_tasks.data_at(settings.store_url(case.name), commit)
+    if version is None:
+        result = _with_threshold(use_case, threshold or 0.0, data, settings, override or "", by)
+        flow_tasks.report_training(case, result)
+        return result
     for _ in range(ATTEMPTS):
         try:
             result = _gated(use_case, version, data, settings, override, by)
@@ -57,6 +69,15 @@ def promote(
         flow_tasks.report_training(case, result)
         return result
     raise StaleCheck(f"{case.name}: the champion kept changing while v{version} was gated; promote it again")
+
+
+def _with_threshold(
+    use_case: str, threshold: float, data: DataRef, settings: Settings, reason: str, by: str | None
+) -> Training:
+    log, who = settings.store_url(f"{resolve(use_case).name}-log"), orchestration.actor_name(by)
+    outcome, model = flow_tasks.change_threshold(use_case, threshold, settings.registry_url, log, who, reason)
+    flow_tasks.smoke_test(use_case, model, settings.registry_url)
+    return Training(use_case=use_case, status=outcome.status, why=outcome.why, model=model, data=data)
 
 
 def _gated(use_case: str, version: int, data: DataRef, settings: Settings, override: str | None, by: str | None) -> Training:

@@ -24,6 +24,7 @@ from .notify import resolve_unaudited_alerts as resolve_unaudited_alerts
 from .notify import send_pending_alerts as send_pending_alerts
 from .notify import standing_unaudited_alerts as standing_unaudited_alerts
 from .notify import sync_alerts as sync_alerts
+from .promote import change_threshold as change_threshold
 from .promote import find_rollback_target as find_rollback_target
 from .promote import gate_version as gate_version
 from .promote import hold_reason as hold_reason

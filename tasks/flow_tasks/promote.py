@@ -5,14 +5,14 @@ from __future__ import annotations
 import polars as pl
 from prefect import task
 
-from schemas.errors import UsageError
+from schemas.errors import NotFound, UsageError
 from schemas.refs import DataRef, ModelRef
 from schemas.results import Challenge, Outcome
 from schemas.usecase import resolve
 from schemas.verdicts import Evaluation, GateVerdict
 from tasks import datasets, evaluation, features, promotion, reporting, training
 from tasks.orchestration import TASK_OPTIONS, cross_machine_lock
-from tasks.registry import Actor, excluding, open_registry
+from tasks.registry import Actor, excluding, open_registry, use_case_of
 from tasks.versions import open_store
 
 
@@ -128,6 +128,47 @@ def promote_by_hand(
         if outcome.status in ("promoted", "refused"):
             reporting.attach_card(case, registry, challenged.model, anew=True)
     return outcome
+
+
+@task(**TASK_OPTIONS, tags={"train", "registry", "lake"})
+def change_threshold(
+    use_case: str, threshold: float, registry_url: str, log_url: str, who: str, reason: str
+) -> tuple[Outcome, ModelRef]:
+    """Make the champion with another threshold the champion: a version of its own, and an entry in the history.
+
+    Args:
+        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
+        threshold: Probability of the positive from which a row gets its word, above 0 and below 1.
+        registry_url: URL of the model registry.
+        log_url: URL of the use case's log repository, `<use case>-log`.
+        who: Who asked for it; it is kept in the history.
+        reason: Why; it is kept in the history.
+
+    Returns:
+        What became of it, and the version.
+
+    Raises:
+        NotFound: There is no champion.
+        UsageError: The target is not binary, the threshold is no probability, or it is the champion's already.
+        StaleCheck: Another champion came in between.
+    """
+    registry, declared = open_registry(registry_url), resolve(use_case)
+    with excluding(cross_machine_lock):
+        champion = registry.champion(declared.name)
+        if champion is None:
+            raise NotFound(f"{declared.name} has no champion: penstock train {declared.name} makes the first")
+        case = use_case_of(declared, registry, champion)
+        candidate = training.rethreshold(case, registry, champion, threshold)
+        data = DataRef(store=candidate.manifest["data_store"], commit=candidate.manifest["data_commit"])
+        model = training.record_candidate(registry, data, candidate)
+        why = f"threshold {case.target.threshold:g} of v{champion.version} becomes {threshold:g}: {reason}"
+        verdict = GateVerdict(promoted=False, why="not gated: only the threshold changes", metric=case.gate.metric)
+        actor = Actor(who, hand=True)
+        outcome = promotion.set_champion(
+            registry, open_store(log_url), model, verdict, expected=champion, by=actor, override=why
+        )
+        reporting.attach_card(case, registry, model)
+    return outcome, model
 
 
 @task(**TASK_OPTIONS, tags={"registry", "lake"})

@@ -1,6 +1,7 @@
 from .booster import golden_rows as golden_rows
 from .booster import load_booster as load_booster
 from .booster import predict_scores as predict_scores
+from .booster import with_threshold as with_threshold
 from .calibration import Sigmoid as Sigmoid
 from .calibration import calibrated as calibrated
 from .calibration import sigmoid as sigmoid

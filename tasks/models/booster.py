@@ -38,6 +38,24 @@ def load_booster(model: bytes) -> xgboost.Booster:
     return loaded
 
 
+def with_threshold(model: bytes, threshold: float) -> bytes:
+    """A model's bytes with a threshold noted in them; its scores stay as they are.
+
+    Args:
+        model: Bytes of a model in XGBoost's UBJSON.
+        threshold: The threshold.
+
+    Returns:
+        Other bytes of the same model.
+
+    Raises:
+        IntegrityError: XGBoost does not take the bytes.
+    """
+    booster = load_booster(model)
+    booster.set_attr(penstock_threshold=repr(threshold))
+    return bytes(booster.save_raw("ubj"))
+
+
 def predict_scores(use_case: UseCase, booster: xgboost.Booster, frame: pl.DataFrame) -> np.ndarray:
     """Scores of designed rows: shape (n,), the positive's probability or the value; multiclass: (n, classes); float32.
 

@@ -21,4 +21,5 @@ from .packaging import build_candidate as build_candidate
 from .packaging import record_candidate as record_candidate
 from .reproduction import named_versions as named_versions
 from .reproduction import reproduce as reproduce
+from .threshold import rethreshold as rethreshold
 from .tuning import tune as tune

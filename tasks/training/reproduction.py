@@ -12,6 +12,7 @@ from schemas.errors import NotFound, UsageError
 from schemas.refs import DataRef, ModelRef
 from schemas.results import Reproduction
 from schemas.usecase import UseCase
+from tasks import models
 from tasks.registry import CHALLENGER, CHAMPION, ModelRegistry, use_case_of
 from tasks.training import engines, fit, manifest
 from tasks.versions import open_store
@@ -78,7 +79,8 @@ def reproduce(
         differences += _differ("row digest", recorded["row_digest"], engines.digest_rows(*rows))
         fitted = _fitted(recipe, recorded, parts, gated, threads)
     differences += _differ("boosting rounds", recorded["rounds"], fitted.best_rounds)
-    digest = sha256(fitted.model)
+    threshold = recorded.get("threshold")
+    digest = sha256(models.with_threshold(fitted.model, threshold) if threshold else fitted.model)
     identical = digest == model.sha256
     why = _why(identical, differences)
     return Reproduction(

@@ -83,6 +83,7 @@ CHANGES = {
     "a column that nothing reads": with_input(CHANGING, "orders", contract=Longer),
     "a block": replace(CHANGING, block=pl.col("at").dt.week()),
 }
+NOISES = 20
 # Nothing is fitted otherwise: newer rows are asked for.
 SCORED_ALIKE = (
     "a threshold",
@@ -236,3 +237,54 @@ def test_a_column_that_the_champion_needs_stays_wanted(
     assert f"lacks size, which v{champion.version} needs: its rows are not scored" in skipped.why
     with pytest.raises(UsageError, match="the frame lacks size"):
         batch.predict_frame(less, champion, without_size, halves[1].drop("size"))
+
+
+def test_a_new_threshold_is_a_version_with_the_same_scores_and_other_words(settings: Settings, tmp_path: Path) -> None:
+    data = publish(settings, "early", tmp_path / "sources", NAME)
+    before = train(settings, data, NAME)[1]
+    registry, log = settings.registry_url, settings.store_url(f"{CHANGING.name}-log")
+    outcome, model = flow_tasks.change_threshold.fn(NAME, 0.9, registry, log, "me", "false alarms cost more")
+    assert outcome.status == "promoted"
+    assert outcome.why.endswith(f"threshold 0.5 of v{before.version} becomes 0.9: false alarms cost more")
+    flow_tasks.smoke_test.fn(NAME, model, registry)
+    champion = open_registry(registry).champion(CHANGING.name)
+    assert champion == model != before
+    assert reproduce(CHANGING, open_registry(registry), model, data.store).identical
+    rows = training_kit.tables()[0].tail(400)
+    old, new = (batch.predict_frame(CHANGING, each, data, rows) for each in (before, model))
+    assert new["probability"].equals(old["probability"])
+    assert new["category"].to_list() == ["late" if p >= 0.9 else "on time" for p in new["probability"]]
+    assert old["category"].to_list() != new["category"].to_list()
+    assert not set(old["prediction_id"]) & set(new["prediction_id"])
+    with pytest.raises(UsageError, match=r"has the threshold 0\.9 already"):
+        flow_tasks.change_threshold.fn(NAME, 0.9, registry, log, "me", "again")
+
+
+def test_noise_is_refused_however_often_it_is_tried(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    data = publish(settings, "early", tmp_path / "sources", NAME)
+    champion = train(settings, data, NAME)[1]
+    registry = open_registry(settings.registry_url)
+    for number in range(NOISES):
+        noise = pl.col("number").hash(number).mod(1000).cast(pl.Float32)
+        monkeypatch.setattr(training_kit, "CHANGING", with_features(CHANGING, noise=noise))
+        verdict = train(settings, data, NAME)[0].verdict
+        assert (verdict.promoted, verdict.designs) == (False, number + 1)
+    assert registry.champion(CHANGING.name) == champion
+
+
+def test_a_better_feature_is_promoted_on_the_day_of_a_promotion(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    poor = dropping(CHANGING, "size")
+    monkeypatch.setattr(training_kit, "CHANGING", poor)
+    data = publish(settings, "early", tmp_path / "sources", NAME)
+    champion = train(settings, data, NAME)[1]
+    monkeypatch.setattr(training_kit, "CHANGING", CHANGING)
+    challenged, shipped = train(settings, data, NAME)
+    assert challenged.verdict.promoted, challenged.verdict.why
+    assert challenged.verdict.designs == 1
+    registry = open_registry(settings.registry_url)
+    assert registry.champion(poor.name) == shipped != champion
+    assert list(use_case_of(poor, registry, shipped).features) == list(CHANGING.features)
