@@ -14,6 +14,7 @@ COMMANDS = (
     "ingest",
     "retract",
     "contract",
+    "plan",
     "train",
     "score",
     "monitor",

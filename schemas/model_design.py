@@ -152,6 +152,40 @@ def other_use_case(case: UseCase, design: Mapping[str, Any]) -> str | None:
     return None
 
 
+def compare_designs(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between two designs, one clause each.
+
+    Args:
+        then: The older design.
+        now: The newer one.
+
+    Returns:
+        The clauses, such as "feature hour is new"; empty where both are the same.
+    """
+    before, after = dict(then["features"]), dict(now["features"])
+    clauses = [f"feature {name} is new" for name in after if name not in before]
+    clauses += [f"feature {name} is gone" for name in before if name not in after]
+    clauses += [f"feature {name} is changed" for name in after if name in before and after[name] != before[name]]
+    if before == after and then["features"] != now["features"]:
+        clauses.append("the features are in another order")
+    lookups = ({each["input"]: each for each in design["lookups"]} for design in (then, now))
+    clauses += _compare_lookups(*lookups)
+    clauses += [
+        f"the target's {name} was {then['target'][name]} and is {now['target'][name]}"
+        if name != "value"
+        else "the target's expression is changed"
+        for name in ("kind", "name", "value", "classes", "threshold", "unit")
+        if then["target"][name] != now["target"][name]
+    ]
+    return clauses + [f"the {name} changed" for name in ("block", "slices") if then[name] != now[name]]
+
+
+def _compare_lookups(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    clauses = [f"the lookup in {name} is new" for name in now if name not in then]
+    clauses += [f"the lookup in {name} is gone" for name in then if name not in now]
+    return clauses + [f"the lookup in {name} is changed" for name in now if name in then and now[name] != then[name]]
+
+
 def needed_columns(design: Mapping[str, Any], *, outcome: bool = False) -> dict[str, dict[str, ColumnSpec]]:
     """Columns that a design reads to make features, by input, as they are described; key columns are not among them.
 

@@ -73,7 +73,7 @@ def train_challenger(use_case: str, data: DataRef, registry_url: str, plan: Plan
     case = resolve(use_case)
     registry = open_registry(registry_url)
     reigning = registry.champion(case.name)
-    reference = _reference(case, registry, reigning, data, plan)
+    reference = training.choose_reference(case, registry, reigning, data, plan.engine)
     after = reference.after
     with training.split_rows(case, data, plan.engine, after) as parts:
         if parts.holdout.is_empty():
@@ -121,19 +121,6 @@ def train_challenger(use_case: str, data: DataRef, registry_url: str, plan: Plan
     challenged = Challenge(model=model, data=data, evaluation=evaluated, verdict=verdict, champion=reigning)
     log_step(reporting.gate_line(case, challenged))
     return challenged
-
-
-def _reference(
-    case: UseCase, registry: ModelRegistry, champion: ModelRef | None, data: DataRef, plan: Plan
-) -> training.Reference:
-    """The champion on newer rows, where there are enough; else, for a new design, its gated version on its own holdout."""
-    on_newer_rows = training.champion_reference(registry, champion)
-    gated = training.gated_reference(case, registry, champion)
-    if gated is None:
-        return on_newer_rows
-    with training.split_rows(case, data, plan.engine, on_newer_rows.after) as parts:
-        newer = parts.holdout
-    return on_newer_rows if evaluation.is_enough(case, newer) else gated
 
 
 def _champion_scores(

@@ -8,6 +8,7 @@ from .artifacts import retraction_page as retraction_page
 from .artifacts import scores_page as scores_page
 from .artifacts import sweep_page as sweep_page
 from .artifacts import training_page as training_page
+from .change_plan import plan_change as plan_change
 from .log_lines import backfill_line as backfill_line
 from .log_lines import challenger_line as challenger_line
 from .log_lines import decision_line as decision_line

@@ -9,12 +9,14 @@ import numpy as np
 import polars as pl
 
 from schemas.errors import NotFound, UsageError
+from schemas.fitting import Engine
 from schemas.model_design import describe_design, design_digest, feature_digest
 from schemas.refs import DataRef, ModelRef
 from schemas.usecase import UseCase
-from tasks import datasets, features, models
+from tasks import datasets, evaluation, features, models
 from tasks.promotion import fitted_until
 from tasks.registry import ModelRegistry, design_of, recorded_design, use_case_of
+from tasks.training.engines import split_rows
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,29 @@ def gated_reference(case: UseCase, registry: ModelRegistry, champion: ModelRef |
     except NotFound:
         return None
     return Reference(gated, fitted_until(registry, gated), same_holdout=True)
+
+
+def choose_reference(
+    case: UseCase, registry: ModelRegistry, champion: ModelRef | None, data: DataRef, engine: Engine
+) -> Reference:
+    """What a training at a commit compares its challenger with.
+
+    Args:
+        case: The use case as the code declares it.
+        registry: The model registry.
+        champion: The champion, or None.
+        data: Commit of the data, and the repository that it lies in.
+        engine: Where the rows lie meanwhile: `memory`, `external` or `dask`.
+
+    Returns:
+        The champion on newer rows, where there are as many as the gate asks for; else, for a new design, the version that
+            the champion is a refit of, on its own holdout.
+    """
+    on_newer_rows, gated = champion_reference(registry, champion), gated_reference(case, registry, champion)
+    if gated is None:
+        return on_newer_rows
+    with split_rows(case, data, engine, on_newer_rows.after) as parts:
+        return on_newer_rows if evaluation.is_enough(case, parts.holdout) else gated
 
 
 def count_designs(case: UseCase, registry: ModelRegistry, reference: ModelRef, holdout: list[str] | None) -> int:

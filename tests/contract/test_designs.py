@@ -22,7 +22,9 @@ from tasks.inference import batch
 from tasks.registry.designs import use_case_of
 from tasks.registry.factory import open_registry
 from tasks.registry.protocol import ModelRegistry
+from tasks.reporting.change_plan import plan_change
 from tasks.training.reproduction import reproduce
+from tasks.versions.factory import open_store
 from tests import training_kit
 from tests.modelling_kit import START, TARGETS, Orders, Prices, Utc
 from tests.training_kit import CHANGING, publish, train
@@ -48,10 +50,10 @@ class Longer(Orders):
     weight: float = column(nullable=True)
 
 
-class Finer(Orders):
-    """Orders whose number may have decimals."""
+class Blue(Orders):
+    """Orders of one colour."""
 
-    number: float = column()
+    colour: str = column(nullable=True, isin=["blue"])
 
 
 def with_input(case: UseCase, name: str, **changes: object) -> UseCase:
@@ -288,3 +290,40 @@ def test_a_better_feature_is_promoted_on_the_day_of_a_promotion(
     registry = open_registry(settings.registry_url)
     assert registry.champion(poor.name) == shipped != champion
     assert list(use_case_of(poor, registry, shipped).features) == list(CHANGING.features)
+
+
+def test_the_plan_says_what_a_change_does_before_it_is_merged(lived: Lived, changed: UseCase) -> None:
+    store = open_store(lived.data.store)
+    planned = plan_change(changed, store, lived.registry)
+    stages = {stage.name: stage for stage in planned.stages}
+    assert not planned.breaks
+    assert stages["champion"].what.startswith(f"v{lived.champion.version} goes on by its own design")
+    assert plan_change(CHANGING, store, lived.registry).why == "nothing changes"
+
+
+@pytest.mark.parametrize(
+    ("change", "stage", "says"),
+    [
+        ("a feature more", "champion", "in the code feature weekday is new"),
+        ("a feature less", "champion", "in the code feature hour is gone"),
+        ("another feature", "champion", "in the code feature size is changed"),
+        ("no lookup", "champion", "the lookup in prices is gone"),
+        ("a threshold", "champion", "the target's threshold was 0.5 and is 0.9"),
+        ("a threshold", "training", "the champion's features and target are those of the code"),
+        ("a column less", "columns", "orders: size stays wanted until neither champion nor challenger needs it"),
+        ("a feature more", "training", "compares it at once with v1, which v2 is a refit of, on its own holdout"),
+    ],
+)
+def test_the_plan_names_each_stage(lived: Lived, change: str, stage: str, says: str) -> None:
+    planned = plan_change(CHANGES[change], open_store(lived.data.store), lived.registry)
+    assert any(says in each.what for each in planned.stages if each.name == stage), planned
+
+
+def test_a_plan_breaks_where_published_rows_would_fail_or_the_champion_ends(lived: Lived) -> None:
+    store = open_store(lived.data.store)
+    narrow = plan_change(with_input(CHANGING, "orders", contract=Blue), store, lived.registry)
+    assert narrow.breaks
+    assert [stage.name for stage in narrow.stages if stage.breaks] == ["rows"]
+    another = plan_change(with_input(CHANGING, "orders", time=None), store, lived.registry)
+    assert another.breaks
+    assert "its time column was at and is None" in another.why
