@@ -94,6 +94,12 @@ def _training(case: UseCase, store: VersionStore, registry: ModelRegistry, champ
     data = DataRef(store=store.url, commit=store.head(MAIN))
     try:
         reference = training.choose_reference(case, registry, champion, data, engine)
-    except (NotEnoughEvidence, UsageError):
-        what = f"penstock train {case.name} fits the new design and compares it {where}"
+    except (NotEnoughEvidence, UsageError) as why:
+        return Stage(name="training", what=f"penstock train {case.name} waits: {why}", changes=True)
+    where = (
+        f"at once with v{reference.model.version}, which v{champion.version} is a refit of, on its own holdout"
+        if reference.same_holdout and reference.model
+        else f"with v{champion.version} on labelled rows that are newer than what it was fitted on"
+    )
+    what = f"penstock train {case.name} fits the new design and compares it {where}"
     return Stage(name="training", what=what, changes=True)
