@@ -58,8 +58,10 @@ def prepare(settings: Settings, *, isolated: bool = False, debug: bool = False) 
 
 def has_prefect_of_their_own() -> bool:
     """Whether the user has told Prefect where its server or its home is."""
-    told = any(os.environ.get(n) for n in ("PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH"))
-    return told or (Path.home() / ".prefect" / "profiles.toml").exists()
+    configured = any(
+        os.environ.get(n) for n in ("PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH")
+    )
+    return configured or (Path.home() / ".prefect" / "profiles.toml").exists()
 
 
 def hush() -> None:

@@ -56,9 +56,9 @@ def new_use_case(name: str, source: Path, wishes: Wishes, folder: Path, limits: 
 
 
 def _refuse_taken(place: Place, force: bool) -> None:
-    taken = [path for path in (place.module, place.test) if path.exists()]
-    if taken and not force:
-        raise UsageError(f"{taken[0].relative_to(place.root)} exists already; --force overwrites it")
+    existing = [path for path in (place.module, place.test) if path.exists()]
+    if existing and not force:
+        raise UsageError(f"{existing[0].relative_to(place.root)} exists already; --force overwrites it")
 
 
 def _result(drafted: Draft, place: Place, files: tuple[str, ...], verdict: AuditVerdict) -> Drafted:

@@ -122,7 +122,7 @@ class Application:
         except (PenstockError, pl.exceptions.PolarsError) as error:
             raise Refused(422, f"this row cannot be scored: {_line(error)}") from None
         self._fast.inc()
-        return responses.encode(self._told(deployed, role, values, scores))
+        return responses.encode(self._answer_row(deployed, role, values, scores))
 
     def _admit(self, headers: list[tuple[bytes, bytes]]) -> bytes:
         """Token, kind and length of the body; returns the caller's name, where it gives one."""
@@ -157,7 +157,7 @@ class Application:
             raise Refused(503, "no verified model answers yet; try again later", headers=CLOSE)
         return champion, inference.CHAMPION
 
-    def _told(self, deployed: Deployed, role: str, values: Values, scores: list[float]) -> Any:
+    def _answer_row(self, deployed: Deployed, role: str, values: Values, scores: list[float]) -> Any:
         """The answer for one row; its receipt is on its way."""
         name = responses.new_id()
         version = deployed.ref.version
@@ -186,7 +186,7 @@ class Application:
             reasons = self._reasons(deployed, rows) if explain else []
         except (PenstockError, pl.exceptions.PolarsError) as error:
             raise Refused(422, f"these rows cannot be scored: {_line(error)}") from None
-        answers = [self._told(deployed, role, *each) for each in zip(rows, scores, strict=True)]
+        answers = [self._answer_row(deployed, role, *each) for each in zip(rows, scores, strict=True)]
         for answer, reason in zip(answers, reasons, strict=False):
             answer.explanation = responses.explanation(self._prepared.use_case, answer, *reason)
         self._slow.inc(len(rows))

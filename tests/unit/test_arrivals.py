@@ -83,7 +83,7 @@ def test_a_file_is_whole_when_its_writer_has_closed_it(tmp_path: Path) -> None:
 def test_where_nobody_can_tell_a_file_has_to_stand_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(landing_zone, "being_written", lambda path: None)
     path = touch(tmp_path / "remote.csv")
-    settling = SettlingFiles(settle=0.2)
+    settling = SettlingFiles(quiet_seconds=0.2)
     settling.see([path])
     assert settling.whole() == []
     begun = time.monotonic()

@@ -268,11 +268,11 @@ def test_receipts_that_come_while_others_are_written_wait_for_the_next_time(
 
 def test_a_comparison_is_told_in_a_sentence_and_shown_by_the_monitor() -> None:
     pair = Comparison(champion=1, challenger=3, rows=1200, same_category=0.925, mean_difference=0.0312)
-    assert pair.told == (
+    assert pair.sentence == (
         "v3 in shadow of v1 on 1,200 served rows: gave the same category for 92.5%, and scores 0.0312 apart on average"
     )
     told = {"labelled": 900, "metric": "log_loss", "champion_metric": 0.5, "challenger_metric": 0.48}
     known = pair.model_copy(update=told)
-    assert known.told.endswith("; log_loss 0.4800 against 0.5000 on 900 labelled rows")
+    assert known.sentence.endswith("; log_loss 0.4800 against 0.5000 on 900 labelled rows")
     seen = Monitoring(use_case="flights", why="", decision=Decision(retrain=False, why=""), shadow=(known,))
-    assert f"Shadow: {known.told}." in artifacts.monitoring_page(seen)
+    assert f"Shadow: {known.sentence}." in artifacts.monitoring_page(seen)

@@ -230,8 +230,8 @@ class MlflowStore:
         """Keep a search's result with its run and finish it."""
 
         def effect(client: MlflowClient) -> None:
-            kept = RunTag(RESULT, canonical_json(result).decode())
-            client.log_batch(parent, model_metadata.metrics(metrics, client.get_run(parent).info.start_time), tags=[kept])
+            tag = RunTag(RESULT, canonical_json(result).decode())
+            client.log_batch(parent, model_metadata.metrics(metrics, client.get_run(parent).info.start_time), tags=[tag])
             client.set_terminated(parent, "FINISHED")
 
         self.tried("finish a search", effect)
