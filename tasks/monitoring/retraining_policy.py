@@ -71,7 +71,7 @@ def should_retrain(
 
 
 def bound_of(use_case: UseCase, level: Mapping[str, Any] | None) -> float | None:
-    """The pessimistic end, as a loss, of the interval that a version's level on its holdout has (estimates.level)."""
+    """The pessimistic end, as a loss, of the interval that a version's level on its holdout has (`performance_estimation.level`)."""
     if not level or level.get("metric") != use_case.gate.metric:
         return None
     return _finite(1 - float(level["low"]) if use_case.gate.metric in HIGHER_IS_BETTER else float(level["high"]))

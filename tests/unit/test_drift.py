@@ -192,9 +192,9 @@ def test_a_page_of_the_same_window_is_not_drawn_again(tmp_path: Path, monkeypatc
     before, page = rows(0, 2000), tmp_path / "drift.html"
     known = reference_profile(case(before), before)
     first = measure_drift(case(before), known, rows(0.5, 2000, 2), report=page)
-    drawn, written = module._reported, page.read_bytes()
+    drawn, written = module._report_scores, page.read_bytes()
     times: list[int] = []
-    monkeypatch.setattr(module, "_reported", lambda *given: times.append(1) or drawn(*given))
+    monkeypatch.setattr(module, "_report_scores", lambda *given: times.append(1) or drawn(*given))
     assert measure_drift(case(before), known, rows(0.5, 2000, 2), report=page) == first
     assert times == []
     assert page.read_bytes() == written

@@ -1,7 +1,7 @@
 """One verified model of a use case, ready to answer: from a JSON body to scores, by the fast way or the careful one.
 
 Both ways give the same bits. What the compiled evaluator cannot say of a use case (an expression outside its vocabulary)
-or of a row takes the frame path: `tasks.features.design` and `tasks.scoring.predict`, as in batch.
+or of a row takes the frame path: `tasks.features.design` and `tasks.models.predict_scores`, as in batch.
 """
 
 from __future__ import annotations
