@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from prefect.client.orchestration import get_client
 
-from flows.rescan import missed, sort_out
+from flows.rescan import locate_files, start_missed
 from schemas.errors import PenstockError, UsageError
 from schemas.settings import Settings
 from tasks import datasets, ingestion, orchestration
@@ -54,12 +54,12 @@ class Watcher:
 
     def update(self, changed: list[Path]) -> None:
         """Take note of what changed, and start what is whole."""
-        self._settling.see(path for path in changed if ingestion.is_delivery(self.folder, path) and path.is_file())
+        self._settling.observe(path for path in changed if ingestion.is_delivery(self.folder, path) and path.is_file())
         due = [path for path, when in self._waiting.items() if time.monotonic() >= when]
         for path in due:
             del self._waiting[path]
-        self._settling.see(due)
-        for path in self._settling.whole():
+        self._settling.observe(due)
+        for path in self._settling.pop_complete():
             self._take(path)
 
     def _take(self, path: Path) -> None:
@@ -119,7 +119,7 @@ class Bucket:
             files, strange = ingestion.scan_bucket(self._url)
             fresh = [file for file in files if file.sha256() not in self._seen]
             with get_client(sync_client=True) as client:
-                for file in missed(client, fresh):
+                for file in start_missed(client, fresh):
                     log.info("%s: started", file.source)
             for message in set(strange) - self._seen:
                 log.warning("refused: %s", message)
@@ -130,12 +130,12 @@ class Bucket:
 
 
 def _start_missed(folder: Path) -> bool:
-    files, strange = sort_out(
+    files, strange = locate_files(
         [path for path in ingestion.scan_landing_zone(folder) if ingestion.being_written(path) is not True]
     )
     try:
         with get_client(sync_client=True) as client:
-            for file in missed(client, files):
+            for file in start_missed(client, files):
                 log.info("%s/%s: started", file.use_case, file.source)
     except Exception as error:
         log.warning("what lies there waits: %s", error)

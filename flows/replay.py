@@ -18,7 +18,7 @@ from flows.ingest import ingest
 from flows.lifecycle import lifecycle
 from flows.train import train
 from schemas.errors import PenstockError, UsageError
-from schemas.replaying import Course, Replay, ReplayStep
+from schemas.replaying import BacktestResult, Replay, ReplayStep
 from schemas.results import IngestResult, Training
 from schemas.settings import in_force
 from schemas.usecase import UseCase, resolve
@@ -221,7 +221,7 @@ def _courses(
     judged: datetime,
     label_delay: float | None,
     oracle: bool,
-) -> list[Course]:
+) -> list[BacktestResult]:
     """The loop's course, then the others', each trained and scored on what the loop had published."""
     settings = in_force()
     data = flow_tasks.data_at(settings.store_url(case.name), None)
@@ -233,7 +233,7 @@ def _courses(
     return courses
 
 
-def _why(case: UseCase, looped: Course, others: list[Course]) -> str:
+def _why(case: UseCase, looped: BacktestResult, others: list[BacktestResult]) -> str:
     metric = case.gate.metric
     totals = ", ".join(f"{c.name} {c.total[metric]:.4f} ({c.trained})" for c in (looped, *others[1:]))
     return f"{metric} (trainings): {totals}"

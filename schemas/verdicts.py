@@ -157,7 +157,10 @@ class DriftVerdict(Value):
 
 
 class Estimate(Value):
-    """What a model is worth in one window, told from its scores before labels come. See tasks/monitoring/performance_estimation.py."""
+    """What a model is worth in one window, from its scores before labels come.
+
+    See tasks/monitoring/performance_estimation.py.
+    """
 
     method: Literal["cbpe", "direct loss"]
     rows: int = Field(ge=0)

@@ -36,7 +36,7 @@ class Serving:
     swaps: int = 0
 
 
-class Follower(threading.Thread):
+class ModelReloader(threading.Thread):
     """One round every `seconds`, or at once when `wake` is set. `sample` holds some rows of the lake.
 
     `loaded` is called after the first round in which a model answers.

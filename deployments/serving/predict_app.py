@@ -21,7 +21,7 @@ from deployments.serving import responses
 from deployments.serving.metrics import Metrics
 from deployments.serving.model_loader import Deployed
 from deployments.serving.model_reloader import Serving
-from deployments.serving.prediction_logger import Record, Recorder
+from deployments.serving.prediction_logger import PredictionLogger, Record
 from schemas.errors import PenstockError
 from tasks import inference
 from tasks.inference.online import Prepared, Problem, Values, rows_of
@@ -60,7 +60,7 @@ class Application:
         self,
         prepared: Prepared,
         serving: Serving,
-        recorder: Recorder,
+        recorder: PredictionLogger,
         metrics: Metrics,
         token: str,
         rest: App,
@@ -69,7 +69,7 @@ class Application:
     ) -> None:
         self._prepared, self._serving, self._recorder, self._metrics = prepared, serving, recorder, metrics
         self._token, self._rest, self._canary_share = f"Bearer {token}".encode(), rest, canary_share
-        self._say = responses.sayer(prepared.use_case)
+        self._build_response = responses.response_builder(prepared.use_case)
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="careful")
         self._key = [list(prepared.columns).index(name) for name in prepared.use_case.key if name in prepared.columns]
         self._counted: dict[tuple[str, str, int], Any] = {}
@@ -161,7 +161,7 @@ class Application:
         """The answer for one row; its receipt is on its way."""
         name = responses.new_id()
         version = deployed.ref.version
-        answer = self._say(scores, version, name)
+        answer = self._build_response(scores, version, name)
         self._recorder.add(Record(name, deployed, role, values, scores))
         counted = (responses.category_of(answer), role, version)
         if counted not in self._counted:

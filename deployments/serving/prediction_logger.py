@@ -38,7 +38,7 @@ class Record(NamedTuple):
     scores: Sequence[float]
 
 
-class Recorder:
+class PredictionLogger:
     """Receipts of one server. `add` may be called from any thread and never waits."""
 
     def __init__(

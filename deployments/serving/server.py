@@ -17,11 +17,11 @@ from deployments.serving import openapi
 from deployments.serving.lookup_loader import Loader
 from deployments.serving.metrics import Metrics
 from deployments.serving.model_cache import Cache
-from deployments.serving.model_reloader import Follower
+from deployments.serving.model_reloader import ModelReloader
 from deployments.serving.predict_app import MOST_BYTES, MOST_ROWS, Application
-from deployments.serving.prediction_logger import Recorder
+from deployments.serving.prediction_logger import PredictionLogger
 from deployments.serving.promotion_listener import Listener, is_set
-from deployments.serving.routes import Around
+from deployments.serving.routes import ServiceRoutes
 from schemas.errors import UsageError
 from schemas.settings import Settings
 from schemas.usecase import UseCase
@@ -50,7 +50,7 @@ class Server:
         self.prepared = prepare(use_case)
         self.folder = settings.root / "serving" / use_case.name
         self.metrics = Metrics()
-        self.follower = Follower(
+        self.follower = ModelReloader(
             self.prepared,
             lambda: open_registry(settings.registry_url),
             lambda: Loader(use_case, open_store(settings.store_url(use_case.name))),
@@ -58,7 +58,7 @@ class Server:
             seconds=options.poll_seconds,
             with_challenger=settings.shadow or settings.canary_share > 0,
         )
-        self.recorder = Recorder(
+        self.recorder = PredictionLogger(
             self.prepared,
             self.folder / "receipts",
             lambda: open_store(settings.store_url(f"{use_case.name}-log")),
@@ -70,7 +70,7 @@ class Server:
         )
         self.listener = Listener(use_case.name, self.follower.wake.set) if is_set() else None
         serving, share = self.follower.serving, settings.canary_share
-        rest = Around(use_case, serving, self.metrics, token, self.description, canary_share=share).application
+        rest = ServiceRoutes(use_case, serving, self.metrics, token, self.description, canary_share=share).application
         self.application = Application(self.prepared, serving, self.recorder, self.metrics, token, rest, canary_share=share)
 
     def description(self) -> dict[str, Any]:
@@ -125,14 +125,14 @@ def run(server: Server, listening: socket.socket) -> None:
         proxy_headers=False,
         ws="none",
     )
-    spare_what_stays()
-    server.start(spare_what_stays)
+    freeze_heap()
+    server.start(freeze_heap)
     with stopping_orderly():
         uvicorn.Server(config).run(sockets=[listening])
     server.stop()
 
 
-def spare_what_stays() -> None:
+def freeze_heap() -> None:
     """Collect garbage once, and never walk over what is left again.
 
     Walking over the loaded libraries time after time would stop every answer for a fifth of a second each time.

@@ -123,20 +123,20 @@ class SettlingFiles:
         self._quiet_seconds = quiet_seconds
         self._seen: dict[Path, tuple[tuple[int, int], float]] = {}
 
-    def see(self, paths: Iterable[Path]) -> None:
+    def observe(self, paths: Iterable[Path]) -> None:
         """Files that are new or have changed."""
         for path in paths:
             self._seen.pop(path, None)
             self._seen[path] = ((-1, -1), 0.0)
 
-    def whole(self) -> list[Path]:
+    def pop_complete(self) -> list[Path]:
         """Files that are whole by now, in the order of their arrival; each is named once."""
-        ready = [path for path in list(self._seen) if self._is_whole(path)]
+        ready = [path for path in list(self._seen) if self._is_complete(path)]
         for path in ready:
             self._seen.pop(path)
         return sorted(ready, key=arrived_at)
 
-    def _is_whole(self, path: Path) -> bool:
+    def _is_complete(self, path: Path) -> bool:
         try:
             status = path.stat()
         except OSError:

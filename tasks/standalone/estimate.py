@@ -140,8 +140,8 @@ def estimate_performance(
         raise UsageError(f"rows: {flaw}")
     _require_kinds(rows, estimator["features"])
     prepared = rows.select(names).with_columns(training_features(rows, features))
-    estimates = performance_estimation.raw(case, estimator, prepared, values)
-    return performance_estimation.corrected(case, estimates, rows.height, past_errors)
+    estimates = performance_estimation.estimate_metrics(case, estimator, prepared, values)
+    return performance_estimation.correct_estimates(case, estimates, rows.height, past_errors)
 
 
 def _asked(dtype: pl.DataType) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.scaffold.draft import Wishes
+from deployments.scaffold.draft import NewUseCaseOptions
 from deployments.scaffold.new_use_case import Drafted, new_use_case
 from deployments.scaffold.project import GROUP, create
 from tasks.parsing.parse import Limits
@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def written(folder: Path) -> dict[str, Drafted]:
     """Each domain's use case, written beside its file."""
     return {
-        name: new_use_case(name, domains.save(frame(), folder / file), Wishes(target), folder, LIMITS)
+        name: new_use_case(name, domains.save(frame(), folder / file), NewUseCaseOptions(target), folder, LIMITS)
         for name, (frame, file, target, _) in domains.DOMAINS.items()
     }
 
@@ -65,12 +65,12 @@ def test_what_is_written_is_formatted_and_passes_its_tests(folder: Path) -> None
 def test_use_cases_are_added_to_a_project_with_entry_point_and_test(tmp_path: Path) -> None:
     create(gym := tmp_path / "gym")
     source = domains.save(domains.members(), tmp_path / "members.csv")
-    new_use_case("gym-churn", source, Wishes("churned"), gym, LIMITS)
-    result = new_use_case("renewal", source, Wishes("renews"), gym / "tests", LIMITS)
+    new_use_case("gym-churn", source, NewUseCaseOptions("churned"), gym, LIMITS)
+    result = new_use_case("renewal", source, NewUseCaseOptions("renews"), gym / "tests", LIMITS)
     assert result.files == ("gym/renewal.py", "tests/test_renewal.py", "pyproject.toml")
     told = tomllib.loads((gym / "pyproject.toml").read_text())["project"]["entry-points"][GROUP]
     assert told == {"gym-churn": "gym.gym_churn:GYM_CHURN", "renewal": "gym.renewal:RENEWAL"}
-    new_use_case("renewal", source, Wishes("renews"), gym, LIMITS, force=True)
+    new_use_case("renewal", source, NewUseCaseOptions("renews"), gym, LIMITS, force=True)
     assert (gym / "pyproject.toml").read_text().count("renewal") == 2
     for command in (PYTEST, (RUFF, "format", "--no-cache", "--check", "."), (RUFF, "check", "--no-cache", ".")):
         result_of = run(gym, *command)
