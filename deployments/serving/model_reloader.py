@@ -22,7 +22,7 @@ from tasks.inference.online import Prepared, Tables
 from tasks.registry import ModelRegistry
 
 log = logging.getLogger("penstock.serving")
-RETRY_ROUNDS = 30  # rounds after which a model that failed its trial is tried again
+RETRY_ROUNDS = 30  # rounds after which a model that failed its smoke test is tried again
 
 
 @dataclass
