@@ -318,6 +318,17 @@ def test_a_slice_counts_from_its_least_rows_on():
         assert check(verdict, "slices").passed
 
 
+@pytest.mark.parametrize("outcome", [True, False])
+def test_a_slice_of_one_class_has_no_auc_and_is_not_judged(outcome):
+    """The south's rows all have one outcome; in the north the challenger ranks as the champion does."""
+    held = pl.concat([holdout_of(3, 4), holdout_of(3, 4, shop="south")])
+    held = held.with_columns(pl.Series(TARGET, [True, False, True, False] * 3 + [outcome] * 12))
+    scores = np.array([0.9, 0.1, 0.8, 0.2] * 6)
+    policy = case(metric="auc", min_rows=1, min_blocks=2, min_slice_rows=12)
+    verdict = gate_challenger(policy, held, scores, scores, np.full(24, 0.5), data_commit="c0ffee", seed=1)
+    assert "auc gains least in shop=north, +0.0000" in check(verdict, "slices").detail
+
+
 @pytest.mark.parametrize(
     ("ours", "theirs", "policy", "passed"),
     [
@@ -338,7 +349,9 @@ def test_calibration_may_be_off_by_the_most_allowed_or_by_the_slack_above_the_re
 
 
 def test_evidence_that_is_just_enough_is_enough():
-    assert judged([1.0] * 3, [1.0] * 3, min_rows=6, min_blocks=3).promoted
+    enough = judged([1.0] * 3, [1.0] * 3, min_rows=6, min_blocks=3)
+    assert enough.promoted
+    assert check(enough, "rows").detail == "6 rows, at least 6 wanted"
     assert failed(judged([1.0] * 3, [1.0] * 3, min_rows=7, min_blocks=4)) == ["rows", "blocks"]
     assert failed(judged([1.0], [1.0], min_blocks=0)) == ["blocks", "blocks"]  # two, whatever the policy says
 
