@@ -2,8 +2,9 @@
 
 Each change is made in a copy of the tree, and the tests of that module's rules run on it until the first fails; where none
 does, every other file of tests/unit and tests/contract that imports the module or its wing. The heavy libraries are imported
-once, and each run is a fork of the process that has them: of the twelve seconds of a fresh pytest, two are left. cosmic-ray (8.7) runs one command for all modules, replaces each operator by eleven others of which most only
-raise TypeError, and changes annotations; mutmut (3.8) maps tests by running them all first.
+once, and each run is a fork of the process that has them: of the twelve seconds of a fresh pytest, two are left. cosmic-ray
+(8.7) runs one command for all modules, replaces each operator by eleven others of which most only raise TypeError, and
+changes annotations; mutmut (3.8) maps tests by running them all first.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ CPU_SECONDS, WALL_SECONDS = 240, 3600  # of one run: a change may make a loop en
 SLOW = ("lakefs", "in_every_process", "threads_and_processes", "made_before_pandera_knows_polars")
 PLUGINS = ["-p", "no:cacheprovider", "-p", "pytest_timeout", "-p", "_hypothesis_pytestplugin"]
 SURVIVED = "SURVIVED"
+tree: Path  # of this process
 OPTIONS = ["-x", "-q", "-o", "timeout=0", "--hypothesis-seed=0", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
 
 # Each module with the tests of its rules, the quickest first.
@@ -65,20 +67,15 @@ def main(given: Sequence[str] | None = None) -> int:
     killers = _read_results(asked.results)
     left = [mutant for mutant in drawn if mutant.name not in killers or (asked.again and not killers[mutant.name])]
     _import_libraries()
-    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        with multiprocessing.get_context("fork").Pool(asked.jobs, _start_worker, (folder,)) as pool:
-            failed = {module: test for module, test in pool.imap(_check, sorted({m.module for m in left})) if test}
-            for module, test in failed.items():
-                print(f"{module}: its tests fail without any change: {test}", file=sys.stderr)
-            if failed:
-                return 2
-            for mutant, killer, seconds in pool.imap_unordered(_judge, left):
-                killers[mutant.name] = killer
-                line = f"{killer or SURVIVED}\t{mutant.name}\t{seconds:.0f} s"
-                print(line, flush=True)
-                if asked.results:
-                    with asked.results.open("a") as results:
-                        results.write(f"{line}\n")
+    fork = multiprocessing.get_context("fork")
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder, fork.Pool(asked.jobs, _start_worker, (folder,)) as pool:
+        modules = sorted({mutant.module for mutant in left})
+        if failed := [f"{module}: {test}" for module, test in pool.imap(_check, modules) if test]:
+            print("These tests fail without any change:", *failed, sep="\n", file=sys.stderr)
+            return 2
+        for mutant, killer, seconds in pool.imap_unordered(_judge, left):
+            killers[mutant.name] = killer
+            _report(f"{killer or SURVIVED}\t{mutant.name}\t{seconds:.0f} s", asked.results)
     survived = [mutant.name for mutant in drawn if not killers[mutant.name]]
     print("", *survived, f"{len(drawn) - len(survived)} of {len(drawn)} killed", sep="\n")
     return int(len(survived) > len(drawn) / 10)
@@ -117,7 +114,15 @@ def _read_results(results: Path | None) -> dict[str, str | None]:
     return {name: None if killer == SURVIVED else killer for killer, name, _ in outcomes}
 
 
+def _report(line: str, results: Path | None) -> None:
+    print(line, flush=True)
+    if results:
+        with results.open("a") as file:
+            file.write(f"{line}\n")
+
+
 def _start_worker(folder: str) -> None:
+    """Give this process a copy of the tree of its own."""
     global tree
     tree = Path(folder).resolve() / str(os.getpid()) / "tree"
     _copy_tree(tree)
@@ -205,8 +210,8 @@ def _failing_test(tree: Path, tests: Sequence[str]) -> str | None:
         return None
     if os.WIFSIGNALED(done[1]):
         return "no end"
-    told = [line for line in log.read_text().splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return told[0].split(" - ")[0].rpartition("/")[2] if told else log.read_text()[-2000:]
+    failures = [line for line in log.read_text().splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return failures[0].split(" - ")[0].rpartition("/")[2] if failures else log.read_text()[-2000:]
 
 
 def _run_tests(tree: Path, tests: Sequence[str], log: Path) -> None:
