@@ -223,6 +223,20 @@ def test_gains_are_shares_and_a_negative_one_counts_as_none() -> None:
     assert {c.importance for c in measure_drift(CASE, STORED, BEFORE, {"normal": 0.0}).columns} == {0.0}
 
 
+def test_features_stand_by_their_gain_and_scores_and_target_after_all_that_have_one() -> None:
+    stored = reference_profile(CASE, BEFORE, pl.Series(EVEN < 0.2), EVEN)
+    scores = score_columns.to_columns(score_columns.internal_names(CASE.target), EVEN)
+    window = BEFORE.with_columns(scores, _target=pl.Series(EVEN < 0.2))
+    columns = measure_drift(CASE, stored, window, GAINS | {"tied": 5.0}).columns
+    assert [c.column for c in columns[:4]] == ["holes", "normal", "yes", "tied"]
+    assert {c.column: c.importance for c in columns[4:]} == {"_target": 0.0, "_score": 0.0}
+
+
+def test_of_columns_without_a_gain_the_one_that_moved_most_comes_first() -> None:
+    window = BEFORE.with_columns(normal=pl.col("normal") + 1, holes=pl.col("holes") + 50)
+    assert measure_drift(CASE, STORED, window).why.startswith("2 of 4 columns drifted: holes (")
+
+
 def test_each_column_is_told_with_its_method_threshold_and_nulls() -> None:
     window = BEFORE.with_columns(tied=pl.when(pl.int_range(pl.len()) % 4 != 0).then(pl.col("tied")))
     found = {c.column: c for c in measure_drift(case(BEFORE, threshold=0.3), STORED, window).columns}

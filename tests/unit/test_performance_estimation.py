@@ -276,6 +276,22 @@ def test_the_document_counts_all_rows_and_learns_from_those_with_an_outcome() ->
     assert {**odd, "rows": 400} == plain
 
 
+def test_a_regressions_small_models_know_where_it_errs_and_by_how_much() -> None:
+    """Wrong by 3 on one side of a feature and by 1 on the other, now above the outcome and now below it."""
+    case = replace(kit.case("regression"), slices=(), features={"size": pl.col("size")})
+    size = np.tile([-1.0, 1.0], 400)
+    outcome = RNG.normal(10, 5, 800)
+    predicted = outcome + np.where(size > 0, 3.0, 1.0) * np.where(np.arange(800) % 4 < 2, 1, -1)
+    columns = {"at": [kit.START] * 800, "shop": "north", "number": np.arange(800), "size": size}
+    rows = pl.DataFrame({**columns, "_target": outcome, "_block": np.arange(800) % 8}).cast({"size": pl.Float32})
+    document = performance_estimation.build_estimator(case, rows, predicted)
+    for part, error in ((size > 0, 3.0), (size < 0, 1.0)):
+        losses = performance_estimation.raw(case, document, rows.filter(pl.Series(part)), predicted[part])
+        assert losses == pytest.approx({"rmse": error, "mae": error}, abs=0.15)
+    mixed = performance_estimation.raw(case, document, rows, predicted)
+    assert mixed == pytest.approx({"rmse": 5**0.5, "mae": 2.0}, abs=0.15)
+
+
 def test_a_class_that_one_half_lacks_leaves_the_scores_uncalibrated() -> None:
     case = replace(kit.case("multiclass"), slices=())
     scores = RNG.dirichlet((1, 1, 1), 400)
