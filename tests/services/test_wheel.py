@@ -29,6 +29,7 @@ DATA = {
     ".html": "tasks/reporting/html/page.html",
     ".tmpl": "deployments/templates/project/prefect.yaml.tmpl",
     ".json": "deployments/pools/docker.json",
+    ".typed": "penstock/py.typed",
 }
 
 PLACES = "import json, sys; print(json.dumps([sys.path, *(__import__(name).__file__ for name in sys.argv[1:])]))"
@@ -45,6 +46,7 @@ for stub in sorted(root.rglob("__init__.pyi")):
         getattr(wing, name)
     print(wing.__name__)
 """
+PUBLIC = "import penstock; print(*dir(penstock)); [getattr(penstock, name) for name in dir(penstock)]"
 RESOURCES = """
 from pathlib import Path
 from deployments.prefect_server.apply import definitions
@@ -133,7 +135,7 @@ def test_the_wheel_has_the_packages_that_import_linter_knows() -> None:
 
 def test_the_wheel_holds_all_of_the_packages_and_nothing_else(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert sorted(set(DATA.values()) - sources()) == []
+    assert sorted({*DATA.values(), *(f"{package}/py.typed" for package in PACKAGES)} - sources()) == []
     assert sorted(sources() - names) == []
     assert {"deployments/prefect.yaml", "deployments/serving/page.html"} <= names
     assert {name.partition("/")[0] for name in names} - set(PACKAGES) == {f"penstock-{VERSION}.dist-info"}
@@ -162,6 +164,13 @@ def test_every_name_of_every_wing_is_there(installed: Installed) -> None:
     stubs = {name for name in sources() if name.startswith("tasks/") and name.endswith("/__init__.pyi")}
     wings = {name.removesuffix("/__init__.pyi").replace("/", ".") for name in stubs}
     assert set(installed.python(FACES)) == wings
+
+
+@pytest.mark.slow
+def test_every_public_name_is_there(installed: Installed) -> None:
+    import penstock
+
+    assert installed.python(PUBLIC)[0].split() == dir(penstock)
 
 
 def test_files_that_are_read_at_run_time_are_those_of_the_checkout(installed: Installed) -> None:
