@@ -1,6 +1,6 @@
 """The distribution: what sdist and wheel hold, and that an installed wheel works where there is no checkout.
 
-Nothing is fetched: the wheel is built by this environment's hatchling and installed, without dependencies, over its libraries.
+Nothing is fetched: the wheel is built with hatchling and installed without dependencies over the libraries of this environment.
 """
 
 from __future__ import annotations
