@@ -1,4 +1,4 @@
-"""`penstock init` and `penstock new` from outside: the wheel, whole projects, each domain's file under its contract."""
+"""`penstock init` and `penstock new` from outside: whole projects, each domain's file under its contract."""
 
 import os
 import subprocess
@@ -21,8 +21,8 @@ RUFF = str(Path(sys.executable).with_name("ruff"))
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist")
 
 
-def run(folder: Path, *command: str, path: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(path), "PYTHONDONTWRITEBYTECODE": "1"}
+def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -80,31 +80,3 @@ def test_use_cases_are_added_to_a_project_with_entry_point_and_test(tmp_path: Pa
     with zipfile.ZipFile(next(gym.glob("dist/*.whl"))) as wheel:
         entry_points = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
         assert "renewal = gym.renewal:RENEWAL" in wheel.read(entry_points).decode()
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the wheel puts on Python's path."""
-    folder = tmp_path_factory.mktemp("wheel")
-    build = run(ROOT, sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder))
-    assert build.returncode == 0, build.stderr
-    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
-        wheel.extractall(folder / "installed")
-    return folder / "installed"
-
-
-def test_the_wheel_holds_the_templates_and_can_use_them(tmp_path: Path, installed: Path) -> None:
-    program = (
-        "from pathlib import Path; from deployments.scaffold import project as p; p.create(Path('gym')); print(p.__file__)"
-    )
-    made = run(tmp_path, sys.executable, "-P", "-c", program, path=installed)
-    assert made.stdout.startswith(str(installed)), made.stderr
-    assert (tmp_path / "gym" / ".env.example").is_file()
-
-
-def test_the_wheel_holds_the_face_and_its_types(installed: Path) -> None:
-    packages = ("penstock", "schemas", "tasks", "flows", "deployments")
-    assert [name for name in packages if not (installed / name / "py.typed").is_file()] == []
-    program = "import penstock; print(penstock.__file__, penstock.Contract.__name__, penstock.read_settings().home)"
-    told = run(installed.parent, sys.executable, "-P", "-c", program, path=installed)
-    assert told.stdout.split() == [str(installed / "penstock" / "__init__.py"), "Contract", ".penstock"], told.stderr
