@@ -125,10 +125,10 @@ class _Arrival:
         )
 
     def _watch(self, window: CommitId) -> None:
-        seen = monitor(self.use_case, arrival=window)
-        self.monitored.append(seen)
-        if seen.decision.retrain:
-            self._retrain(seen.decision)
+        result = monitor(self.use_case, arrival=window)
+        self.monitored.append(result)
+        if result.decision.retrain:
+            self._retrain(result.decision)
 
     def _retrain(self, decision: Decision) -> None:
         if self.train_by == "event":

@@ -35,7 +35,7 @@ def command(use_case: str, as_json: bool) -> int:
     state = read_state(settings)
     url = PREFECT_API_URL.value() or (f"{state['addresses']['prefect']}/api" if state else None)
     runs = queries.running(url, case.name, use_case) if url else None
-    alerts = queries.open_alerts(open_alerts(log), queries.told_alerts(url, case.name) if url else [])
+    alerts = queries.open_alerts(open_alerts(log), queries.alerts_from_events(url, case.name) if url else [])
     document: dict[str, Any] = stands.model_dump(mode="json")
     document["running"] = [run.model_dump(mode="json") for run in runs] if runs is not None else None
     document["alerts"] = [alert.model_dump(mode="json") for alert in alerts]

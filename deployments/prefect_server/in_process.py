@@ -34,7 +34,7 @@ LOUD = ("mlflow", "alembic", "prefect", "EventsWorker", "APILogWorker", "httpx",
 OURS = ("PREFECT_", "MLFLOW_", "PENSTOCK_")
 
 
-def forget_user() -> None:
+def clear_user_settings() -> None:
     """Drop every Prefect, MLflow and Penstock setting of the user's from this process, as the demo must."""
     for name in [n for n in os.environ if n.startswith(OURS)]:
         del os.environ[name]
@@ -53,16 +53,18 @@ def prepare(settings: Settings, *, isolated: bool = False, debug: bool = False) 
         (settings.root / "prefect").mkdir(parents=True, exist_ok=True)  # Prefect makes no parents
         os.environ["PREFECT_HOME"] = str(settings.root / "prefect")
         os.environ["PREFECT_PROFILES_PATH"] = str(settings.root / "prefect" / "profiles.toml")
-    hush()
+    silence_third_parties()
 
 
 def has_prefect_of_their_own() -> bool:
     """Whether the user has told Prefect where its server or its home is."""
-    told = any(os.environ.get(n) for n in ("PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH"))
-    return told or (Path.home() / ".prefect" / "profiles.toml").exists()
+    configured = any(
+        os.environ.get(n) for n in ("PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH")
+    )
+    return configured or (Path.home() / ".prefect" / "profiles.toml").exists()
 
 
-def hush() -> None:
+def silence_third_parties() -> None:
     """Third-party warnings and log lines are not for the person at the terminal."""
     warnings.simplefilter("ignore")
     for name in LOUD:

@@ -51,7 +51,7 @@ class Job:
     with_inputs: bool = field(default=False, kw_only=True)
 
     @property
-    def told(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """What every result says of it."""
         return {"use_case": self.case.name, "cause": self.cause, "model": self.model, "data": self.data}
 
@@ -84,17 +84,17 @@ def score_commit(use_case: str, data: DataRef, rows: RowsToScore, registry_url: 
     cause = scoring_cause(model, rows)
     job = Job(case, model, data, log, cause, contract_version_of(declared), flow_run, rows.since)
     if done := already_scored(log, rows, cause):
-        return Scores(**job.told, status="already done", why="these rows were scored before", **_where(log, done))
+        return Scores(**job.summary, status="already done", why="these rows were scored before", **_where(log, done))
     paths = datasets.paths_added_by(store, arrival, case.rows)
     if absent := datasets.absent_columns(design_of(declared, open_registry(registry_url), model), data, paths):
         why = _not_scored(model, f"commit {arrival[:12]}", absent)
-        return Scores(**job.told, status="skipped", why=why, absent=tuple(absent))
+        return Scores(**job.summary, status="skipped", why=why, absent=tuple(absent))
     dtypes = case.input(case.rows).contract.dtypes()
-    brought = pieces(lambda path: store.scan(data.commit, [path], dtypes), paths)
+    published = pieces(lambda path: store.scan(data.commit, [path], dtypes), paths)
     with TemporaryDirectory(prefix="penstock-") as scratch:
-        commit = run(job, brought, Path(scratch), {"kind": SCORE_KIND, "arrival": arrival})
+        commit = run(job, published, Path(scratch), {"kind": SCORE_KIND, "arrival": arrival})
     if commit is None:
-        return Scores(**job.told, status="skipped", why=f"commit {arrival[:12]} brought no {case.rows} to score")
+        return Scores(**job.summary, status="skipped", why=f"commit {arrival[:12]} brought no {case.rows} to score")
     return _published(job, commit)
 
 
@@ -155,7 +155,7 @@ def score_file(
     job = Job(case, model, data, log, cause, contract_version_of(declared), flow_run, with_inputs=True)
     if done := already_scored(log, RowsToScore(), cause):
         earlier = {**_where(log, done), "audit": AuditVerdict.model_validate_json(done.metadata["audit"])}
-        return Scores(**job.told, status="already done", why=f"{source.name} was scored before", **earlier)
+        return Scores(**job.summary, status="already done", why=f"{source.name} was scored before", **earlier)
     with TemporaryDirectory(prefix="penstock-") as scratch:
         return _score_audited(job, source, limits, Path(scratch))
 
@@ -169,10 +169,10 @@ def _score_audited(job: Job, source: Source, limits: parsing.Limits, scratch: Pa
     audited = contracts.audit_parts(parsed, spec, scratch / "audited")
     verdict = audited.verdict
     if not verdict.publishable:
-        return Scores(**job.told, status="rejected" if verdict.rows else "skipped", why=verdict.why, audit=verdict)
+        return Scores(**job.summary, status="rejected" if verdict.rows else "skipped", why=verdict.why, audit=verdict)
     if absent := _absent(job, [part.path for part in audited.accepted]):
         why = _not_scored(job.model, source.name, absent)
-        return Scores(**job.told, status="skipped", why=why, audit=verdict, absent=tuple(absent))
+        return Scores(**job.summary, status="skipped", why=why, audit=verdict, absent=tuple(absent))
     private = spec.contract.private()
     rejected = [_shown(pl.read_parquet(part.path), private) for part in audited.rejected]
     metadata = {
@@ -184,7 +184,7 @@ def _score_audited(job: Job, source: Source, limits: parsing.Limits, scratch: Pa
     accepted = pieces(lambda path: pl.scan_parquet(path), [str(part.path) for part in audited.accepted])
     commit = run(job, accepted, scratch, metadata, rejected)
     if commit is None:
-        return Scores(**job.told, status="skipped", why=verdict.why, audit=verdict)
+        return Scores(**job.summary, status="skipped", why=verdict.why, audit=verdict)
     return _published(job, commit).model_copy(update={"audit": verdict})
 
 
@@ -355,7 +355,7 @@ def already_scored(log: VersionStore, rows: RowsToScore, cause: str) -> Commit |
 
 def _published(job: Job, commit: Commit) -> Scores:
     where = _where(job.log, commit)
-    return Scores(**job.told, status="published", why=f"{where['rows']:,} rows scored", **where)
+    return Scores(**job.summary, status="published", why=f"{where['rows']:,} rows scored", **where)
 
 
 def _where(log: VersionStore, commit: Commit) -> dict[str, Any]:
