@@ -1,6 +1,6 @@
 """The distribution: what sdist and wheel hold, and that an installed wheel works where there is no checkout.
 
-Nothing is fetched: the wheel is built with hatchling and installed without dependencies over the libraries of this environment.
+Nothing is fetched: the wheel is built with hatchling and installed without dependencies over those of this environment.
 """
 
 from __future__ import annotations
