@@ -20,13 +20,13 @@ def commit_and_merge(
     metadata: Mapping[str, str],
     removed: Iterable[str] = (),
 ) -> Commit:
-    """Bring changes below one folder to main, which holds there what it held at `seen`.
+    """Bring changes below one folder to main, which holds there what it held at `checked_at`.
 
     Args:
         log: The repository.
         branch: `<kind>/<name>`, the same for the same change; one that a killed process left behind is begun anew.
         folder: The folder that is changed.
-        seen: The commit of main that the change is based on.
+        checked_at: The commit of main that the change is based on.
         added: Contents to write, by path.
         message: Message of the merge.
         metadata: Metadata of both commits.
