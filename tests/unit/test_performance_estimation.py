@@ -286,9 +286,9 @@ def test_a_regressions_small_models_know_where_it_errs_and_by_how_much() -> None
     rows = pl.DataFrame({**columns, "_target": outcome, "_block": np.arange(800) % 8}).cast({"size": pl.Float32})
     document = performance_estimation.build_estimator(case, rows, predicted)
     for part, error in ((size > 0, 3.0), (size < 0, 1.0)):
-        losses = performance_estimation.raw(case, document, rows.filter(pl.Series(part)), predicted[part])
+        losses = performance_estimation.estimate_metrics(case, document, rows.filter(pl.Series(part)), predicted[part])
         assert losses == pytest.approx({"rmse": error, "mae": error}, abs=0.15)
-    mixed = performance_estimation.raw(case, document, rows, predicted)
+    mixed = performance_estimation.estimate_metrics(case, document, rows, predicted)
     assert mixed == pytest.approx({"rmse": 5**0.5, "mae": 2.0}, abs=0.15)
 
 
