@@ -25,6 +25,7 @@ COMMANDS = (
     "deploy",
     "watch",
     "up",
+    "down",
     "status",
     "trace",
     "models",

@@ -79,13 +79,13 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def ready(**overrides: object) -> Settings:
-    """Settings of the environment, with Prefect made ready for flows in this process."""
+def ready(*, flows: bool = False) -> Settings:
+    """Settings of the environment, with Prefect made ready in this process, also for `flows` that it will run."""
     from deployments.prefect_server.in_process import prepare
     from schemas.settings import read_settings
 
-    settings = read_settings(**overrides)
-    prepare(settings, debug=bool(os.environ.get("PENSTOCK_DEBUG")))
+    settings = read_settings()
+    prepare(settings, debug=bool(os.environ.get("PENSTOCK_DEBUG")), flows=flows)
     return settings
 
 

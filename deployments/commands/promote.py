@@ -17,7 +17,7 @@ def command(use_case: str, version: int, override: str | None, commit: str | Non
     """Put a version through the gate by hand, on labelled rows that neither it nor the champion has seen."""
     if override is not None and not override.strip():
         raise click.UsageError("--override takes the reason, which stays in the history")
-    settings = ready()
+    settings = ready(flows=True)
     from deployments.commands.train import print_training
     from deployments.prefect_server.in_process import in_process
     from flows.promote import promote
