@@ -69,8 +69,10 @@ def explain(error: BaseException) -> tuple[str, int]:
     from tasks.orchestration import is_unreachable
 
     if is_unreachable(error):
-        where = os.environ.get("PREFECT_API_URL", "the local server")
-        return f"Prefect's API at {where} does not answer ({one_line(error)}); start the server or unset PREFECT_API_URL", 3
+        what = one_line(error)
+        if where := os.environ.get("PREFECT_API_URL"):
+            return f"Prefect's API at {where} does not answer ({what}); start the server or unset PREFECT_API_URL", 3
+        return f"Prefect's server stopped answering ({what}); run it again, which starts another, or set PREFECT_API_URL", 3
     return f"{type(error).__name__}: {one_line(error)} (--debug shows where)", 1
 
 

@@ -1,0 +1,66 @@
+"""What readers ask of a registry: from a local one's own files where they can be read, else through MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from schemas.errors import NotFound
+from tasks.registry.location import Location
+from tasks.registry.mlflow import local_read
+from tasks.registry.mlflow.local_read import NotRead
+
+if TYPE_CHECKING:
+    from tasks.registry.mlflow.client import MlflowStore
+
+
+class RegistryReads:
+    """The questions that change nothing. `store` gives MLflow's client, which is imported when it is first asked for."""
+
+    def __init__(self, at: Location, store: Callable[[], MlflowStore]) -> None:
+        self.at, self._store = at, store
+
+    def entry(self, name: str, version: int) -> Any:
+        """The entry of a version. Raises NotFound."""
+        if not self.at.there:
+            raise NotFound(f"cannot read {name} {version}: there is no registry {self.at.url} yet")
+        if self.at.database:
+            with suppress(NotRead):
+                if found := local_read.entries(self.at.database, name, version):
+                    return found[0]
+        return self._store().entry(name, version)
+
+    def search(self, name: str) -> list[Any]:
+        """Entries of a model's versions, oldest first."""
+        if not self.at.there:
+            return []
+        if self.at.database:
+            with suppress(NotRead):
+                return list(local_read.entries(self.at.database, name))
+        return self._store().search(name)
+
+    def aliases(self, name: str) -> dict[str, int]:
+        """Aliases of a model and the versions they name; none for a model that is not registered."""
+        if not self.at.there:
+            return {}
+        if self.at.database:
+            with suppress(NotRead):
+                return local_read.aliases(self.at.database, name)
+        return self._store().aliases(name)
+
+    def kept(self, name: str, key: str) -> str:
+        """A tag of the model itself, whatever its versions; '' where there is none."""
+        if not self.at.there:
+            return ""
+        if self.at.database:
+            with suppress(NotRead):
+                return local_read.model_tag(self.at.database, name, key)
+        return self._store().kept(name, key)
+
+    def read(self, source: str, path: str) -> bytes:
+        """One file of an artifact folder. Raises NotFound."""
+        if self.at.database:
+            with suppress(NotRead):
+                return local_read.artifact(source, path)
+        return self._store().read(source, path)
