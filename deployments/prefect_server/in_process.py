@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from schemas.errors import UsageError
 from schemas.settings import Settings
 from tasks.orchestration import SERVER_SETTINGS, begin_server, has_own_prefect
 
@@ -48,12 +49,21 @@ def prepare(settings: Settings, *, isolated: bool = False, debug: bool = False, 
     if debug:
         os.environ |= {"PREFECT_LOGGING_LEVEL": "INFO", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO"}
     if isolated or not has_own_prefect():
-        (settings.root / "prefect").mkdir(parents=True, exist_ok=True)  # Prefect makes no parents
+        _make_home(settings.root / "prefect", required=flows)
         os.environ["PREFECT_HOME"] = str(settings.root / "prefect")
         os.environ["PREFECT_PROFILES_PATH"] = str(settings.root / "prefect" / "profiles.toml")
         if flows and settings.server == "shared":
             begin_server(settings.root, settings.server_idle_minutes)
     hush()
+
+
+def _make_home(folder: Path, *, required: bool) -> None:
+    """Make the folder, since Prefect makes no parents. Commands that only read do without it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if required:
+            raise UsageError(f"cannot make {folder} ({error.strerror}): set PENSTOCK_HOME to another folder") from None
 
 
 def api_url() -> str | None:

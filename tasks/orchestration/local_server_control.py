@@ -14,6 +14,7 @@ import json
 import os
 import secrets
 import signal
+import site
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from importlib.resources import files as resources
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -32,9 +34,10 @@ PROOF = "/penstock/proof"  # where a server shows that it has the home's key
 START_SECONDS = 180.0  # that a server may take to get ready; a new database takes some of them
 END_SECONDS = 15.0  # that it may take to end
 ANSWER_SECONDS = 10.0  # that it may take to answer, on a machine that is busy
+HUNG_SECONDS = 3.0  # that one has to end which does not answer
 MOVED_SECONDS = 5.0  # in which a server notices that its home was moved away, and ends
 LOOK_SECONDS = 2.0  # that others may take who only look whether a server lives
-OF_A_SERVER = ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING")
+OF_A_SERVER = ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_BASE_PATH")
 LOGGING = {
     "PREFECT_LOGGING_LEVEL": "WARNING",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
@@ -73,9 +76,10 @@ def find_server(root: Path) -> LocalServer | None:
     """
     files = ServerFiles(root)
     state = files.state()
-    if state is None or not state.ready or files.stranger(prefect_home(root)) or not files.is_alive():
-        return None
-    return _proven(files, state)
+    with suppress(OSError):
+        if state and state.ready and not files.stranger(prefect_home(root)) and files.is_alive():
+            return _proven(files, state)
+    return None
 
 
 def foreign_server(root: Path) -> str:
@@ -172,12 +176,13 @@ def _server(files: ServerFiles, use: int, idle_minutes: float) -> LocalServer | 
                 return None
             if not files.is_alive():
                 _start(files, home, idle_minutes)
-        if server := _when_ready(files):
+        server = _when_ready(files)
+        if server and files.is_current():
             return server
         if not _is_only_user(use):
             return None
         with held(files.start_lock, seconds=END_SECONDS):
-            _end(files)
+            _end(files, grace=HUNG_SECONDS)
     return None
 
 
@@ -194,23 +199,24 @@ def _when_ready(files: ServerFiles) -> LocalServer | None:
 def _start(files: ServerFiles, home: Path, idle_minutes: float) -> None:
     """Start a server as a process of its own, which inherits the lock that says that it lives."""
     before = files.state()
-    files.forget_state()
-    files.key()
+    files.make_key()
     files.shorten_log()
     home.mkdir(parents=True, exist_ok=True)  # Prefect makes no parents
     port = (urlsplit(before.url).port or 0) if before else 0  # a long process may still talk to the one before
     with held(files.alive_lock, seconds=LOOK_SECONDS) as alive, files.log.open("ab") as log:
         if alive is None:
             return
+        files.forget_state()
         command = [sys.executable, "-P", "-m", "tasks.orchestration.local_server_process"]
         subprocess.run(
-            [*command, str(files.root), str(alive), str(port), str(idle_minutes)],
+            [*command, str(files.root), str(port), str(idle_minutes)],
             env=_environment(home),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             cwd=files.folder,
             pass_fds=[alive],
+            start_new_session=True,
             check=False,  # that it failed is seen by the lock, which is free then
         )
 
@@ -218,19 +224,25 @@ def _start(files: ServerFiles, home: Path, idle_minutes: float) -> None:
 def _environment(home: Path) -> dict[str, str]:
     """What the server's process sees: nothing of ours, no other server, and paths that hold in its working directory."""
     kept = {n: v for n, v in os.environ.items() if not n.startswith("PENSTOCK_") and n not in OF_A_SERVER}
-    if "PYTHONPATH" in kept:
-        kept["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, kept["PYTHONPATH"].split(os.pathsep)))
+    ours = Path(str(resources("tasks"))).resolve().parent
+    paths = [os.path.abspath(path) for path in kept.get("PYTHONPATH", "").split(os.pathsep) if path]
+    if str(ours) not in (*paths, *site.getsitepackages()):
+        paths.append(str(ours))
+    kept["PYTHONPATH"] = os.pathsep.join(paths)
     return {**SERVER_SETTINGS, **kept, "PREFECT_HOME": str(home), **LOGGING}
 
 
-def _end(files: ServerFiles) -> int | None:
-    """End the server that lives; whoever calls has the start lock, so that the state is that process' own."""
+def _end(files: ServerFiles, grace: float = END_SECONDS) -> int | None:
+    """End the server that lives; whoever calls has the start lock, so that the state is that process' own.
+
+    `grace`: s that it has before it is killed.
+    """
     _wait(lambda: files.state() is not None or not files.is_alive(), END_SECONDS)
     pid = state.pid if (state := files.state()) else None
-    for number in (signal.SIGTERM, signal.SIGKILL):
+    for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, END_SECONDS)):
         if pid is not None and files.is_alive():
             os.kill(pid, number)
-        if _wait(lambda: not files.is_alive(), END_SECONDS):
+        if _wait(lambda: not files.is_alive(), seconds):
             files.forget_state()
             return pid
     raise ServiceUnavailable(f"the Prefect server of {files.root} does not end; see {files.log}")
@@ -245,9 +257,10 @@ def _is_only_user(use: int) -> bool:
 
 def _proven(files: ServerFiles, state: ServerState) -> LocalServer | None:
     """The server, if what listens at its port has the home's key and says so in time."""
-    nonce, key = secrets.token_hex(16), files.key()
+    nonce = secrets.token_hex(16)
     connection = http.client.HTTPConnection(urlsplit(state.url).netloc, timeout=ANSWER_SECONDS)
     try:
+        key = files.key()
         connection.request("GET", f"{PROOF}?{nonce}")
         answer = json.loads(connection.getresponse().read(4096))
         if not hmac.compare_digest(str(answer["proof"]), proof(key, nonce)):

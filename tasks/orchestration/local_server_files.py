@@ -14,12 +14,14 @@ import fcntl
 import json
 import os
 import platform
+import re
 import secrets
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
 from pathlib import Path
 
 from tasks.atomic_files import write_atomically
@@ -39,6 +41,7 @@ class ServerState:
     home: str
     prefect_home: str
     host: str
+    prefect: str
     started: str
     idle_minutes: float
     ready: bool = False
@@ -50,6 +53,7 @@ class ServerFiles:
 
     def __init__(self, root: Path) -> None:
         self.root, self.folder = root, root / FOLDER
+        self._key = self.folder / "key"
         self.state_file, self.log = self.folder / "state.json", self.folder / "server.log"
         self.start_lock, self.use_lock, self.alive_lock = (
             self.folder / f"{name}.lock" for name in ("start", "use", "alive")
@@ -77,18 +81,20 @@ class ServerFiles:
         with suppress(OSError):
             self.state_file.unlink()
 
-    def key(self) -> str:
-        """The secret that the server and those who use it share, made once a home and readable by its owner alone."""
-        path = self.folder / "key"
-        if not path.exists():
+    def make_key(self) -> None:
+        """Make the secret that the server and those who use it share, once a home."""
+        if not self._key.exists():
             descriptor, unfinished = tempfile.mkstemp(dir=self.folder, prefix=".key.")  # readable by its owner alone
             with os.fdopen(descriptor, "w") as file:
                 file.write(secrets.token_urlsafe(32))
-            os.replace(unfinished, path)
-        return path.read_text()
+            os.replace(unfinished, self._key)
+
+    def key(self) -> str:
+        """The secret. Raises OSError where there is none, or it is not for this user to read."""
+        return self._key.read_text()
 
     def is_alive(self) -> bool:
-        """Whether a server of this home lives, ready or not."""
+        """Whether a server of this home lives, ready or not. Raises OSError where that cannot be seen."""
         with suppress(FileNotFoundError), open(self.alive_lock, "rb") as file:
             return not take(file.fileno(), fcntl.LOCK_SH)
         return False
@@ -99,11 +105,18 @@ class ServerFiles:
         return state is not None and state.ready
 
     def last_words(self) -> str:
-        """The last line of the log, which says why a server ended."""
+        """The last line of the log that names an error, or the last one."""
         with suppress(OSError):
-            lines = self.log.read_bytes()[-4096:].decode(errors="replace").split("\n")
-            return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+            text = self.log.read_bytes()[-16384:].decode(errors="replace")
+            lines = [line.strip() for line in text.split("\n") if line.strip()]
+            errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
+            return (errors or lines or ["it said nothing"])[-1][:300]
         return "its log cannot be read"
+
+    def is_current(self) -> bool:
+        """Whether the state's server runs the version of Prefect that this process has."""
+        state = self.state()
+        return state is not None and state.prefect == version("prefect")
 
     def stranger(self, prefect_home: Path) -> str:
         """Why the server of the state file is not for this process to use; '' where it is, or where there is none."""

@@ -1,4 +1,4 @@
-"""The process of a home's Prefect server: `python -m tasks.orchestration.local_server_process HOME LOCK PORT IDLE_MINUTES`.
+"""The process of a home's Prefect server: `python -m tasks.orchestration.local_server_process HOME PORT IDLE_MINUTES`.
 
 It listens on loopback alone, asks for the home's key, ends after its idle time, and ends at once when its home is gone:
 what it would write then would be left behind. It runs Prefect's server as Prefect does for a process without one: no user
@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,6 @@ def remember_schema(files: ServerFiles) -> None:
 
 def _schema() -> dict[str, str]:
     """Prefect's version, its database, and the revision of that database; '' where it is not a file or cannot be read."""
-    import prefect
     from prefect.settings import get_current_settings
 
     configured = get_current_settings().server.database.connection_url
@@ -152,7 +152,7 @@ def _schema() -> dict[str, str]:
         if url.startswith("sqlite+aiosqlite:///") and path.exists():
             with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
                 revision = str(database.execute("SELECT version_num FROM alembic_version").fetchone()[0])
-    return {"prefect": prefect.__version__, "database": url if revision else "", "revision": revision}
+    return {"prefect": version("prefect"), "database": url if revision else "", "revision": revision}
 
 
 def listen(port: int) -> socket.socket:
@@ -173,8 +173,16 @@ def main(root: Path, port: int, idle_minutes: float) -> None:
     """Serve the home."""
     files, listening = ServerFiles(root), listen(port)
     url = f"http://{HOST}:{listening.getsockname()[1]}/api"
-    started = datetime.now(UTC).isoformat(timespec="seconds")
-    state = ServerState(url, os.getpid(), str(root), os.environ["PREFECT_HOME"], platform.node(), started, idle_minutes)
+    state = ServerState(
+        url=url,
+        pid=os.getpid(),
+        home=str(root),
+        prefect_home=os.environ["PREFECT_HOME"],
+        host=platform.node(),
+        prefect=version("prefect"),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        idle_minutes=idle_minutes,
+    )
     home = Home(files, state)
     home.say(state)
     key = files.key()
@@ -194,9 +202,8 @@ def main(root: Path, port: int, idle_minutes: float) -> None:
 
 
 if __name__ == "__main__":
-    # Whoever started this process waits for it: the server is a child of its own, of no terminal and no session.
+    # Whoever started this process waits for its end: the server is a child of its own, and inherits the lock alive.lock.
     if os.fork():
         os._exit(0)
-    os.setsid()
-    main(Path(sys.argv[1]), int(sys.argv[3]), float(sys.argv[4]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))
     os._exit(0)  # threads of the database may still wait for work
