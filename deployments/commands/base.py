@@ -34,10 +34,12 @@ def command(**attributes: Any) -> Callable[[Callable[..., int | None]], click.Co
 
 def located(arguments: dict[str, Any]) -> dict[str, Any]:
     """The arguments, with the use case as `module:NAME` where it lies in the project or folder at hand."""
-    if arguments.get("use_case"):
+    from schemas.usecase import registered
+
+    if (name := arguments.get("use_case")) and name not in registered():
         from deployments.scaffold.location import nearby
 
-        return {**arguments, "use_case": nearby(arguments["use_case"], Path.cwd())}
+        return {**arguments, "use_case": nearby(name, Path.cwd())}
     return arguments
 
 

@@ -167,7 +167,8 @@ def stop_server(root: Path, *, force: bool = False) -> int | None:
 
 def _server(files: ServerFiles, use: int, idle_minutes: float) -> LocalServer | None:
     """The server that runs, or one that is started now; None where there can be none."""
-    home = prefect_home(files.root)
+    home, before = prefect_home(files.root), files.state()
+    port = (urlsplit(before.url).port or 0) if before else 0  # a long process may still talk to the one before
     for _ in range(2):
         with held(files.start_lock, seconds=END_SECONDS) as turn:
             if turn is None:
@@ -175,7 +176,7 @@ def _server(files: ServerFiles, use: int, idle_minutes: float) -> LocalServer | 
             if files.is_alive() and files.stranger(home) and not _wait(lambda: not files.is_alive(), MOVED_SECONDS):
                 return None
             if not files.is_alive():
-                _start(files, home, idle_minutes)
+                _start(files, home, port, idle_minutes)
         server = _when_ready(files)
         if server and files.is_current():
             return server
@@ -196,13 +197,11 @@ def _when_ready(files: ServerFiles) -> LocalServer | None:
     return _proven(files, state)
 
 
-def _start(files: ServerFiles, home: Path, idle_minutes: float) -> None:
+def _start(files: ServerFiles, home: Path, port: int, idle_minutes: float) -> None:
     """Start a server as a process of its own, which inherits the lock that says that it lives."""
-    before = files.state()
     files.make_key()
     files.shorten_log()
     home.mkdir(parents=True, exist_ok=True)  # Prefect makes no parents
-    port = (urlsplit(before.url).port or 0) if before else 0  # a long process may still talk to the one before
     with held(files.alive_lock, seconds=LOOK_SECONDS) as alive, files.log.open("ab") as log:
         if alive is None:
             return
