@@ -54,7 +54,7 @@ def _server(settings: Settings) -> tuple[str | None, LocalServer | None]:
     if state := read_state(settings):
         return f"{state['addresses']['prefect']}/api", None
     server = find_server(settings.root)
-    return server and server.url, server
+    return (server.url, server) if server else (None, None)
 
 
 def _print(stands: UseCaseStatus, runs: list[Now] | None, alerts: list[Open], server: LocalServer | None) -> None:

@@ -52,7 +52,7 @@ def prepare(settings: Settings, *, isolated: bool = False, debug: bool = False, 
         _make_home(settings.root / "prefect", required=flows)
         os.environ["PREFECT_HOME"] = str(settings.root / "prefect")
         os.environ["PREFECT_PROFILES_PATH"] = str(settings.root / "prefect" / "profiles.toml")
-        if flows and settings.server == "shared":
+        if flows and settings.server == "shared" and not api_url():
             begin_server(settings.root, settings.server_idle_minutes)
     hush()
 
@@ -77,7 +77,8 @@ def api_url() -> str | None:
         return None
     from prefect.settings import PREFECT_API_URL
 
-    return PREFECT_API_URL.value()
+    url = PREFECT_API_URL.value()
+    return str(url) if url else None
 
 
 def hush() -> None:

@@ -52,6 +52,13 @@ def entries(database: Path, name: str, version: int | None = None) -> list[Local
         return [LocalEntry(name, str(number), source, run_id, tags.get(number, {})) for number, source, run_id in rows]
 
 
+def entry(database: Path, name: str, version: int) -> LocalEntry:
+    """One version. Raises NotRead, also where it is not there."""
+    for each in entries(database, name, version):
+        return each
+    raise NotRead(f"{database} has no {name} {version}")
+
+
 def aliases(database: Path, name: str) -> dict[str, int]:
     """Aliases of a model and the versions they name. Raises NotRead."""
     with _opened(database) as connection:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from schemas.errors import NotFound
 from tasks.registry.location import Location
@@ -13,6 +14,8 @@ from tasks.registry.mlflow.local_read import NotRead
 
 if TYPE_CHECKING:
     from tasks.registry.mlflow.client import MlflowStore
+
+T = TypeVar("T")
 
 
 class RegistryReads:
@@ -25,42 +28,34 @@ class RegistryReads:
         """The entry of a version. Raises NotFound."""
         if not self.at.there:
             raise NotFound(f"cannot read {name} {version}: there is no registry {self.at.url} yet")
-        if self.at.database:
-            with suppress(NotRead):
-                if found := local_read.entries(self.at.database, name, version):
-                    return found[0]
-        return self._store().entry(name, version)
+        return self._read(
+            lambda database: local_read.entry(database, name, version), lambda mlflow: mlflow.entry(name, version)
+        )
 
     def search(self, name: str) -> list[Any]:
         """Entries of a model's versions, oldest first."""
         if not self.at.there:
             return []
-        if self.at.database:
-            with suppress(NotRead):
-                return list(local_read.entries(self.at.database, name))
-        return self._store().search(name)
+        return self._read(lambda database: local_read.entries(database, name), lambda mlflow: mlflow.search(name))
 
     def aliases(self, name: str) -> dict[str, int]:
         """Aliases of a model and the versions they name; none for a model that is not registered."""
         if not self.at.there:
             return {}
-        if self.at.database:
-            with suppress(NotRead):
-                return local_read.aliases(self.at.database, name)
-        return self._store().aliases(name)
+        return self._read(lambda database: local_read.aliases(database, name), lambda mlflow: mlflow.aliases(name))
 
     def kept(self, name: str, key: str) -> str:
         """A tag of the model itself, whatever its versions; '' where there is none."""
         if not self.at.there:
             return ""
-        if self.at.database:
-            with suppress(NotRead):
-                return local_read.model_tag(self.at.database, name, key)
-        return self._store().kept(name, key)
+        return self._read(lambda database: local_read.model_tag(database, name, key), lambda mlflow: mlflow.kept(name, key))
 
     def read(self, source: str, path: str) -> bytes:
         """One file of an artifact folder. Raises NotFound."""
+        return self._read(lambda _: local_read.artifact(source, path), lambda mlflow: mlflow.read(source, path))
+
+    def _read(self, local: Callable[[Path], T], remote: Callable[[MlflowStore], T]) -> T:
         if self.at.database:
             with suppress(NotRead):
-                return local_read.artifact(source, path)
-        return self._store().read(source, path)
+                return local(self.at.database)
+        return remote(self._store())
