@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,18 +68,21 @@ def _make_home(folder: Path, *, required: bool) -> None:
 
 
 def api_url() -> str | None:
-    """URL of the Prefect server that is set, told without Prefect where nothing but the environment may set one."""
-    if url := os.environ.get("PREFECT_API_URL"):
-        return url
-    home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect").expanduser()
-    profiles = Path(os.environ.get("PREFECT_PROFILES_PATH") or home / "profiles.toml").expanduser()
-    files = {profiles: "", Path("prefect.toml"): "", Path(".env"): "PREFECT_", Path("pyproject.toml"): "[tool.prefect"}
-    if not any(path.is_file() and word in path.read_text(errors="replace") for path, word in files.items()):
-        return None
+    """URL of the Prefect server that is set, told without the import of Prefect where only the environment may set one."""
+    if "prefect.settings" not in sys.modules and not _has_settings_file():
+        return os.environ.get("PREFECT_API_URL") or None
     from prefect.settings import PREFECT_API_URL
 
     url = PREFECT_API_URL.value()
     return str(url) if url else None
+
+
+def _has_settings_file() -> bool:
+    """Whether there is a file that Prefect would read settings from."""
+    home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect").expanduser()
+    profiles = Path(os.environ.get("PREFECT_PROFILES_PATH") or home / "profiles.toml").expanduser()
+    files = {profiles: "", Path("prefect.toml"): "", Path(".env"): "PREFECT_", Path("pyproject.toml"): "[tool.prefect"}
+    return any(path.is_file() and word in path.read_text(errors="replace") for path, word in files.items())
 
 
 def hush() -> None:

@@ -34,7 +34,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> MlflowRegistry:
     """Three versions, the second of which is the champion; a fourth was deleted by hand."""
     made = MlflowRegistry(f"sqlite:///{tmp_path_factory.mktemp('a home & more')}/mlflow.db")
     refs = [made.record(candidate(NAME, number, metrics={"auc": 0.5 + number / 10})) for number in (1, 2, 3, 4)]
-    assert made.promote(refs[1], verdict(refs[1]), expected=None)
+    assert made.promote(refs[1], verdict(champion=None, interval=None), expected=None)
     made.anchor(NAME, "as it was")
     made._store.tried("delete", lambda client: client.delete_model_version(NAME, "4"))
     return made
