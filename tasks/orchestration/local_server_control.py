@@ -31,7 +31,7 @@ from tasks.orchestration.local_server_files import ServerFiles, ServerState, hel
 from tasks.orchestration.prefect_environment import SERVER_SETTINGS, prefect_home
 
 PROOF = "/penstock/proof"  # where a server shows that it has the home's key
-START_SECONDS = 120.0  # that a server may take to get ready; a new database takes some of them
+START_SECONDS = 180.0  # to get ready: 20 with a new database on a quiet machine, 90 on one with six times its load
 END_SECONDS = 15.0  # that it may take to end
 ANSWER_SECONDS = 10.0  # that it may take to answer, on a machine that is busy
 HUNG_SECONDS = 3.0  # that one has to end which does not answer
