@@ -36,7 +36,7 @@ END_SECONDS = 15.0  # that it may take to end
 ANSWER_SECONDS = 10.0  # that it may take to answer, on a machine that is busy
 HUNG_SECONDS = 3.0  # that one has to end which does not answer
 MOVED_SECONDS = 5.0  # in which a server notices that its home was moved away, and ends
-LOOK_SECONDS = 2.0  # that others may take who only look whether a server lives
+LOOK_SECONDS = 2.0  # that others may take who only look whether a server lives, and between two looks of who uses it
 OF_A_SERVER = ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_BASE_PATH")
 LOGGING = {
     "PREFECT_LOGGING_LEVEL": "WARNING",
@@ -115,7 +115,7 @@ def begin_server(root: Path, idle_minutes: float) -> None:
 
 @contextmanager
 def server_in_use(root: Path, idle_minutes: float) -> Iterator[LocalServer | None]:
-    """The home's server, started where none runs, and kept for the block.
+    """The home's server, started where none runs, and kept for the block: one that dies meanwhile is started again.
 
     Args:
         root: The home.
@@ -135,6 +135,8 @@ def server_in_use(root: Path, idle_minutes: float) -> Iterator[LocalServer | Non
             # One that is just ending has this lock for a moment.
             descriptor = use.enter_context(held(files.use_lock, shared=True, seconds=END_SECONDS))
             server = _server(files, descriptor, idle_minutes) if descriptor is not None else None
+        if server:
+            use.enter_context(_kept_alive(files, idle_minutes))
         yield server
 
 
@@ -167,8 +169,7 @@ def stop_server(root: Path, *, force: bool = False) -> int | None:
 
 def _server(files: ServerFiles, use: int, idle_minutes: float) -> LocalServer | None:
     """The server that runs, or one that is started now; None where there can be none."""
-    home, before = prefect_home(files.root), files.state()
-    port = (urlsplit(before.url).port or 0) if before else 0  # a long process may still talk to the one before
+    home, port = prefect_home(files.root), _port(files.state())
     for _ in range(2):
         with held(files.start_lock, seconds=END_SECONDS) as turn:
             if turn is None:
@@ -185,6 +186,39 @@ def _server(files: ServerFiles, use: int, idle_minutes: float) -> LocalServer | 
         with held(files.start_lock, seconds=END_SECONDS):
             _end(files, grace=HUNG_SECONDS)
     return None
+
+
+@contextmanager
+def _kept_alive(files: ServerFiles, idle_minutes: float) -> Iterator[None]:
+    """Start the server again where it dies within the block. Requests of Prefect's client are repeated, and find it."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(LOOK_SECONDS):
+            with suppress(OSError):
+                if not files.is_alive():
+                    _restart(files, idle_minutes)
+
+    watcher = threading.Thread(target=watch, daemon=True, name="penstock-local-server-watch")
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _restart(files: ServerFiles, idle_minutes: float) -> None:
+    """Start a server in the place of one that died: one that was ended, or never got ready, leaves no such state."""
+    with held(files.start_lock) as turn:
+        state = files.state()
+        if turn is not None and state and state.ready and not files.is_alive():
+            _start(files, prefect_home(files.root), _port(state), idle_minutes)
+
+
+def _port(before: ServerState | None) -> int:
+    """The port of a server before, since a long process may still talk to it; 0 where there was none."""
+    return (urlsplit(before.url).port or 0) if before else 0
 
 
 def _when_ready(files: ServerFiles) -> LocalServer | None:

@@ -15,7 +15,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tasks.orchestration.local_server_control import find_server, foreign_server, server_in_use, stop_server
+from tasks.orchestration.local_server_control import (
+    LOOK_SECONDS,
+    find_server,
+    foreign_server,
+    server_in_use,
+    stop_server,
+)
 from tasks.orchestration.local_server_files import LOG_BYTES
 from tests.local_server_kit import Home, said, wait_for
 
@@ -105,6 +111,31 @@ def test_one_that_died_or_hangs_is_replaced_at_its_port(home: Home, number: int)
     assert after.url == before.url
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_one_that_dies_in_a_run_is_started_again_and_the_run_goes_on(home: Home) -> None:
+    running = home.flow(6, 0)
+    assert running.stdout
+    assert running.stdout.readline() == "started\n"
+    before = home.files.state()
+    assert before
+    os.kill(before.pid, signal.SIGKILL)
+    began = time.monotonic()
+    assert said(running) == [before.url, "started", before.url]
+    assert time.monotonic() - began < 120  # without it Prefect's client repeats its requests for minutes, and gives up
+    after = home.files.state()
+    assert after
+    assert after.pid != before.pid
+
+
+def test_one_that_is_ended_in_a_run_is_not_started_again(home: Home) -> None:
+    user = home.user()
+    assert user.stdout
+    assert user.stdout.readline()
+    assert stop_server(home.root, force=True)
+    time.sleep(3 * LOOK_SECONDS)  # nothing happens meanwhile
+    assert not home.files.is_alive()
+    said(user)
 
 
 def test_one_that_hangs_while_another_process_uses_it_is_left_alone(home: Home) -> None:
