@@ -14,21 +14,18 @@ import json
 import os
 import secrets
 import signal
-import site
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from importlib.resources import files as resources
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from schemas.errors import Refused, ServiceUnavailable
 from tasks.orchestration.local_server_files import ServerFiles, ServerState, held, take
-from tasks.orchestration.prefect_environment import SERVER_SETTINGS, prefect_home
+from tasks.orchestration.local_server_launch import LOOK_SECONDS, port_of, start
+from tasks.orchestration.prefect_environment import prefect_home
 
 PROOF = "/penstock/proof"  # where a server shows that it has the home's key
 START_SECONDS = 180.0  # to get ready: 20 with a new database on a quiet machine, 90 on one with six times its load
@@ -36,14 +33,6 @@ END_SECONDS = 15.0  # that it may take to end
 ANSWER_SECONDS = 10.0  # that it may take to answer, on a machine that is busy
 HUNG_SECONDS = 3.0  # that one has to end which does not answer
 MOVED_SECONDS = 5.0  # in which a server notices that its home was moved away, and ends
-LOOK_SECONDS = 2.0  # that others may take who only look whether a server lives, and between two looks of who uses it
-OF_A_SERVER = ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_BASE_PATH")
-LOGGING = {
-    "PREFECT_LOGGING_LEVEL": "WARNING",
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
-    "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
-    "PREFECT_LOGGING_TO_API_ENABLED": "false",
-}
 _PAUSE = 0.05  # s between two looks
 
 
@@ -169,7 +158,7 @@ def stop_server(root: Path, *, force: bool = False) -> int | None:
 
 def _server(files: ServerFiles, use: int, idle_minutes: float) -> LocalServer | None:
     """The server that runs, or one that is started now; None where there can be none."""
-    home, port = prefect_home(files.root), _port(files.state())
+    home, port = prefect_home(files.root), port_of(files.state())
     for _ in range(2):
         with held(files.start_lock, seconds=END_SECONDS) as turn:
             if turn is None:
@@ -177,7 +166,7 @@ def _server(files: ServerFiles, use: int, idle_minutes: float) -> LocalServer | 
             if files.is_alive() and files.stranger(home) and not _wait(lambda: not files.is_alive(), MOVED_SECONDS):
                 return None
             if not files.is_alive():
-                _start(files, home, port, idle_minutes)
+                start(files, port, idle_minutes)
         server = _when_ready(files)
         if server and files.is_current():
             return server
@@ -213,12 +202,7 @@ def _restart(files: ServerFiles, idle_minutes: float) -> None:
     with held(files.start_lock) as turn:
         state = files.state()
         if turn is not None and state and state.ready and not files.is_alive():
-            _start(files, prefect_home(files.root), _port(state), idle_minutes)
-
-
-def _port(before: ServerState | None) -> int:
-    """The port of a server before, since a long process may still talk to it; 0 where there was none."""
-    return (urlsplit(before.url).port or 0) if before else 0
+            start(files, port_of(state), idle_minutes)
 
 
 def _when_ready(files: ServerFiles) -> LocalServer | None:
@@ -229,40 +213,6 @@ def _when_ready(files: ServerFiles) -> LocalServer | None:
     if state is None or not files.is_alive():
         raise ServiceUnavailable(f"the home's Prefect server did not start ({files.last_words()}); see {files.log}")
     return _proven(files, state)
-
-
-def _start(files: ServerFiles, home: Path, port: int, idle_minutes: float) -> None:
-    """Start a server as a process of its own, which inherits the lock that says that it lives."""
-    files.make_key()
-    files.shorten_log()
-    home.mkdir(parents=True, exist_ok=True)  # Prefect makes no parents
-    with held(files.alive_lock, seconds=LOOK_SECONDS) as alive, files.log.open("ab") as log:
-        if alive is None:
-            return
-        files.forget_state()
-        command = [sys.executable, "-P", "-m", "tasks.orchestration.local_server_process"]
-        subprocess.run(
-            [*command, str(files.root), str(port), str(idle_minutes)],
-            env=_environment(home),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=files.folder,
-            pass_fds=[alive],
-            start_new_session=True,
-            check=False,  # that it failed is seen by the lock, which is free then
-        )
-
-
-def _environment(home: Path) -> dict[str, str]:
-    """What the server's process sees: nothing of ours, no other server, and paths that hold in its working directory."""
-    kept = {n: v for n, v in os.environ.items() if not n.startswith("PENSTOCK_") and n not in OF_A_SERVER}
-    ours = Path(str(resources("tasks"))).resolve().parent
-    paths = [os.path.abspath(path) for path in kept.get("PYTHONPATH", "").split(os.pathsep) if path]
-    if str(ours) not in (*paths, *site.getsitepackages()):
-        paths.append(str(ours))
-    kept["PYTHONPATH"] = os.pathsep.join(paths)
-    return {**SERVER_SETTINGS, **kept, "PREFECT_HOME": str(home), **LOGGING}
 
 
 def _end(files: ServerFiles, grace: float = END_SECONDS) -> int | None:

@@ -16,13 +16,13 @@ import httpx
 import pytest
 
 from tasks.orchestration.local_server_control import (
-    LOOK_SECONDS,
     find_server,
     foreign_server,
     server_in_use,
     stop_server,
 )
 from tasks.orchestration.local_server_files import LOG_BYTES
+from tasks.orchestration.local_server_launch import LOOK_SECONDS
 from tests.local_server_kit import Home, said, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
