@@ -10,12 +10,13 @@ RESOLVE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 COMPILE := $(RESOLVE) pyproject.toml --all-extras --group dev --group bench
 IMAGES := deployments/images
 
-.PHONY: help setup demo test system lint unit bench lock clean
+.PHONY: help setup demo test system lint unit mutants bench lock clean
 
 help:
 	@echo "make demo   run the whole loop on real flights data"
 	@echo "make test   lint, types and all tests"
 	@echo "make system the tests that start the whole deployed system (minutes each)"
+	@echo "make mutants  changes of the rules' code that no test notices (ten minutes)"
 	@echo "make bench  the benchmarks, each beside its peer"
 	@echo "make lock   resolve the dependencies again, for CPU and GPU"
 
@@ -40,6 +41,9 @@ system: $(READY)
 
 unit: $(READY)
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
+
+mutants: $(READY)
+	@$(BIN)/python -m tests.mutation $(ARGS)
 
 lint: $(READY)
 	@$(BIN)/ruff check .

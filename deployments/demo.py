@@ -101,12 +101,12 @@ def live(settings: Settings, last: int) -> Iterator[str | Month | Training]:
 
 
 def _month(case: UseCase, settings: Settings, name: str, loops: dict[str, Loop], first: ModelRef) -> Month:
-    seen = loops["labels"].monitored
+    labelled = loops["labels"].monitored
     drifted = loops["flights"].monitored
-    realized = seen[-1].realized if seen else None
+    realized = labelled[-1].realized if labelled else None
     arrival = loops["flights"].ingested.deliveries[0].commit
     trained = [t for step in ("flights", "labels") for t in loops[step].trained]
-    last = seen[-1].model_copy(update={"drift": drifted[-1].drift}) if seen and drifted else None
+    last = labelled[-1].model_copy(update={"drift": drifted[-1].drift}) if labelled and drifted else None
     return Month(
         name=name,
         accepted=sum(loop.ingested.accepted for loop in loops.values()),

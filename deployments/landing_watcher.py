@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from prefect.client.orchestration import get_client
 
-from flows.rescan import missed, sort_out
+from flows.rescan import locate_files, start_missed
 from schemas.errors import PenstockError, UsageError
 from schemas.settings import Settings
 from tasks import datasets, ingestion, orchestration
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from watchfiles import Change
 
 log = logging.getLogger("penstock.watching")
-LOOK_MS = 250  # between two looks at files that are not whole yet
-BUCKET_SECONDS = 10.0  # between two looks at the bucket
+POLL_MS = 250  # between two checks of files that are not whole yet
+BUCKET_SECONDS = 10.0  # between two checks of the bucket
 RETRY_SECONDS = 10.0  # after which is tried again what could not be started
 
 Start = Callable[[LandedFile], None]
@@ -52,14 +52,14 @@ class Watcher:
         self._settling = SettlingFiles()
         self._waiting: dict[Path, float] = {}
 
-    def look(self, changed: list[Path]) -> None:
+    def update(self, changed: list[Path]) -> None:
         """Take note of what changed, and start what is whole."""
-        self._settling.see(path for path in changed if ingestion.is_delivery(self.folder, path) and path.is_file())
+        self._settling.observe(path for path in changed if ingestion.is_delivery(self.folder, path) and path.is_file())
         due = [path for path, when in self._waiting.items() if time.monotonic() >= when]
         for path in due:
             del self._waiting[path]
-        self._settling.see(due)
-        for path in self._settling.whole():
+        self._settling.observe(due)
+        for path in self._settling.pop_complete():
             self._take(path)
 
     def _take(self, path: Path) -> None:
@@ -80,27 +80,27 @@ def watch(settings: Settings, stop: Event, ready: Callable[[], None] = lambda: N
     folder = settings.landing_dir
     folder.mkdir(parents=True, exist_ok=True)
     watcher = Watcher(folder, lambda file: start(settings, file))
-    seen = changes(
+    changed = changes(
         folder,
         watch_filter=None,
         stop_event=stop,
         debounce=100,
         step=50,
-        rust_timeout=LOOK_MS,
+        rust_timeout=POLL_MS,
         yield_on_timeout=True,
         raise_interrupt=False,
     )
-    first = next(seen, set())  # from here on nothing is missed
+    first = next(changed, set())  # from here on nothing is missed
     ready()
-    watcher.look(_changed(first))
+    watcher.update(_changed(first))
     catch_up = 0.0  # when to look at what lay there before; it is asked for until the server answers
     bucket = Bucket(settings.landing_bucket) if settings.landing_bucket else None
-    for batch in seen:
-        watcher.look(_changed(batch))
+    for batch in changed:
+        watcher.update(_changed(batch))
         if time.monotonic() >= catch_up:
             catch_up = float("inf") if _start_missed(folder) else time.monotonic() + RETRY_SECONDS
         if bucket:
-            bucket.look()
+            bucket.poll()
 
 
 class Bucket:
@@ -111,7 +111,7 @@ class Bucket:
         self._seen: set[str] = set()
         self._next = 0.0
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Start what no run has taken up, once the time has come to look again."""
         if time.monotonic() < self._next:
             return
@@ -119,7 +119,7 @@ class Bucket:
             files, strange = ingestion.scan_bucket(self._url)
             fresh = [file for file in files if file.sha256() not in self._seen]
             with get_client(sync_client=True) as client:
-                for file in missed(client, fresh):
+                for file in start_missed(client, fresh):
                     log.info("%s: started", file.source)
             for message in set(strange) - self._seen:
                 log.warning("refused: %s", message)
@@ -130,12 +130,12 @@ class Bucket:
 
 
 def _start_missed(folder: Path) -> bool:
-    files, strange = sort_out(
+    files, strange = locate_files(
         [path for path in ingestion.scan_landing_zone(folder) if ingestion.being_written(path) is not True]
     )
     try:
         with get_client(sync_client=True) as client:
-            for file in missed(client, files):
+            for file in start_missed(client, files):
                 log.info("%s/%s: started", file.use_case, file.source)
     except Exception as error:
         log.warning("what lies there waits: %s", error)

@@ -81,8 +81,8 @@ def runner(settings: Settings, at_once: int) -> TaskRunner[Any]:
         raise UsageError("the task runner dask needs prefect-dask: pip install 'penstock[dask]'") from None
     if settings.dask_address:
         return DaskTaskRunner(address=settings.dask_address)
-    kept = {"n_workers": at_once, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
-    return DaskTaskRunner(cluster_kwargs=kept)
+    cluster = {"n_workers": at_once, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
+    return DaskTaskRunner(cluster_kwargs=cluster)
 
 
 def where(settings: Settings) -> Where:

@@ -115,12 +115,12 @@ class _Arrival:
         )
 
     def _watch(self, window: CommitId) -> None:
-        seen = monitor(self.use_case, arrival=window)
-        self.monitored.append(seen)
-        if not seen.decision.retrain:
+        result = monitor(self.use_case, arrival=window)
+        self.monitored.append(result)
+        if not result.decision.retrain:
             return
         if self.train_by == "event":
-            flow_tasks.request_training(self.case, seen.decision)
+            flow_tasks.request_training(self.case, result.decision)
         else:
             self.trained.append(train(self.use_case))
 

@@ -32,8 +32,8 @@ def monitor(use_case: Annotated[str, Field(min_length=1)], arrival: str | None =
     settings = in_force()
     data = flow_tasks.data_at(settings.store_url(case.name), None)
     log = settings.store_url(f"{case.name}-log")
-    seen = flow_tasks.monitor_window(
+    result = flow_tasks.monitor_window(
         use_case, data, arrival, settings.registry_url, log, str(settings.reports_dir / case.name)
     )
-    flow_tasks.report_monitoring(case, seen)
-    return seen
+    flow_tasks.report_monitoring(case, result)
+    return result

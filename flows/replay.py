@@ -18,7 +18,7 @@ from flows.ingest import ingest
 from flows.lifecycle import lifecycle
 from flows.train import train
 from schemas.errors import PenstockError, UsageError
-from schemas.replaying import Course, Replay, ReplayStep
+from schemas.replaying import BacktestResult, Replay, ReplayStep
 from schemas.results import IngestResult, Training
 from schemas.settings import in_force
 from schemas.usecase import UseCase, resolve
@@ -81,20 +81,20 @@ def replay(
     case = orchestration.begin_flow(use_case)
     if source and orchestration.is_deployed():
         raise UsageError("replay: a deployment replays the demo's flights only; run it with a source of your own by hand")
-    lived = _lived(case.name) if resume else []
+    recorded = _recorded_steps(case.name) if resume else []
     if not resume:
         flow_tasks.require_empty_store(in_force().store_url(case.name))
     rows = read_dated_source(case, source, label_delay)
     since, until = _span(rows, since, until)
     orchestration.log_step(f"Replay of {since:%Y-%m-%d} to {until:%Y-%m-%d} by {every}; {_known(label_delay)}.")
-    if not lived:
+    if not recorded:
         _say("training the first champion on what came before")
         _begin(use_case, rows, since, deliver_to_deployment if deployed else only_in)
-    periods = [period for period in replay_periods(since, until, every) if not lived or period[0] >= lived[-1].until]
+    periods = [period for period in replay_periods(since, until, every) if not recorded or period[0] >= recorded[-1].until]
     live = _live(use_case, rows, periods, resume, deliver_to_deployment if deployed else in_process)
     followed = track_progress(live, len(periods), f"replay of {case.name}: {len(periods)} periods")
-    steps = [*lived, *(_told(case.name, step) for step in followed)]
-    took = time.monotonic() - started + sum(step.seconds for step in lived)
+    steps = [*recorded, *(_record_step(case.name, step) for step in followed)]
+    took = time.monotonic() - started + sum(step.seconds for step in recorded)
     judged = parse_moment(judged_from) if judged_from else since
     courses = _courses(use_case, case, (since, until), judged, label_delay, oracle)
     looped = courses[0].model_copy(update={"trainings": _trainings(steps), "seconds": round(took, 1)})
@@ -130,7 +130,7 @@ def _say(what: str | ReplayStep) -> None:
         listener(what)
 
 
-def _told(use_case: str, step: ReplayStep) -> ReplayStep:
+def _record_step(use_case: str, step: ReplayStep) -> ReplayStep:
     """Write down what a step came to, for whoever goes on from here, and say it."""
     path = _journal(use_case)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -141,7 +141,7 @@ def _told(use_case: str, step: ReplayStep) -> ReplayStep:
     return step
 
 
-def _lived(use_case: str) -> list[ReplayStep]:
+def _recorded_steps(use_case: str) -> list[ReplayStep]:
     """The steps that were written down; a line that was cut off is none."""
     path = _journal(use_case)
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
@@ -178,7 +178,7 @@ def _begin(use_case: str, rows: DatedSource, since: datetime, take: Deliver) -> 
     """The past, and a champion of it. Raises PenstockError where there is none."""
     why = "nothing arrived before"
     for name, path in rows.land(in_force().landing_dir, None, since).items():
-        why = _taken(take, use_case, name, path).why
+        why = _deliver_file(take, use_case, name, path).why
     if take is only_in:
         why = train(use_case).why
     if flow_tasks.current_champion(resolve(use_case).name, in_force().registry_url) is None:
@@ -192,26 +192,26 @@ def _live(
         started = time.monotonic()
         _say(f"{since:%Y-%m-%d} to {until:%Y-%m-%d}")
         landed = rows.land(in_force().landing_dir, since, until)
-        taken = [_taken(take, use_case, name, path) for name, path in landed.items()]
-        trained = [line for each in taken for line in each.trained]
+        results = [_deliver_file(take, use_case, name, path) for name, path in landed.items()]
+        trained = [line for each in results for line in each.trained]
         if resume and since == periods[0][0]:  # the period in which a replay was stopped may have had its training then
-            trained += [line for each in taken for line in each.repeated]
+            trained += [line for each in results for line in each.repeated]
         yield ReplayStep(
             since=since,
             until=until,
-            accepted=sum(each.accepted for each in taken),
-            rejected=sum(each.rejected for each in taken),
+            accepted=sum(each.accepted for each in results),
+            rejected=sum(each.rejected for each in results),
             trained=tuple(trained),
-            why=taken[-1].why if taken else "nothing arrived",
+            why=results[-1].why if results else "nothing arrived",
             seconds=round(time.monotonic() - started, 1),
         )
 
 
-def _taken(take: Deliver, use_case: str, name: str, path: Path) -> ArrivalResult:
-    taken = take(use_case, name, path)
-    for refusal in taken.refused:
+def _deliver_file(take: Deliver, use_case: str, name: str, path: Path) -> ArrivalResult:
+    result = take(use_case, name, path)
+    for refusal in result.refused:
         _say(refusal)
-    return taken
+    return result
 
 
 def _courses(
@@ -221,7 +221,7 @@ def _courses(
     judged: datetime,
     label_delay: float | None,
     oracle: bool,
-) -> list[Course]:
+) -> list[BacktestResult]:
     """The loop's course, then the others', each trained and scored on what the loop had published."""
     settings = in_force()
     data = flow_tasks.data_at(settings.store_url(case.name), None)
@@ -233,7 +233,7 @@ def _courses(
     return courses
 
 
-def _why(case: UseCase, looped: Course, others: list[Course]) -> str:
+def _why(case: UseCase, looped: BacktestResult, others: list[BacktestResult]) -> str:
     metric = case.gate.metric
     totals = ", ".join(f"{c.name} {c.total[metric]:.4f} ({c.trained})" for c in (looped, *others[1:]))
     return f"{metric} (trainings): {totals}"

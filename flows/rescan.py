@@ -33,22 +33,22 @@ def rescan() -> Rescan:
     refuse_shadows()
     with get_client(sync_client=True) as client:
         orchestration.give_up_pending(client)
-        again, given_up = taken_up(client)
+        again, given_up = retry_lost_runs(client)
         whole = [
             path for path in ingestion.scan_landing_zone(in_force().landing_dir) if ingestion.being_written(path) is not True
         ]
-        files, strange = sort_out(whole)
-        started = [file.source for file in missed(client, files)]
+        files, strange = locate_files(whole)
+        started = [file.source for file in start_missed(client, files)]
         if bucket := in_force().landing_bucket:
             objects, others = ingestion.scan_bucket(bucket)
-            started += [file.source for file in missed(client, objects)]
+            started += [file.source for file in start_missed(client, objects)]
             files, strange = [*files, *objects], [*strange, *others]
     result = Rescan(started=tuple(started), again=tuple(again), strange=(*given_up, *strange), files=len(files))
     orchestration.log_step(reporting.rescan_line(result))
     return result
 
 
-def taken_up(client: SyncPrefectClient) -> tuple[list[str], list[str]]:
+def retry_lost_runs(client: SyncPrefectClient) -> tuple[list[str], list[str]]:
     """The runs that were lost and are started again, and a sentence on each that the server does not take any more.
 
     Args:
@@ -73,7 +73,7 @@ def taken_up(client: SyncPrefectClient) -> tuple[list[str], list[str]]:
     return again, given_up
 
 
-def sort_out(paths: list[Path]) -> tuple[list[ingestion.LandedFile], list[str]]:
+def locate_files(paths: list[Path]) -> tuple[list[ingestion.LandedFile], list[str]]:
     """The files of registered use cases, and a sentence on each other."""
     files, strange = [], []
     for path in paths:
@@ -84,7 +84,7 @@ def sort_out(paths: list[Path]) -> tuple[list[ingestion.LandedFile], list[str]]:
     return files, strange
 
 
-def missed(client: SyncPrefectClient, files: list[ingestion.LandedFile]) -> Iterator[ingestion.LandedFile]:
+def start_missed(client: SyncPrefectClient, files: list[ingestion.LandedFile]) -> Iterator[ingestion.LandedFile]:
     """Start the files that never had a run, and that main does not know; those are the ones returned."""
     fates = {
         name: datasets.source_states(open_store(in_force().store_url(name))) for name in {file.use_case for file in files}

@@ -39,7 +39,7 @@ def sweep(
         ServiceUnavailable: Prefect, the lake or the registry does not answer.
     """
     names = [orchestration.begin_flow(name).name for name in ([use_case] if use_case else sorted(registered()))]
-    seen = [
+    branches = [
         branch
         for name in names
         for store in _stores(name)
@@ -47,7 +47,7 @@ def sweep(
     ]
     days = in_force().receipt_days
     old = [branch for name in names for branch in flow_tasks.expire_logs(_stores(name)[1], days, dry_run)] if days else []
-    result = Sweep(older_than_days=older_than_days, dry_run=dry_run, branches=tuple(seen), receipts=tuple(old))
+    result = Sweep(older_than_days=older_than_days, dry_run=dry_run, branches=tuple(branches), receipts=tuple(old))
     for name in names if not dry_run else ():
         flow_tasks.resolve_unaudited_alerts(name, *_stores(name))
     flow_tasks.report_sweep(result)

@@ -67,11 +67,11 @@ def columns_of(schema: pa.DataFrameSchema, present: Sequence[str]) -> dict[str, 
     if not specs and schema.dtype is not None:
         specs = {name: pa.Column(name=name) for name in present}
     named = {name for name, spec in specs.items() if not spec.regex}
-    found: dict[str, Any] = {}
+    matched: dict[str, Any] = {}
     for name, spec in specs.items():
         matching = [n for n in present if n not in named and re.fullmatch(name, n)] if spec.regex else [name]
-        found |= {each: _own(spec, each, schema) for each in matching if each in present}
-    return found
+        matched |= {each: _own(spec, each, schema) for each in matching if each in present}
+    return matched
 
 
 def absent_columns(schema: pa.DataFrameSchema, present: Sequence[str]) -> list[str]:
@@ -109,8 +109,8 @@ def contract_of(
     Returns:
         A class derived from `Contract`.
     """
-    made = {each: _column(each, dtype, columns.get(each)) for each, dtype in dtypes.items()}
-    schema = pa.DataFrameSchema(made, checks=list(checks), unique=unique or None, strict=True, name=name)
+    described = {each: _column(each, dtype, columns.get(each)) for each, dtype in dtypes.items()}
+    schema = pa.DataFrameSchema(described, checks=list(checks), unique=unique or None, strict=True, name=name)
 
     class Described(Contract):
         """Made of Pandera columns."""

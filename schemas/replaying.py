@@ -13,7 +13,7 @@ from schemas.refs import Value
 Month = str  # YYYY-MM, UTC
 
 
-class Course(Value):
+class BacktestResult(Value):
     """How one way of keeping a model did over a replay, by month of event time (UTC)."""
 
     name: str
@@ -49,10 +49,10 @@ class Replay(Value):
     metric: str = Field(description="the gate's metric")
     judged_from: datetime
     steps: tuple[ReplayStep, ...]
-    courses: tuple[Course, ...] = Field(description="the loop first")
+    courses: tuple[BacktestResult, ...] = Field(description="the loop first")
     seconds: float = Field(ge=0, description="of the loop, the other ways apart")
 
-    def course(self, name: str) -> Course | None:
+    def course(self, name: str) -> BacktestResult | None:
         """The course of that name, or None."""
         return next((course for course in self.courses if course.name == name), None)
 

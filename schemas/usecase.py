@@ -184,7 +184,7 @@ class UseCase:
         if not NAME.fullmatch(self.name):
             raise UsageError(f"use case {self.name!r}: a name is lower case letters, digits and dashes")
         names = [i.name for i in self.inputs]
-        wanted = [self.rows, *([self.labels] if self.labels else []), *(look.input for look in self.lookups)]
+        wanted = [self.rows, *([self.labels] if self.labels else []), *(lookup.input for lookup in self.lookups)]
         if missing := sorted(set(wanted) - set(names)):
             raise UsageError(f"use case {self.name!r}: no input named {', '.join(missing)}; it has {', '.join(names)}")
 

@@ -157,7 +157,10 @@ class DriftVerdict(Value):
 
 
 class Estimate(Value):
-    """What a model is worth in one window, told from its scores before labels come. See tasks/estimates.py."""
+    """What a model is worth in one window, from its scores before labels come.
+
+    See tasks/monitoring/performance_estimation.py.
+    """
 
     method: Literal["cbpe", "direct loss"]
     rows: int = Field(ge=0)
@@ -209,12 +212,12 @@ class Comparison(Value):
     challenger_metric: float | None = Field(default=None, description="on the labelled rows")
 
     @property
-    def told(self) -> str:
+    def sentence(self) -> str:
         """The comparison in a sentence."""
         same = "" if self.same_category is None else f" gave the same category for {self.same_category:.1%}, and"
-        seen = f"v{self.challenger} in shadow of v{self.champion} on {self.rows:,} served rows:{same}"
-        seen += f" scores {self.mean_difference:.4f} apart on average"
+        text = f"v{self.challenger} in shadow of v{self.champion} on {self.rows:,} served rows:{same}"
+        text += f" scores {self.mean_difference:.4f} apart on average"
         if self.champion_metric is None or self.challenger_metric is None:
-            return seen
+            return text
         pair = f"{self.challenger_metric:.4f} against {self.champion_metric:.4f}"
-        return f"{seen}; {self.metric} {pair} on {self.labelled:,} labelled rows"
+        return f"{text}; {self.metric} {pair} on {self.labelled:,} labelled rows"

@@ -25,8 +25,8 @@ from tests.faults.children import killed, run
 
 SCRIPT = """
 import sys
-from deployments.prefect_server.in_process import hush, in_process
-hush()
+from deployments.prefect_server.in_process import silence_third_parties, in_process
+silence_third_parties()
 from flows.ingest import ingest
 from flows.lifecycle import lifecycle
 with in_process():

@@ -102,7 +102,7 @@ def show(result: Any, as_json: bool, human: Callable[[Any], None]) -> None:
         human(result)
 
 
-def person() -> str:
+def acting_user() -> str:
     """The person at the terminal, as the history names them."""
     import getpass
     import platform
@@ -114,7 +114,7 @@ def person() -> str:
     return f"{name}@{platform.node()}"
 
 
-def held(use_case: str, reason: str, *, frozen: bool, as_json: bool) -> int:
+def set_frozen(use_case: str, reason: str, *, frozen: bool, as_json: bool) -> int:
     """Freeze or thaw a use case, and say since when it is so."""
     settings = ready()
     from schemas.usecase import resolve
@@ -126,7 +126,7 @@ def held(use_case: str, reason: str, *, frozen: bool, as_json: bool) -> int:
     case = resolve(use_case)
     registry, log = open_registry(settings.registry_url), open_store(settings.store_url(f"{case.name}-log"))
     with excluding(cross_machine_lock):
-        entry = promotion.set_hold(registry, log, case.name, frozen=frozen, who=person(), reason=reason)
+        entry = promotion.set_hold(registry, log, case.name, frozen=frozen, who=acting_user(), reason=reason)
         why = promotion.hold_reason(registry, log, case.name)
     status = "already done" if entry is None else "frozen" if frozen else "thawed"
     document = {"use_case": case.name, "status": status, "why": why or "nothing is frozen"}

@@ -45,12 +45,12 @@ def command(quick: bool, home: Path, lake: str | None, here: bool, as_json: bool
 
 def _settings(home: Path, lake: str | None, here: bool) -> Settings:
     from deployments.demo import fresh_home
-    from deployments.prefect_server.in_process import forget_user, prepare
+    from deployments.prefect_server.in_process import clear_user_settings, prepare
     from schemas.settings import read_settings
 
     lake_setting: dict[str, Any] = {"lake_url": lake} if lake else {}
     if not here:
-        forget_user()
+        clear_user_settings()
         lake_setting["home"] = fresh_home(home.absolute())
     settings = read_settings(**lake_setting)
     prepare(settings, isolated=not here, flows=True)

@@ -38,7 +38,7 @@ def _print(result: Loop) -> None:
     print_ingest(result.ingested)
     for scores in result.scored:
         print_scores(scores)
-    for seen in result.monitored:
-        print_monitoring(seen)
+    for record in result.monitored:
+        print_monitoring(record)
     for training in result.trained:
         print_training(training)

@@ -74,7 +74,7 @@ def _list(registry: ModelRegistry, log: VersionStore, name: str, as_json: bool) 
     document = {
         "versions": rows,
         "history": [_entry(link) for link in links],
-        "frozen": _told(frozen) if frozen else None,
+        "frozen": _as_json(frozen) if frozen else None,
         "problems": problems,
     }
     show(document, as_json, lambda _: _print(rows, links, frozen))
@@ -86,10 +86,10 @@ def _list(registry: ModelRegistry, log: VersionStore, name: str, as_json: bool) 
 
 
 def _entry(link: HistoryEntry) -> dict[str, Any]:
-    return {**_told(link.entry), "sha256": link.sha256}
+    return {**_as_json(link.entry), "sha256": link.sha256}
 
 
-def _told(entry: Entry) -> dict[str, Any]:
+def _as_json(entry: Entry) -> dict[str, Any]:
     return entry.model_dump(mode="json", by_alias=True)
 
 

@@ -40,14 +40,14 @@ def command(
     In a project made by `penstock init` it is added there, elsewhere NAME.py is written to the working directory. What the
     options leave open is guessed from the rows; each guess is a comment in the module.
     """
-    from deployments.scaffold.draft import Wishes
+    from deployments.scaffold.draft import NewUseCaseOptions
     from deployments.scaffold.new_use_case import new_use_case
     from schemas.settings import read_settings
     from tasks.parsing import Limits
 
     settings = read_settings()
     limits = Limits(settings.parse_memory_mb, settings.parse_seconds)
-    drafted = new_use_case(name, Path(source), Wishes(target, kind, key, time), Path.cwd(), limits, force=force)
+    drafted = new_use_case(name, Path(source), NewUseCaseOptions(target, kind, key, time), Path.cwd(), limits, force=force)
     show(drafted, as_json, lambda result: _print(result, source))
 
 

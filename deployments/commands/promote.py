@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
+from deployments.commands.base import acting_user, ready, show
 from deployments.commands.base import command as make
-from deployments.commands.base import person, ready, show
 
 
 @make()
@@ -23,6 +23,6 @@ def command(use_case: str, version: int, override: str | None, commit: str | Non
     from flows.promote import promote
 
     with settings.active(), in_process():
-        result = promote(use_case, version, override=override, by=person(), commit=commit)
+        result = promote(use_case, version, override=override, by=acting_user(), commit=commit)
     show(result, as_json, print_training)
     return 0 if result.status in ("promoted", "already done") else 1

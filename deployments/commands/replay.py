@@ -73,10 +73,10 @@ def report(use_case: str, settings: Settings) -> str | None:
 def _settings(home: Path, resume: bool) -> Settings:
     """A home of the replay's own, whatever servers the environment names."""
     from deployments.demo import fresh_home
-    from deployments.prefect_server.in_process import forget_user, prepare
+    from deployments.prefect_server.in_process import clear_user_settings, prepare
     from schemas.settings import read_settings
 
-    forget_user()
+    clear_user_settings()
     if not (resume and (home / ".penstock-replay").exists()):
         home = fresh_home(home.absolute(), "replay")
     settings = read_settings(home=home.absolute())

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from deployments.commands.base import acting_user, ready, show
 from deployments.commands.base import command as make
-from deployments.commands.base import person, ready, show
 
 if TYPE_CHECKING:
     from schemas.results import Training
@@ -29,7 +29,7 @@ def command(use_case: str, version: int | None, reason: str, as_json: bool) -> i
     from flows.rollback import rollback
 
     with settings.active(), in_process():
-        result = rollback(use_case, reason, version=version, by=person())
+        result = rollback(use_case, reason, version=version, by=acting_user())
     show(result, as_json, _print)
     return 0
 

@@ -34,7 +34,7 @@ def command(use_case: str, as_json: bool) -> int:
     url, server = _server(settings)
     key = server.key if server else ""
     runs = queries.running(url, case.name, use_case, key=key) if url else None
-    alerts = queries.open_alerts(open_alerts(log), queries.told_alerts(url, case.name, key) if url else [])
+    alerts = queries.open_alerts(open_alerts(log), queries.alerts_from_events(url, case.name, key) if url else [])
     document: dict[str, Any] = stands.model_dump(mode="json")
     document["server"] = {"url": url, "shared": server.described if server else None} if url else None
     document["running"] = [run.model_dump(mode="json") for run in runs] if runs is not None else None

@@ -28,11 +28,11 @@ def command(prediction_id: str, use_case: str | None, as_json: bool) -> int:
         if trace := _trace(name, prediction_id, settings):
             show(trace, as_json, print_trace)
             return 0
-    removed = "".join(_let_go(name, settings) for name in names)
+    removed = "".join(_expired_note(name, settings) for name in names)
     raise NotFound(f"no prediction {prediction_id} of {', '.join(names)}; give its id in full, or --use-case{removed}")
 
 
-def _let_go(name: str, settings: Settings) -> str:
+def _expired_note(name: str, settings: Settings) -> str:
     from schemas.usecase import resolve
     from tasks.maintenance import expired_summary
     from tasks.versions import open_store

@@ -48,8 +48,8 @@ def lake_parts(settings: Settings, ports: Ports) -> tuple[tuple[Part, ...], dict
 def _keys(path: Path) -> dict[str, str]:
     """The keys of this lake, made once."""
     if path.exists():
-        kept: dict[str, str] = json.loads(path.read_text())
-        return kept
+        stored: dict[str, str] = json.loads(path.read_text())
+        return stored
     path.parent.mkdir(parents=True, exist_ok=True)
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
     keys = {

@@ -21,7 +21,7 @@ GRACE = 20  # s that a process has to stop
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 
-class Keeper:
+class ProcessManager:
     """One circusd, its child processes and their logs; a block that ends stops all of them, and nothing else."""
 
     def __init__(self, folder: Path, parts: tuple[Part, ...], environment: Mapping[str, str]) -> None:
@@ -36,7 +36,7 @@ class Keeper:
         """Where circus takes commands: `circusctl --endpoint ... status`."""
         return f"ipc://{self._sockets}/control"
 
-    def __enter__(self) -> Keeper:
+    def __enter__(self) -> ProcessManager:
         """Start circusd, and none of the parts yet. Raises UsageError where it is not installed."""
         try:
             import circus  # type: ignore[import-untyped]  # noqa: F401

@@ -17,7 +17,7 @@ import httpx
 from filelock import FileLock, Timeout
 
 from deployments.local_stack.plan import plan
-from deployments.local_stack.process_manager import Keeper
+from deployments.local_stack.process_manager import ProcessManager
 from deployments.local_stack.services import STATE, Part, Plan, Ports, read_state
 from deployments.prefect_server.apply import apply, definitions, deployment_name, start_at_once
 from schemas.errors import PenstockError, Refused, ServiceUnavailable, UsageError
@@ -37,7 +37,7 @@ class Running:
 
     settings: Settings
     plan: Plan
-    keeper: Keeper
+    keeper: ProcessManager
 
     def addresses(self) -> dict[str, str]:
         """Where each part answers."""
@@ -57,7 +57,7 @@ def up(settings: Settings, project: Path, tell: Callable[[str], None], ports: Po
         _end_local_server(settings, tell)
         planned = plan(settings, project, deployment_name(file) or "", ports or Ports())
         _make_folders(settings, planned)
-        with _in_environment(planned.environment), Keeper(folder, planned.parts, planned.environment) as keeper:
+        with _in_environment(planned.environment), ProcessManager(folder, planned.parts, planned.environment) as keeper:
             _bring_up(keeper, planned, file, tell)
             running = Running(read_settings(), planned, keeper)
             _write_state(folder, running)
@@ -75,7 +75,7 @@ def _end_local_server(settings: Settings, tell: Callable[[str], None]) -> None:
         tell(f"{why}; it ends when it is no longer used")
 
 
-def _bring_up(keeper: Keeper, planned: Plan, file: Path, tell: Callable[[str], None]) -> None:
+def _bring_up(keeper: ProcessManager, planned: Plan, file: Path, tell: Callable[[str], None]) -> None:
     for note in planned.notes:
         tell(note)
     servers = [part for part in planned.parts if part.name not in WORKERS]
@@ -107,7 +107,7 @@ def _init_lake(planned: Plan) -> None:
                 init(settings, name, check=False)
 
 
-def _wait(keeper: Keeper, part: Part) -> None:
+def _wait(keeper: ProcessManager, part: Part) -> None:
     deadline = time.monotonic() + part.seconds
     while not is_ready(part):
         if not keeper.alive() or time.monotonic() > deadline:

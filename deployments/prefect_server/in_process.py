@@ -33,7 +33,7 @@ OURS = ("PREFECT_", "MLFLOW_", "PENSTOCK_")
 KEPT = ("PENSTOCK_SERVER", "PENSTOCK_SERVER_IDLE_MINUTES")  # how a server is started says nothing of data or places
 
 
-def forget_user() -> None:
+def clear_user_settings() -> None:
     """Drop every Prefect, MLflow and Penstock setting of data and places from this process, as the demo must."""
     for name in [n for n in os.environ if n.startswith(OURS) and n not in KEPT]:
         del os.environ[name]
@@ -55,7 +55,7 @@ def prepare(settings: Settings, *, isolated: bool = False, debug: bool = False, 
         os.environ["PREFECT_PROFILES_PATH"] = str(settings.root / "prefect" / "profiles.toml")
         if flows and settings.server == "shared" and not api_url():
             begin_server(settings.root, settings.server_idle_minutes)
-    hush()
+    silence_third_parties()
 
 
 def _make_home(folder: Path, *, required: bool) -> None:
@@ -85,7 +85,7 @@ def _has_settings_file() -> bool:
     return any(path.is_file() and word in path.read_text(errors="replace") for path, word in files.items())
 
 
-def hush() -> None:
+def silence_third_parties() -> None:
     """Third-party warnings and log lines are not for the person at the terminal."""
     warnings.simplefilter("ignore")
     for name in LOUD:

@@ -44,13 +44,13 @@ def running(url: str, *names: str, key: str = "") -> list[Now]:
     return [Now(name=run["name"], state=run["state_name"], since=run["start_time"] or run["created"]) for run in mine]
 
 
-def open_alerts(kept: Iterable[Alert], raised_events: Iterable[Open]) -> list[Open]:
-    """What the log repository keeps open (`kept`), however old, with the moment that the events tell of."""
+def open_alerts(alerts: Iterable[Alert], raised_events: Iterable[Open]) -> list[Open]:
+    """What the log repository keeps open (`alerts`), however old, with the moment that the events tell of."""
     raised = {event.alert.cause: event.raised for event in raised_events}
-    return [Open(alert=alert, raised=raised.get(alert.cause)) for alert in kept]
+    return [Open(alert=alert, raised=raised.get(alert.cause)) for alert in alerts]
 
 
-def told_alerts(url: str, use_case: str, key: str = "") -> list[Open]:
+def alerts_from_events(url: str, use_case: str, key: str = "") -> list[Open]:
     """Alerts of the last days that were not called off, as the server's events tell. Raises ServiceUnavailable."""
     wanted = {
         "event": {"name": [RAISED, RESOLVED]},

@@ -23,7 +23,7 @@ FEW = 200
 
 
 @dataclass(frozen=True)
-class Wishes:
+class NewUseCaseOptions:
     """What the person said on the command line; the rest is guessed."""
 
     target: str
@@ -68,15 +68,15 @@ class Draft:
         return [feature for column in self.columns for feature in column.features]
 
 
-def draft(name: str, source: str, sample: Sample, wishes: Wishes) -> Draft:
-    """Decide everything. Raises UsageError, one line, where the rows or the wishes do not allow a use case."""
+def draft(name: str, source: str, sample: Sample, options: NewUseCaseOptions) -> Draft:
+    """Decide everything. Raises UsageError, one line, where the rows or the options do not allow a use case."""
     profiles = profile(sample)
-    outcome = find_outcome(profiles, wishes.target, wishes.kind)
+    outcome = find_outcome(profiles, options.target, options.kind)
     if len(profiles) == 1:
-        raise UsageError(f"{source!r}: {wishes.target!r} is its only column; a prediction is made from others")
-    clock = find_clock(profiles, wishes.target, wishes.time)
+        raise UsageError(f"{source!r}: {options.target!r} is its only column; a prediction is made from others")
+    clock = find_clock(profiles, options.target, options.time)
     frame = pl.DataFrame([p.values for p in profiles])
-    key = find_key(frame, profiles, wishes.target, clock.column if clock else None, wishes.key)
+    key = find_key(frame, profiles, options.target, clock.column if clock else None, options.key)
     columns = columns_of(profiles, outcome, key, clock, (source_code.constant(name), source_code.class_name(name)))
     if not any(column.features for column in columns):
         why = ", ".join(f"{column.name}: {column.role}" for column in columns[:8])

@@ -40,7 +40,7 @@ def find_key(frame: pl.DataFrame, profiles: Sequence[Profile], target: str, time
     """
     usable = [p for p in profiles if p.name != target and p.distinct and _can_be_key(p)]
     if named:
-        return _told(frame, profiles, target, named)
+        return _named_key(frame, profiles, target, named)
     distinct = frame.unique(maintain_order=True)
     for key in (_single(distinct, usable), _together(distinct, usable, time), _by_chance(distinct, usable)):
         if key:
@@ -63,7 +63,7 @@ def _can_be_key(profile: Profile) -> bool:
     return exact and not profile.is_free_text
 
 
-def _told(frame: pl.DataFrame, profiles: Sequence[Profile], target: str, named: Sequence[str]) -> Key:
+def _named_key(frame: pl.DataFrame, profiles: Sequence[Profile], target: str, named: Sequence[str]) -> Key:
     types = {p.name: p.type for p in profiles}
     columns = tuple(dict.fromkeys(part for name in named for part in ([name] if name in types else name.split(","))))
     if wrong := [c for c in columns if c not in types]:

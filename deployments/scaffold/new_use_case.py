@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from deployments.scaffold import render_module, render_test, source_code
-from deployments.scaffold.draft import Draft, Wishes, draft
+from deployments.scaffold.draft import Draft, NewUseCaseOptions, draft
 from deployments.scaffold.location import Place, place_for
 from deployments.scaffold.sampling import read
 from deployments.scaffold.trial_audit import check
@@ -37,7 +37,9 @@ class Drafted(Value):
     audit: AuditVerdict
 
 
-def new_use_case(name: str, source: Path, wishes: Wishes, folder: Path, limits: Limits, *, force: bool = False) -> Drafted:
+def new_use_case(
+    name: str, source: Path, options: NewUseCaseOptions, folder: Path, limits: Limits, *, force: bool = False
+) -> Drafted:
     """Draft a use case from a file and write it where `folder` lies: into the project there, or into the folder itself.
 
     Raises UsageError, one line, with nothing written: a bad name, file, target or key, or files that are there already.
@@ -45,7 +47,7 @@ def new_use_case(name: str, source: Path, wishes: Wishes, folder: Path, limits: 
     place = place_for(name, folder)
     _refuse_taken(place, force)
     sample = read(source)
-    drafted = draft(name, source.name, sample, wishes)
+    drafted = draft(name, source.name, sample, options)
     with source_code.line_length(place.project.line_length if place.project else source_code.WIDTH):
         files = {place.module: render_module.module(drafted), place.test: render_test.source(drafted, place.package)}
     verdict = check(files[place.module], drafted.constant, sample, source, limits)
@@ -56,9 +58,9 @@ def new_use_case(name: str, source: Path, wishes: Wishes, folder: Path, limits: 
 
 
 def _refuse_taken(place: Place, force: bool) -> None:
-    taken = [path for path in (place.module, place.test) if path.exists()]
-    if taken and not force:
-        raise UsageError(f"{taken[0].relative_to(place.root)} exists already; --force overwrites it")
+    existing = [path for path in (place.module, place.test) if path.exists()]
+    if existing and not force:
+        raise UsageError(f"{existing[0].relative_to(place.root)} exists already; --force overwrites it")
 
 
 def _result(drafted: Draft, place: Place, files: tuple[str, ...], verdict: AuditVerdict) -> Drafted:

@@ -85,7 +85,7 @@ def find_clock(profiles: Sequence[Profile], target: str, named: str | None) -> C
     Raises UsageError for a told column that is not there, is no time, or spans too few days for a split by time.
     """
     if named is not None:
-        return _told({p.name: p for p in profiles}, target, named)
+        return _named_clock({p.name: p for p in profiles}, target, named)
     whole = [p for p in profiles if p.is_time and p.nulls == 0 and p.name != target]
     candidates = [p for p in whole if not NEVER.search(p.name.lower())]
     note = "the only date that every row has"
@@ -95,7 +95,7 @@ def find_clock(profiles: Sequence[Profile], target: str, named: str | None) -> C
     return clock if clock and len(clock.event_days) >= MIN_DAYS else None
 
 
-def _told(profiles: dict[str, Profile], target: str, named: str) -> Clock:
+def _named_clock(profiles: dict[str, Profile], target: str, named: str) -> Clock:
     profile = profiles.get(named)
     if profile is None:
         raise UsageError(f"--time {named}: the file has no such column; it has {', '.join(profiles)}")

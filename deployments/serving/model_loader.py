@@ -38,7 +38,7 @@ class Deployed:
     package: Package
     scorer: Scorer
     tables: Tables
-    told: Mapping[str, Any]
+    receipt_fields: Mapping[str, Any]
     since: datetime
 
     @property
@@ -78,7 +78,9 @@ class Verifier:
         what = (digest, hashlib.sha256(package.golden).hexdigest())
         scorer = self._verified.pop(what, None) or self._tried(package, tables, sample)
         self._verified = dict([*self._verified.items(), (what, scorer)][-REMEMBERED:])
-        return Deployed(package, scorer, tables, told(self._prepared.use_case, package, lookups), datetime.now(UTC))
+        return Deployed(
+            package, scorer, tables, receipt_fields(self._prepared.use_case, package, lookups), datetime.now(UTC)
+        )
 
     def _tried(self, package: Package, tables: Tables, sample: pl.DataFrame) -> Scorer:
         models.run_smoke_test(package.model, package.golden, self._prepared.use_case)
@@ -87,7 +89,7 @@ class Verifier:
         return scorer
 
 
-def told(use_case: UseCase, package: Package, lookups: str) -> dict[str, Any]:
+def receipt_fields(use_case: UseCase, package: Package, lookups: str) -> dict[str, Any]:
     """What every receipt says of the model."""
     manifest = package.documents.get("manifest", {})
     return {

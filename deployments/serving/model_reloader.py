@@ -14,7 +14,7 @@ import polars as pl
 
 from deployments.serving.lookup_loader import Loader, commits
 from deployments.serving.model_cache import Cache
-from deployments.serving.model_loader import Deployed, Package, Verifier, fetch, shown, told
+from deployments.serving.model_loader import Deployed, Package, Verifier, fetch, receipt_fields, shown
 from schemas.errors import IntegrityError, PenstockError
 from schemas.refs import ModelRef
 from tasks.fault_injection import fault_point
@@ -22,7 +22,7 @@ from tasks.inference.online import Prepared, Tables
 from tasks.registry import ModelRegistry
 
 log = logging.getLogger("penstock.serving")
-RETRY_ROUNDS = 30  # rounds after which a model that failed its trial is tried again
+RETRY_ROUNDS = 30  # rounds after which a model that failed its smoke test is tried again
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Serving:
     swaps: int = 0
 
 
-class Follower(threading.Thread):
+class ModelReloader(threading.Thread):
     """One round every `seconds`, or at once when `wake` is set. `sample` holds some rows of the lake.
 
     `loaded` is called after the first round in which a model answers.
@@ -100,13 +100,13 @@ class Follower(threading.Thread):
 
     def _from_cache(self) -> None:
         try:
-            kept = self._cache.load(self._prepared.use_case)
+            cached = self._cache.load(self._prepared.use_case)
         except IntegrityError as error:
             log.warning(str(error))
             return
-        if kept is None:
+        if cached is None:
             return
-        package, self._tables, self.sample = kept
+        package, self._tables, self.sample = cached
         self._install(package.ref, lambda: package, keep=False)
 
     def _follow_lake(self) -> None:
@@ -119,8 +119,8 @@ class Follower(threading.Thread):
         lookups = commits(self._tables)
         for name in ("champion", "challenger"):
             if deployed := getattr(self.serving, name):
-                renewed = told(self._prepared.use_case, deployed.package, lookups)
-                setattr(self.serving, name, replace(deployed, tables=self._tables, told=renewed))
+                renewed = receipt_fields(self._prepared.use_case, deployed.package, lookups)
+                setattr(self.serving, name, replace(deployed, tables=self._tables, receipt_fields=renewed))
         if self.serving.champion:
             self._keep(self.serving.champion.package, self._tables)
 

@@ -21,7 +21,7 @@ from deployments.serving import responses
 from deployments.serving.metrics import Metrics
 from deployments.serving.model_loader import Deployed
 from deployments.serving.model_reloader import Serving
-from deployments.serving.prediction_logger import Record, Recorder
+from deployments.serving.prediction_logger import PredictionLogger, Record
 from schemas.errors import PenstockError
 from tasks import inference
 from tasks.inference.online import Prepared, Problem, Values, rows_of
@@ -60,7 +60,7 @@ class Application:
         self,
         prepared: Prepared,
         serving: Serving,
-        recorder: Recorder,
+        recorder: PredictionLogger,
         metrics: Metrics,
         token: str,
         rest: App,
@@ -69,7 +69,7 @@ class Application:
     ) -> None:
         self._prepared, self._serving, self._recorder, self._metrics = prepared, serving, recorder, metrics
         self._token, self._rest, self._canary_share = f"Bearer {token}".encode(), rest, canary_share
-        self._say = responses.sayer(prepared.use_case)
+        self._build_response = responses.response_builder(prepared.use_case)
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="careful")
         self._key = [list(prepared.columns).index(name) for name in prepared.use_case.key if name in prepared.columns]
         self._counted: dict[tuple[str, str, int], Any] = {}
@@ -122,7 +122,7 @@ class Application:
         except (PenstockError, pl.exceptions.PolarsError) as error:
             raise Refused(422, f"this row cannot be scored: {_line(error)}") from None
         self._fast.inc()
-        return responses.encode(self._told(deployed, role, values, scores))
+        return responses.encode(self._answer_row(deployed, role, values, scores))
 
     def _admit(self, headers: list[tuple[bytes, bytes]]) -> bytes:
         """Token, kind and length of the body; returns the caller's name, where it gives one."""
@@ -157,11 +157,11 @@ class Application:
             raise Refused(503, "no verified model answers yet; try again later", headers=CLOSE)
         return champion, inference.CHAMPION
 
-    def _told(self, deployed: Deployed, role: str, values: Values, scores: list[float]) -> Any:
+    def _answer_row(self, deployed: Deployed, role: str, values: Values, scores: list[float]) -> Any:
         """The answer for one row; its receipt is on its way."""
         name = responses.new_id()
         version = deployed.ref.version
-        answer = self._say(scores, version, name)
+        answer = self._build_response(scores, version, name)
         self._recorder.add(Record(name, deployed, role, values, scores))
         counted = (responses.category_of(answer), role, version)
         if counted not in self._counted:
@@ -186,7 +186,7 @@ class Application:
             reasons = self._reasons(deployed, rows) if explain else []
         except (PenstockError, pl.exceptions.PolarsError) as error:
             raise Refused(422, f"these rows cannot be scored: {_line(error)}") from None
-        answers = [self._told(deployed, role, *each) for each in zip(rows, scores, strict=True)]
+        answers = [self._answer_row(deployed, role, *each) for each in zip(rows, scores, strict=True)]
         for answer, reason in zip(answers, reasons, strict=False):
             answer.explanation = responses.explanation(self._prepared.use_case, answer, *reason)
         self._slow.inc(len(rows))

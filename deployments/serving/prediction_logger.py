@@ -38,7 +38,7 @@ class Record(NamedTuple):
     scores: Sequence[float]
 
 
-class Recorder:
+class PredictionLogger:
     """Receipts of one server. `add` may be called from any thread and never waits."""
 
     def __init__(
@@ -114,7 +114,7 @@ class Recorder:
             log.error("%d receipts are lost: %s: %s", len(batch), type(error).__name__, error)
 
     def _write(self, batch: Sequence[Record]) -> None:
-        deployed = {id(record.deployed): record.deployed.told for record in batch}
+        deployed = {id(record.deployed): record.deployed.receipt_fields for record in batch}
         receipts = inference.receipts_frame(
             self._prepared, [(r.prediction_id, id(r.deployed), r.role, r.values, r.scores) for r in batch], deployed
         )

@@ -51,13 +51,13 @@ class Listener(threading.Thread):
     async def _listen(self) -> None:
         while True:
             try:
-                await self._hear()
+                await self._receive()
             except Exception as error:
                 log.warning("Prefect's events cannot be heard (%s); the aliases are polled", type(error).__name__)
             self.listening.clear()
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def _hear(self) -> None:
+    async def _receive(self) -> None:
         from prefect.events.clients import get_events_subscriber
         from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 

@@ -66,7 +66,7 @@ class Refusal(msgspec.Struct):
 
 
 Scores = Sequence[float]
-Say = Callable[[Scores, int, str], Any]
+BuildResponse = Callable[[Scores, int, str], Any]
 
 encode = msgspec.json.Encoder().encode
 
@@ -76,7 +76,7 @@ def new_id() -> str:
     return f"{time.time_ns() // 1_000_000:0{TIME_DIGITS}x}{_PROCESS}{next(_NUMBERS) & 0xFFFFFFFFFFFF:012x}"
 
 
-def sayer(use_case: UseCase) -> Say:
+def response_builder(use_case: UseCase) -> BuildResponse:
     """From scores, model version and prediction id to an answer, with the decisions that batch scoring makes."""
     target = use_case.target
     classes = target.classes

@@ -27,7 +27,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 NEVER_STORED = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
 
-class Around:
+class ServiceRoutes:
     """The Starlette application beside /predict, as `application`."""
 
     def __init__(

@@ -17,11 +17,11 @@ from deployments.serving import openapi
 from deployments.serving.lookup_loader import Loader
 from deployments.serving.metrics import Metrics
 from deployments.serving.model_cache import Cache
-from deployments.serving.model_reloader import Follower
+from deployments.serving.model_reloader import ModelReloader
 from deployments.serving.predict_app import MOST_BYTES, MOST_ROWS, Application
-from deployments.serving.prediction_logger import Recorder
+from deployments.serving.prediction_logger import PredictionLogger
 from deployments.serving.promotion_listener import Listener, is_set
-from deployments.serving.routes import Around
+from deployments.serving.routes import ServiceRoutes
 from schemas.errors import UsageError
 from schemas.settings import Settings
 from schemas.usecase import UseCase
@@ -50,7 +50,7 @@ class Server:
         self.prepared = prepare(use_case)
         self.folder = settings.root / "serving" / use_case.name
         self.metrics = Metrics()
-        self.follower = Follower(
+        self.model_reloader = ModelReloader(
             self.prepared,
             lambda: open_registry(settings.registry_url),
             lambda: Loader(use_case, open_store(settings.store_url(use_case.name))),
@@ -58,31 +58,33 @@ class Server:
             seconds=options.poll_seconds,
             with_challenger=settings.shadow or settings.canary_share > 0,
         )
-        self.recorder = Recorder(
+        self.prediction_logger = PredictionLogger(
             self.prepared,
             self.folder / "receipts",
             lambda: open_store(settings.store_url(f"{use_case.name}-log")),
-            self.follower.serving,
+            self.model_reloader.serving,
             self.metrics,
             publish_seconds=options.publish_seconds,
             keep_days=settings.receipt_days,
             shadow=settings.shadow,
         )
-        self.listener = Listener(use_case.name, self.follower.wake.set) if is_set() else None
-        serving, share = self.follower.serving, settings.canary_share
-        rest = Around(use_case, serving, self.metrics, token, self.description, canary_share=share).application
-        self.application = Application(self.prepared, serving, self.recorder, self.metrics, token, rest, canary_share=share)
+        self.listener = Listener(use_case.name, self.model_reloader.wake.set) if is_set() else None
+        serving, share = self.model_reloader.serving, settings.canary_share
+        rest = ServiceRoutes(use_case, serving, self.metrics, token, self.description, canary_share=share).application
+        self.application = Application(
+            self.prepared, serving, self.prediction_logger, self.metrics, token, rest, canary_share=share
+        )
 
     def description(self) -> dict[str, Any]:
         """The OpenAPI document, with a row of the lake as its example where there is one."""
         case = self.prepared.use_case
-        return openapi.document(case, example(self.prepared, self.follower.sample), MOST_ROWS, MOST_BYTES)
+        return openapi.document(case, example(self.prepared, self.model_reloader.sample), MOST_ROWS, MOST_BYTES)
 
     def start(self, loaded: Callable[[], None] = lambda: None) -> None:
         """Begin to follow the registry and to write receipts; `loaded` is called once a model answers and all is loaded."""
-        self.recorder.start()
-        self.follower.loaded = loaded
-        self.follower.start()
+        self.prediction_logger.start()
+        self.model_reloader.loaded = loaded
+        self.model_reloader.start()
         if self.listener is not None:
             self.listener.start()
 
@@ -90,9 +92,9 @@ class Server:
         """End in order: what was answered has its receipt on the disk when this returns."""
         if self.listener is not None:
             self.listener.stop()
-        self.follower.stop()
+        self.model_reloader.stop()
         self.application.close()
-        self.recorder.stop()
+        self.prediction_logger.stop()
 
 
 def example(prepared: Prepared, sample: pl.DataFrame) -> dict[str, Any] | None:
@@ -125,14 +127,14 @@ def run(server: Server, listening: socket.socket) -> None:
         proxy_headers=False,
         ws="none",
     )
-    spare_what_stays()
-    server.start(spare_what_stays)
+    freeze_heap()
+    server.start(freeze_heap)
     with stopping_orderly():
         uvicorn.Server(config).run(sockets=[listening])
     server.stop()
 
 
-def spare_what_stays() -> None:
+def freeze_heap() -> None:
     """Collect garbage once, and never walk over what is left again.
 
     Walking over the loaded libraries time after time would stop every answer for a fifth of a second each time.

@@ -177,7 +177,7 @@ def _note(log: VersionStore, use_case: str, delivered: set[tuple[str, str]]) -> 
     for _ in range(ATTEMPTS):
         head = log.head(MAIN)
         state = read_outbox(log, head)
-        left = [_untold(message, delivered) for message in state.waiting]
+        left = [_without_delivered(message, delivered) for message in state.waiting]
         after = state.model_copy(update={"serial": state.serial + 1, "waiting": tuple(m for m in left if m.left)})
         with suppress(StaleCheck):
             _write(log, use_case, head, after)
@@ -185,7 +185,7 @@ def _note(log: VersionStore, use_case: str, delivered: set[tuple[str, str]]) -> 
     raise StaleCheck(f"{use_case}: the open alerts kept changing; what was sent is sent again")
 
 
-def _untold(message: Message, delivered: set[tuple[str, str]]) -> Message:
+def _without_delivered(message: Message, delivered: set[tuple[str, str]]) -> Message:
     name = message.model_dump_json(exclude={"left"})
     return message.model_copy(update={"left": tuple(sink for sink in message.left if (name, sink) not in delivered)})
 

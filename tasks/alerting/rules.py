@@ -1,4 +1,4 @@
-"""Alerts: what a person should look at, from verdicts. Records only; tasks/alarm.py keeps and sends them."""
+"""Alerts: what a person should look at, from verdicts. Records only; tasks/alerting/outbox.py keeps and sends them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,7 @@ from schemas.usecase import UseCase
 from schemas.verdicts import Alert, AlertChanges, AuditVerdict, Decision, DriftVerdict, GateVerdict
 
 Verdict = AuditVerdict | DriftVerdict | GateVerdict | Decision
-
-
 Severity = Literal["info", "warning", "critical"]
-
-# Kinds of causes; each has a section of the same name, with dashes, in docs/runbook.md.
 
 
 def alerts_of_verdict(use_case: UseCase, verdict: Verdict) -> tuple[Alert, ...]:
@@ -91,5 +87,6 @@ def _of_decision(use_case: UseCase, verdict: Decision) -> tuple[Alert, ...]:
 
 
 def _alert(use_case: UseCase, cause: str, severity: Severity, summary: str) -> Alert:
+    # Each kind of cause has a section of docs/runbook.md, of the same name with dashes.
     section = "-".join(cause.split(".")[:2])
     return Alert(use_case=use_case.name, cause=cause, severity=severity, summary=summary, runbook=section)

@@ -188,9 +188,9 @@ def check_types(contract: type[Contract], rows: pl.DataFrame) -> None:
         with config_context(validation_depth=ValidationDepth.SCHEMA_ONLY):
             contract.to_schema().validate(rows.clear().lazy(), lazy=True)
     except (SchemaError, SchemaErrors) as error:
-        found = error.schema_errors if isinstance(error, SchemaErrors) else [error]
-        told = "; ".join(first_line(each) for each in found)
-        raise Refused(f"contract {contract.__name__}: Pandera refuses the columns ({told})") from None
+        errors = error.schema_errors if isinstance(error, SchemaErrors) else [error]
+        messages = "; ".join(first_line(each) for each in errors)
+        raise Refused(f"contract {contract.__name__}: Pandera refuses the columns ({messages})") from None
 
 
 @contextmanager

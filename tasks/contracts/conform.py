@@ -83,8 +83,8 @@ def _with_columns(frame: pl.DataFrame, schema: Any, name: str) -> pl.DataFrame:
         "a name that rejected rows need": [each for each in frame.columns if each in OURS],
         "out of order": _out_of_order(list(known), frame.columns) if schema.ordered else [],
     }
-    if told := [f"{what}: {', '.join(map(repr, names))}" for what, names in wrong.items() if names]:
-        raise UsageError(f"the frame's columns are not those of {name} ({'; '.join(told)})")
+    if problems := [f"{what}: {', '.join(map(repr, names))}" for what, names in wrong.items() if names]:
+        raise UsageError(f"the frame's columns are not those of {name} ({'; '.join(problems)})")
     if not addable:
         return frame
     more = frame.with_columns(_literal(spec).cast(polars_dtype(spec)).alias(each) for each, spec in addable.items())
@@ -100,12 +100,16 @@ def _cast(rows: pl.DataFrame, specs: Mapping[str, Any], name: str) -> tuple[pl.D
     wanted = {each: polars_dtype(spec) for each, spec in specs.items() if spec.coerce and spec.dtype is not None}
     cast = {each: _as(rows[each], dtype, name) for each, dtype in wanted.items() if rows.schema[each] != dtype}
     lost = {each: value.is_null() & rows[each].is_not_null() for each, value in cast.items()}
-    told = [
+    untyped_values = [
         pl.when(flags).then(pl.struct(pl.lit(each).alias("column"), as_text(pl.col(each), rows.schema[each]).alias("text")))
         for each, flags in lost.items()
         if flags.any()
     ]
-    untyped = rows.select(pl.concat_list(told).list.drop_nulls().cast(UNTYPED_DTYPE)).to_series() if told else None
+    untyped = (
+        rows.select(pl.concat_list(untyped_values).list.drop_nulls().cast(UNTYPED_DTYPE)).to_series()
+        if untyped_values
+        else None
+    )
     return rows.with_columns(cast.values()), untyped
 
 

@@ -49,9 +49,9 @@ def audit_rows(
         Refused: Where a check of the model cannot be evaluated.
     """
     conformed = conform(frame, model, untyped)
-    found = split(conformed.rows, conformed.contract, conformed.untyped)
-    whys = found.rejected.select(ROW, UNTYPED, CHECKS, REASONS)
+    audited = split(conformed.rows, conformed.contract, conformed.untyped)
+    whys = audited.rejected.select(ROW, UNTYPED, CHECKS, REASONS)
     rejected = pl.concat([frame[(whys[ROW] - 1).cast(pl.Int64)], whys], how="horizontal")
     spec = Input(name=name_of(model), contract=conformed.contract, max_rejected_share=max_rejected_share)
-    verdict = verdict_of(spec, frame.height, found.accepted.height, rejected.height, 0, found.reasons)
-    return FrameAudit(found.accepted, rejected, verdict)
+    verdict = verdict_of(spec, frame.height, audited.accepted.height, rejected.height, 0, audited.reasons)
+    return FrameAudit(audited.accepted, rejected, verdict)

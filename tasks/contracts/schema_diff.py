@@ -223,14 +223,16 @@ def _others(column: str | None, old: Collection[Demand], new: Collection[Demand]
         replaced = next((other for other in dropped if other["name"] == demand["name"]), None)
         if replaced is not None:
             dropped.remove(replaced)
-            yield Change(effect="unclear", column=column, what=f"check {_told(demand)}, was {_told(replaced)}")
+            yield Change(
+                effect="unclear", column=column, what=f"check {_describe_demand(demand)}, was {_describe_demand(replaced)}"
+            )
         else:
-            yield Change(effect="narrows", column=column, what=f"new check {_told(demand)}")
+            yield Change(effect="narrows", column=column, what=f"new check {_describe_demand(demand)}")
     for demand in dropped:
-        yield Change(effect="widens", column=column, what=f"no check {_told(demand)} any more")
+        yield Change(effect="widens", column=column, what=f"no check {_describe_demand(demand)} any more")
 
 
-def _told(demand: Demand) -> str:
+def _describe_demand(demand: Demand) -> str:
     shown = ", ".join(str(value) for value in demand["statistics"].values() if value is not None)
     return f"{demand['name']}({shown})" if shown else f"{demand['name']}"
 

@@ -88,8 +88,8 @@ def _hashes(frames: Frames, key: Sequence[str], sizes: list[int]) -> Iterator[Ha
 def _stored(pieces: Iterator[Hashes], path: Path | None) -> Stored:
     """Keep hashes in memory or in a file, to be gone through as often as need be."""
     if path is None:
-        kept = list(pieces)
-        return lambda: iter(kept)
+        in_memory = list(pieces)
+        return lambda: iter(in_memory)
     with path.open("wb") as file:
         for piece in pieces:
             piece.tofile(file)

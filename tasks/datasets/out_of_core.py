@@ -70,9 +70,9 @@ def spill_to_files(case: UseCase, data: DataRef, folder: Path, *, after: datetim
 
 def _spilled(name: str, files: tuple[Path, ...], keep: pl.Expr) -> Spilled:
     counts = [pl.scan_parquet(file).filter(keep).select(pl.len()).collect().item() for file in files]
-    kept = tuple(file for file, count in zip(files, counts, strict=True) if count)
+    nonempty = tuple(file for file, count in zip(files, counts, strict=True) if count)
     outcomes = pl.scan_parquet(list(files)).filter(keep).select(pl.col(TARGET).unique().len()).collect().item()
-    return Spilled(name, kept, keep, sum(counts), outcomes, pl.read_parquet_schema(files[0]))
+    return Spilled(name, nonempty, keep, sum(counts), outcomes, pl.read_parquet_schema(files[0]))
 
 
 def _write(case: UseCase, data: DataRef, folder: Path) -> Iterator[Path]:

@@ -140,11 +140,11 @@ def _enough(use_case: UseCase, holdout: pl.DataFrame, seen_until: datetime | Non
         _count("blocks", blocks, max(policy.min_blocks, 2)),
     ]
     if seen_until is not None and use_case.time is not None:
-        seen = int((holdout[use_case.time] <= cast_like(holdout.schema[use_case.time], seen_until)).sum())
+        stale = int((holdout[use_case.time] <= cast_like(holdout.schema[use_case.time], seen_until)).sum())
         detail = (
-            f"{seen:,} of {holdout.height:,} rows are not newer than {seen_until:%Y-%m-%d %H:%M}, the newest row fitted on"
+            f"{stale:,} of {holdout.height:,} rows are not newer than {seen_until:%Y-%m-%d %H:%M}, the newest row fitted on"
         )
-        checks.insert(0, Check(name="unseen", passed=seen == 0, detail=detail))
+        checks.insert(0, Check(name="unseen", passed=stale == 0, detail=detail))
     return checks
 
 

@@ -230,8 +230,8 @@ def _categories(column: pl.Series) -> Categories:
 
 
 def _listed(marginal: Categories) -> Categories:
-    kept = dict(islice(marginal.counts.items(), CATEGORIES))
-    return replace(marginal, counts=kept, other=marginal.values - sum(kept.values()))
+    frequent = dict(islice(marginal.counts.items(), CATEGORIES))
+    return replace(marginal, counts=frequent, other=marginal.values - sum(frequent.values()))
 
 
 def _to_json(marginal: Marginal) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from prefect import task
 
 from schemas.refs import DataRef
-from schemas.replaying import Course
+from schemas.replaying import BacktestResult
 from tasks import replay
 from tasks.orchestration import LONG_TASK_OPTIONS, TASK_OPTIONS
 
@@ -28,7 +28,7 @@ def require_empty_store(store_url: str) -> None:
 @task(**TASK_OPTIONS, tags={"monitor", "lake"})
 def backtest_loop(
     use_case: str, data: DataRef, log_url: str, span: tuple[datetime, datetime], judged_from: datetime
-) -> Course:
+) -> BacktestResult:
     """How the loop did: the first prediction of each row that its log holds, beside the outcome known by now.
 
     Args:
@@ -56,7 +56,7 @@ def backtest_fixed_schedule(
     span: tuple[datetime, datetime],
     judged_from: datetime,
     label_delay: float | None,
-) -> Course:
+) -> BacktestResult:
     """Train at the start of a span and every so many days, score each row with the newest model, compare with outcomes.
 
     Args:

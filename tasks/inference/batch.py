@@ -46,7 +46,7 @@ class Job:
     with_inputs: bool = field(default=False, kw_only=True)
 
     @property
-    def told(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """What every result says of it."""
         return {"use_case": self.case.name, "cause": self.cause, "model": self.model, "data": self.data}
 
@@ -78,15 +78,15 @@ def score_commit(use_case: str, data: DataRef, rows: RowsToScore, registry_url: 
     cause = scoring_cause(model, rows)
     job = Job(case, model, data, log, cause, flow_run, rows.since)
     if done := already_scored(log, rows, cause):
-        return Scores(**job.told, status="already done", why="these rows were scored before", **_where(log, done))
+        return Scores(**job.summary, status="already done", why="these rows were scored before", **_where(log, done))
     dtypes = case.input(case.rows).contract.dtypes()
-    brought = pieces(
+    published = pieces(
         lambda path: store.scan(data.commit, [path], dtypes), datasets.paths_added_by(store, arrival, case.rows)
     )
     with TemporaryDirectory(prefix="penstock-") as scratch:
-        commit = run(job, brought, Path(scratch), {"kind": SCORE_KIND, "arrival": arrival})
+        commit = run(job, published, Path(scratch), {"kind": SCORE_KIND, "arrival": arrival})
     if commit is None:
-        return Scores(**job.told, status="skipped", why=f"commit {arrival[:12]} brought no {case.rows} to score")
+        return Scores(**job.summary, status="skipped", why=f"commit {arrival[:12]} brought no {case.rows} to score")
     return _published(job, commit)
 
 
@@ -146,7 +146,7 @@ def score_file(
     job = Job(case, model, data, log, cause, flow_run, with_inputs=True)
     if done := already_scored(log, RowsToScore(), cause):
         earlier = {**_where(log, done), "audit": AuditVerdict.model_validate_json(done.metadata["audit"])}
-        return Scores(**job.told, status="already done", why=f"{source.name} was scored before", **earlier)
+        return Scores(**job.summary, status="already done", why=f"{source.name} was scored before", **earlier)
     with TemporaryDirectory(prefix="penstock-") as scratch:
         return _score_audited(job, source, limits, Path(scratch))
 
@@ -160,7 +160,7 @@ def _score_audited(job: Job, source: Source, limits: parsing.Limits, scratch: Pa
     audited = contracts.audit_parts(parsed, spec, scratch / "audited")
     verdict = audited.verdict
     if not verdict.publishable:
-        return Scores(**job.told, status="rejected" if verdict.rows else "skipped", why=verdict.why, audit=verdict)
+        return Scores(**job.summary, status="rejected" if verdict.rows else "skipped", why=verdict.why, audit=verdict)
     private = spec.contract.private()
     rejected = [_shown(pl.read_parquet(part.path), private) for part in audited.rejected]
     metadata = {
@@ -172,7 +172,7 @@ def _score_audited(job: Job, source: Source, limits: parsing.Limits, scratch: Pa
     accepted = pieces(lambda path: pl.scan_parquet(path), [str(part.path) for part in audited.accepted])
     commit = run(job, accepted, scratch, metadata, rejected)
     if commit is None:
-        return Scores(**job.told, status="skipped", why=verdict.why, audit=verdict)
+        return Scores(**job.summary, status="skipped", why=verdict.why, audit=verdict)
     return _published(job, commit).model_copy(update={"audit": verdict})
 
 
@@ -321,7 +321,7 @@ def already_scored(log: VersionStore, rows: RowsToScore, cause: str) -> Commit |
 
 def _published(job: Job, commit: Commit) -> Scores:
     where = _where(job.log, commit)
-    return Scores(**job.told, status="published", why=f"{where['rows']:,} rows scored", **where)
+    return Scores(**job.summary, status="published", why=f"{where['rows']:,} rows scored", **where)
 
 
 def _where(log: VersionStore, commit: Commit) -> dict[str, Any]:

@@ -42,12 +42,12 @@ def trace_prediction(
         NotFound: The model is gone.
         IntegrityError: It is not the model that predicted.
     """
-    found = prediction_log.find_receipt(log, prediction_id) if log.exists() else None
-    if found is None and (waiting := prediction_log.pending(journals, prediction_id)):
-        found = waiting, f"{journals}, not published yet"
-    if found is None:
+    located = prediction_log.find_receipt(log, prediction_id) if log.exists() else None
+    if located is None and (waiting := prediction_log.pending(journals, prediction_id)):
+        located = waiting, f"{journals}, not published yet"
+    if located is None:
         return None
-    receipt, lies_in = found
+    receipt, lies_in = located
     model = registry.version(use_case.name, int(receipt["model_version"]))
     if model.sha256 != receipt["model_sha256"]:
         raise IntegrityError(f"{use_case.name} v{model.version} is not the model that made prediction {prediction_id}")

@@ -15,7 +15,7 @@ from schemas.usecase import registered, resolve
 from tasks.parsing import fingerprint
 
 UNFINISHED = (".part", ".partial", ".tmp", ".crdownload", "~")
-SETTLE = 2.0  # s for which a file is unchanged where nobody can tell whether it is still being written
+QUIET_SECONDS = 2.0  # for which a file is unchanged where nobody can tell whether it is still being written
 
 
 @dataclass(frozen=True)
@@ -119,24 +119,24 @@ def being_written(path: Path) -> bool | None:
 class SettlingFiles:
     """Files that have been seen, until they are whole: nobody writes them, and size and time stand still."""
 
-    def __init__(self, settle: float = SETTLE) -> None:
-        self._settle = settle
+    def __init__(self, quiet_seconds: float = QUIET_SECONDS) -> None:
+        self._quiet_seconds = quiet_seconds
         self._seen: dict[Path, tuple[tuple[int, int], float]] = {}
 
-    def see(self, paths: Iterable[Path]) -> None:
+    def observe(self, paths: Iterable[Path]) -> None:
         """Files that are new or have changed."""
         for path in paths:
             self._seen.pop(path, None)
             self._seen[path] = ((-1, -1), 0.0)
 
-    def whole(self) -> list[Path]:
+    def pop_complete(self) -> list[Path]:
         """Files that are whole by now, in the order of their arrival; each is named once."""
-        ready = [path for path in list(self._seen) if self._is_whole(path)]
+        ready = [path for path in list(self._seen) if self._is_complete(path)]
         for path in ready:
             self._seen.pop(path)
         return sorted(ready, key=arrived_at)
 
-    def _is_whole(self, path: Path) -> bool:
+    def _is_complete(self, path: Path) -> bool:
         try:
             status = path.stat()
         except OSError:
@@ -150,4 +150,4 @@ class SettlingFiles:
         written = being_written(path)
         if written:
             self._seen[path] = (state, now)
-        return written is False or (written is None and now - since >= self._settle)
+        return written is False or (written is None and now - since >= self._quiet_seconds)

@@ -50,17 +50,17 @@ def _repeated(action: Callable[[], list[SweptReceipts]]) -> list[SweptReceipts]:
 
 
 def _online(log: VersionStore, before: date, dry_run: bool) -> list[SweptReceipts]:
-    seen = list(_days(log, before))
+    expired = list(_days(log, before))
     if not dry_run:
         inference.expire_receipts(log, before)
-    return seen
+    return expired
 
 
 def _batch(log: VersionStore, limit: datetime, dry_run: bool) -> list[SweptReceipts]:
-    seen = list(_scorings(log, limit))
+    scorings = list(_scorings(log, limit))
     if not dry_run:
-        _remove(log, [each.path for each in seen if each.what == "let go"], limit)
-    return seen
+        _remove(log, [each.path for each in scorings if each.what == "let go"], limit)
+    return scorings
 
 
 def expired_summary(log: VersionStore) -> str:
@@ -94,7 +94,7 @@ def _scorings(log: VersionStore, limit: datetime) -> Iterator[SweptReceipts]:
         lie[_folder(stored.path)] += 1
     if not lie:
         return
-    monitored = {seen.arrival for seen in monitoring.read_monitoring_log(log)}
+    monitored = {record.arrival for record in monitoring.read_monitoring_log(log)}
     for entry in reversed(list(log.log(MAIN, first_parent=True))):
         if entry.metadata.get("kind") not in (inference.SCORE_KIND, inference.SCORE_FILE_KIND) or entry.time >= limit:
             continue
@@ -118,11 +118,11 @@ def _folder(path: str) -> str:
 def _remove(log: VersionStore, folders: Sequence[str], limit: datetime) -> None:
     """Take predictions, and the rejected rows beside them, off the head of main in one commit."""
     rejected = [folder.replace(inference.PREDICTIONS_FOLDER, inference.REJECTED, 1) for folder in folders]
-    seen = log.head(MAIN)
-    paths = [stored.path for folder in [*folders, *rejected] for stored in log.objects(seen, folder)]
+    head = log.head(MAIN)
+    paths = [stored.path for folder in [*folders, *rejected] for stored in log.objects(head, folder)]
     if paths:
         metadata = {"format_version": str(FORMAT), "kind": KIND, "before": str(limit), "objects": str(len(paths))}
         message = f"predictions before {limit:%Y-%m-%d} let go"
         versions.commit_and_merge(
-            log, f"{inference.RECEIPTS_KIND}/predictions", inference.PREDICTIONS_FOLDER, seen, {}, message, metadata, paths
+            log, f"{inference.RECEIPTS_KIND}/predictions", inference.PREDICTIONS_FOLDER, head, {}, message, metadata, paths
         )

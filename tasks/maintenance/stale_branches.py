@@ -38,12 +38,12 @@ def sweep_branches(store_url: str, older_than_days: float, dry_run: bool) -> tup
     store = open_store(store_url)
     if not store.exists():
         return ()
-    seen = []
+    swept = []
     for branch in _judged(store, datetime.now(UTC) - timedelta(days=older_than_days)):
         if branch.what != "kept" and not dry_run:
             store.delete_branch(branch.branch)
-        seen.append(branch)
-    return tuple(seen)
+        swept.append(branch)
+    return tuple(swept)
 
 
 def _judged(store: VersionStore, limit: datetime) -> Iterator[SweptBranch]:

@@ -41,8 +41,8 @@ def measure_drift(
     The window holds the features; `_target` and the scores (schemas.score_columns) are compared where they are there.
     `importances` are gains by feature, of any sum. Where a feature cannot be judged (missing, all null, of another type, one
     category only) or rows are too few, the verdict is "drift" if another column shows it and else "not enough evidence".
-    A window of more than streaming.EXACT_ROWS is read in batches (given as a LazyFrame it is never in memory), and the
-    verdict states the rank error reached.
+    A window of more than `streaming_profiles.EXACT_ROWS` is read in batches (given as a LazyFrame it is never in memory),
+    and the verdict states the rank error reached.
     `origin` says in the page's heading what the reference is of. Raises UsageError for a reference of an unknown format.
     """
     height = window.lazy().select(pl.len()).collect().item()

@@ -55,20 +55,22 @@ def build_estimator(use_case: UseCase, holdout: pl.DataFrame, scores: NDArray[An
     document: dict[str, Any] = {"format_version": FORMAT, "rows": holdout.height}
     known = holdout.filter(pl.col(TARGET).is_not_null())
     scores = np.asarray(scores, np.float64)[holdout[TARGET].is_not_null().to_numpy()]
-    document["level"] = level(use_case, known, scores)
+    document["level"] = holdout_level(use_case, known, scores)
     if use_case.target.kind == "regression":
         return document | {"method": "direct loss", "models": _loss_models(use_case, known, scores)}
     return document | {"method": "cbpe", "calibration": _calibration(use_case, known, scores)}
 
 
-def level(use_case: UseCase, holdout: pl.DataFrame, scores: NDArray[Any]) -> dict[str, Any] | None:
+def holdout_level(use_case: UseCase, holdout: pl.DataFrame, scores: NDArray[Any]) -> dict[str, Any] | None:
     """The gate's metric on the holdout and its interval at 90% over blocks; None where fewer than two blocks have one."""
     metric = use_case.gate.metric
     mean = block_mean(use_case, with_scores(use_case, holdout, scores), metric, LEVEL)
     return {"metric": metric, **mean.model_dump()} if mean else None
 
 
-def raw(use_case: UseCase, document: Mapping[str, Any] | None, rows: pl.DataFrame, scores: NDArray[Any]) -> dict[str, float]:
+def estimate_metrics(
+    use_case: UseCase, document: Mapping[str, Any] | None, rows: pl.DataFrame, scores: NDArray[Any]
+) -> dict[str, float]:
     """Estimates by metric for designed rows and their scores; none without rows, or for a regression without a document.
 
     auc, log_loss, error_rate, brier (binary); auc, log_loss, accuracy (multiclass); rmse, mae (regression).
@@ -84,7 +86,7 @@ def raw(use_case: UseCase, document: Mapping[str, Any] | None, rows: pl.DataFram
     return {name: float(value) for name, value in estimates.items() if np.isfinite(value)}
 
 
-def corrected(
+def correct_estimates(
     use_case: UseCase, estimates: Mapping[str, float], rows: int, past: Sequence[Mapping[str, float]], level: float = LEVEL
 ) -> Estimate:
     """Estimates with their record taken into account: `past` are realized minus raw estimates of earlier windows, in order.
@@ -95,7 +97,7 @@ def corrected(
     values, intervals = dict(estimates), {}
     for name, value in estimates.items():
         errors = np.array([each[name] for each in past if name in each])
-        values[name] = _bounded(name, value + expected(errors))
+        values[name] = _bounded(name, value + expected_error(errors))
         if len(errors) >= LEAST_RECORD:
             half = half_width(errors, level)
             intervals[name] = (_bounded(name, values[name] - half), _bounded(name, values[name] + half))
@@ -105,7 +107,7 @@ def corrected(
     )
 
 
-def expected(errors: Floats) -> float:
+def expected_error(errors: Floats) -> float:
     """The next error: past ones weighted by recency, shrunk towards 0."""
     weights = 0.5 ** (np.arange(len(errors))[::-1] / HALF_LIFE)
     return float(weights @ errors / (weights.sum() + SHRINKAGE))
@@ -115,7 +117,7 @@ def half_width(errors: Floats, level: float = LEVEL) -> float:
     """Half of the prediction interval for the next error, from one-step predictions of the errors there are."""
     from scipy.special import stdtrit  # type: ignore[import-untyped]
 
-    missed = np.array([errors[i] - expected(errors[:i]) for i in range(len(errors))])
+    missed = np.array([errors[i] - expected_error(errors[:i]) for i in range(len(errors))])
     return float(stdtrit(len(missed), (1 + level) / 2) * np.sqrt(np.mean(missed**2)))
 
 

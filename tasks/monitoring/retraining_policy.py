@@ -42,9 +42,9 @@ def should_retrain(
     """Whether to retrain, with the reason in a sentence. Losses as loss_of gives them; what is not finite is not known.
 
     Asks where there is no champion; where the realized or the estimated loss exceeds its level at promotion by more than
-    the tolerance and lies above `promotion_bound` (bound_of: that level is of one holdout, and uncertain); where the model
-    is over its age and labels have begun to come. Where labels have come for half of the rows (`coverage`), they decide
-    and the estimate does not; nor does it where the data is in trouble: too many rejected rows, or a feature lost.
+    the tolerance and lies above `promotion_bound` (that level is of one holdout, and uncertain); where the model is over
+    its age and labels have begun to come. Where labels have come for half of the rows (`coverage`), they decide and the
+    estimate does not; nor does it where the data is in trouble: too many rejected rows, or a feature lost.
     `refused`: the gate refused what the last request brought, so that the limit is wider (hysteresis).
     `days_since_request` (None: never asked) holds requests back during the cool-down, but for the first model. The cause
     is "drift" where only the estimate is too high and drift has impact.
@@ -59,7 +59,7 @@ def should_retrain(
     known = {name: loss for name, loss in losses.items() if loss is not None}
     limit = _limit(use_case, _finite(promotion_loss), _finite(promotion_bound), refused)
     loss = max(known.values(), default=None)
-    cause, why = _wish(use_case, known, limit, drift, model_age_days)
+    cause, why = _trigger(use_case, known, limit, drift, model_age_days)
     why = "; ".join(filter(None, (why, trouble)))
     if cause != "none" and days_since_request is not None and days_since_request < policy.cooldown_days:
         wait = f"the last request was {days_since_request:.3g} days ago, within the cool-down of {policy.cooldown_days}"
@@ -70,8 +70,8 @@ def should_retrain(
     return Decision(retrain=cause != "none", cause=cause, why=why, loss=loss, limit=limit)
 
 
-def bound_of(use_case: UseCase, level: Mapping[str, Any] | None) -> float | None:
-    """The pessimistic end, as a loss, of the interval that a version's level on its holdout has (estimates.level)."""
+def pessimistic_loss(use_case: UseCase, level: Mapping[str, Any] | None) -> float | None:
+    """The pessimistic end, as a loss, of the interval that `performance_estimation.holdout_level` gave a version."""
     if not level or level.get("metric") != use_case.gate.metric:
         return None
     return _finite(1 - float(level["low"]) if use_case.gate.metric in HIGHER_IS_BETTER else float(level["high"]))
@@ -95,7 +95,7 @@ def _trouble(use_case: UseCase, drift: DriftVerdict | None, rejected_share: floa
     return f"the window's data is in trouble: {' and '.join(troubles)}" if troubles else ""
 
 
-def _wish(
+def _trigger(
     use_case: UseCase, known: Mapping[str, float], limit: float | None, drift: DriftVerdict | None, age: float
 ) -> tuple[Cause, str]:
     """What would be asked for if there were no cool-down, and why."""
@@ -109,10 +109,10 @@ def _wish(
         return cause, f"{exceeded}; {_drifted(drift)}" if has_impact else exceeded
     if age > policy.max_age_days:
         return "age", f"the model is {age:.3g} days old, more than {policy.max_age_days}"
-    return "none", "; ".join(filter(None, (_calm(use_case, known, limit), _drifted(drift))))
+    return "none", "; ".join(filter(None, (_no_trigger_text(use_case, known, limit), _drifted(drift))))
 
 
-def _calm(use_case: UseCase, known: Mapping[str, float], limit: float | None) -> str:
+def _no_trigger_text(use_case: UseCase, known: Mapping[str, float], limit: float | None) -> str:
     if not known:
         return "not enough evidence of loss, neither realized nor estimated"
     listed = " and ".join(f"{name} {loss:.4f}" for name, loss in known.items())

@@ -26,7 +26,7 @@ TEXTS = (pl.Boolean, pl.String, pl.Categorical, pl.Enum, pl.Null)
 Floats = NDArray[np.float64]
 
 
-def streamed(
+def stream_marginals(
     window: pl.LazyFrame, known: Mapping[str, Marginal], names: Sequence[str], batch: int = BATCH
 ) -> tuple[dict[str, Marginal], float]:
     """Marginals of some columns of a window of any size, and the rank error reached, as a share of the rows.
@@ -172,4 +172,4 @@ def marginals(
     """Marginals of a window: exact up to EXACT_ROWS, streamed above."""
     if rows <= EXACT_ROWS:
         return summarize_columns(window.lazy().select(names).collect(), names), 0.0
-    return streamed(window.lazy(), known, names)
+    return stream_marginals(window.lazy(), known, names)

@@ -163,10 +163,10 @@ def _estimate(registry: ModelRegistry, model: ModelRef, window: Window, past: li
     names = list(features.feature_names(case)) if case.target.kind == "regression" else []  # its losses have a model
     scores = internal_names(case.target)
     rows = window.rows.select(*names, *scores).collect()
-    estimates = performance_estimation.raw(
+    estimates = performance_estimation.estimate_metrics(
         case, _document(registry, model, "estimator"), rows, to_scores(case.target, scores, rows)
     )
-    return performance_estimation.corrected(case, estimates, rows.height, past) if estimates else None
+    return performance_estimation.correct_estimates(case, estimates, rows.height, past) if estimates else None
 
 
 def _document(registry: ModelRegistry, model: ModelRef, name: str) -> Any:
@@ -200,7 +200,9 @@ def _decide(
         case,
         drift=measured.drift,
         promotion_loss=retraining_policy.loss_of(case, promised.get("metrics")),
-        promotion_bound=retraining_policy.bound_of(case, (_document(registry, model, "estimator") or {}).get("level")),
+        promotion_bound=retraining_policy.pessimistic_loss(
+            case, (_document(registry, model, "estimator") or {}).get("level")
+        ),
         realized_loss=retraining_policy.loss_of(case, measured.realized.metrics) if measured.realized else None,
         estimated_loss=retraining_policy.loss_of(case, measured.estimate.metrics) if measured.estimate else None,
         model_age_days=_days((_document(registry, model, "manifest") or {}).get("fitted_until"), measured.window),

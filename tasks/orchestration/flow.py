@@ -82,13 +82,13 @@ def penstock_flow(
         A decorator.
     """
 
-    def made(function: Callable[P, R]) -> PenstockFlow[P, R]:
-        return kind(_telling(function), name=name, flow_run_name=run_name)
+    def decorator(function: Callable[P, R]) -> PenstockFlow[P, R]:
+        return kind(_with_final_state(function), name=name, flow_run_name=run_name)
 
-    return made
+    return decorator
 
 
-def _telling(function: Callable[P, R]) -> Callable[P, R]:
+def _with_final_state(function: Callable[P, R]) -> Callable[P, R]:
     """The function, whose runs are tagged and end in a state that says why."""
 
     @functools.wraps(function)

@@ -22,7 +22,7 @@ PATIENCE = 3600.0  # s that a run waits for older ones, which may be lost withou
 COMING = 30.0  # s in which a worker may still take an older run; it may have no room for it as long as we wait
 UNFINISHED, TAKEN = ("SCHEDULED", "PENDING", "RUNNING"), ("PENDING", "RUNNING")
 LEASE = 60.0  # s after which the slot of a run that died is free
-LOOK = 2.0  # s between two looks; each is a query
+POLL_SECONDS = 2.0  # between two queries
 
 
 def limit_name(flow: str, use_case: str) -> str:
@@ -59,7 +59,7 @@ def wait_for_turn(flow: str, use_case: str) -> Iterator[None]:
         while me.deployment_id and (waited := time.monotonic() - since) < PATIENCE:
             if not _older(client, me, use_case, UNFINISHED if waited < COMING else TAKEN):
                 break
-            time.sleep(LOOK)
+            time.sleep(POLL_SECONDS)
     # Without such a limit on the server this passes at once.
     with concurrency(limit_name(flow, use_case), lease_duration=LEASE, raise_on_lease_renewal_failure=False):
         yield

@@ -17,7 +17,7 @@ from schemas.settings import in_force
 from tasks.orchestration.flow_runs import attempts_at, is_worth_another
 
 PATIENCE = 1800.0  # s that one arrival, and the training that it asks for, may take
-LOOK = 0.5  # s between two looks
+POLL_SECONDS = 0.5  # between two queries
 FAR = datetime.max.replace(tzinfo=UTC)  # when every next attempt is due
 
 
@@ -47,7 +47,7 @@ def wait_for_last_attempt(cause: str) -> FlowRun:
         ServiceUnavailable: It does not end in time.
     """
     with get_client(sync_client=True) as client:
-        for _ in _looks(f"the run for {cause}"):
+        for _ in _polls(f"the run for {cause}"):
             runs = attempts_at(client, cause)
             if runs and (state := runs[-1].state) and state.is_final():
                 lost = state.is_crashed() or state.is_failed()
@@ -68,7 +68,7 @@ def wait_for_training(use_case: str, after: FlowRun) -> None:
     """
     wanted: dict[str, Any] = {"expected_start_time": {"after_": after.expected_start_time}}
     with get_client(sync_client=True) as client:
-        for _ in _looks(f"the training of {use_case}"):
+        for _ in _polls(f"the training of {use_case}"):
             runs = client.read_flow_runs(
                 flow_filter=FlowFilter.model_validate({"name": {"any_": ["train"]}}),
                 deployment_filter=DeploymentFilter.model_validate({"name": {"any_": [in_force().deployment]}}),
@@ -79,10 +79,10 @@ def wait_for_training(use_case: str, after: FlowRun) -> None:
                 return
 
 
-def _looks(what: str) -> Iterator[None]:
+def _polls(what: str) -> Iterator[None]:
     """Moments to look again. Raises ServiceUnavailable once patience is at its end."""
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         yield
-        time.sleep(LOOK)
+        time.sleep(POLL_SECONDS)
     raise ServiceUnavailable(f"{what} did not end within {PATIENCE:.0f} s: look at it in the Prefect dashboard")

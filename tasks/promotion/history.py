@@ -48,13 +48,13 @@ def read_history(log: VersionStore, ref: str = MAIN) -> list[HistoryEntry]:
     Raises:
         IntegrityError: The history was rewritten.
     """
-    entries, problems = linked(stored(log, ref))
+    entries, problems = check_chain(stored(log, ref))
     if problems:
         raise IntegrityError(f"the history in {log.url} was rewritten: {problems[0]}; restore that repository from a backup")
     return entries
 
 
-def linked(files: Sequence[tuple[str, bytes]]) -> tuple[list[HistoryEntry], list[str]]:
+def check_chain(files: Sequence[tuple[str, bytes]]) -> tuple[list[HistoryEntry], list[str]]:
     """The entries that can be read, and what is wrong with the chain, one sentence each."""
     links: list[HistoryEntry] = []
     problems: list[str] = []
@@ -92,7 +92,7 @@ def _append(log: VersionStore, move: Move) -> HistoryEntry:
         return known
     previous = links[-1].sha256 if links else None
     entry = Entry(**dict(move), number=len(links) + 1, previous=previous)
-    data = packed(entry)
+    data = entry_bytes(entry)
     digest = hashlib.sha256(data).hexdigest()
     path = _path(entry, digest)
     metadata = {"format_version": "1", "kind": HISTORY_KIND, "path": path, "move": move.kind}
@@ -110,7 +110,7 @@ def delete_merged_branches(log: VersionStore, links: Sequence[HistoryEntry]) -> 
             log.delete_branch(branch)
 
 
-def packed(entry: Entry) -> bytes:
+def entry_bytes(entry: Entry) -> bytes:
     """The one JSON text of an entry."""
     document = entry.model_dump(mode="json", by_alias=True)
     return canonical_json(document)
@@ -182,7 +182,7 @@ def anchor(links: Sequence[HistoryEntry]) -> str:
     return f"{links[-1].entry.number} {links[-1].sha256}" if links else ""
 
 
-def cut_off(links: Sequence[HistoryEntry], anchored: str) -> str | None:
+def anchor_conflict(links: Sequence[HistoryEntry], anchored: str) -> str | None:
     """How a history contradicts the anchor that the registry kept of it, or None; a later entry contradicts nothing."""
     number, _, digest = anchored.partition(" ")
     if not anchored or any(str(entry.number) == number and sha256 == digest for entry, sha256 in links):
@@ -203,8 +203,8 @@ def contradictions(
     `anchored` is the registry's anchor, `now` its champion, `known` its versions with their hashes, `intended` the move that
     the champion itself was marked with: a process that died before it wrote that move down is no contradiction.
     """
-    links, problems = linked(files)
-    if cut := cut_off(links, anchored):
+    links, problems = check_chain(files)
+    if cut := anchor_conflict(links, anchored):
         problems.append(cut)
     for (last, _), (entry, _) in pairwise(links):
         if entry.before != last.after:
@@ -230,7 +230,7 @@ def _side(side: ChampionState | None) -> str:
 
 def refuse_rewritten(links: Sequence[HistoryEntry], anchored: str, where: str) -> None:
     """Raise IntegrityError where the registry's anchor is not in the history."""
-    if cut := cut_off(links, anchored):
+    if cut := anchor_conflict(links, anchored):
         raise IntegrityError(f"the history in {where} was rewritten: {cut}; restore that repository from a backup")
 
 

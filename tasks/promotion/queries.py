@@ -45,7 +45,7 @@ def history_entries(log: VersionStore) -> tuple[list[HistoryEntry], list[str]]:
     Returns:
         The entries, oldest first, and one sentence a problem.
     """
-    return history.linked(history.stored(log))
+    return history.check_chain(history.stored(log))
 
 
 def history_problems(registry: ModelRegistry, log: VersionStore, name: str) -> list[str]:
@@ -65,7 +65,7 @@ def history_problems(registry: ModelRegistry, log: VersionStore, name: str) -> l
     files = history.stored(log)
     known = {version: ref.sha256 for version, ref in refs.items()}
     problems = history.contradictions(files, registry.anchor(name), ChampionState.of(champion), known, intended)
-    return problems + _without_evidence(registry, refs, history.linked(files)[0])
+    return problems + _without_evidence(registry, refs, history.check_chain(files)[0])
 
 
 def _without_evidence(registry: ModelRegistry, refs: dict[int, ModelRef], links: Sequence[HistoryEntry]) -> list[str]:

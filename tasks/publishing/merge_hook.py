@@ -84,7 +84,7 @@ def admit_merge(store: LakeFSStore, case: UseCase, arrival: IncomingMerge, rules
 
 
 @dataclass(frozen=True)
-class Found:
+class PastMergeAudit:
     """What a merge that took place brought without our seal: inputs it touched, and what is wrong with it, or ''."""
 
     why: str
@@ -94,7 +94,7 @@ class Found:
 
 def audit_past_merges(
     store: LakeFSStore, case: UseCase, merge: Commit, metadata: Mapping[str, str], rules: MergeRules, into: str
-) -> Found:
+) -> PastMergeAudit:
     """Look at a merge that took place. One whose source lacked the hook was let through unasked: it is audited now.
 
     Args:
@@ -109,17 +109,17 @@ def audit_past_merges(
         What the merge brought, by input, and what is wrong with it.
     """
     if len(merge.parents) < 2:
-        return Found("it is no merge")
+        return PastMergeAudit("it is no merge")
     before, source = merge.parents[:2]
     changes, brings = store.history.brings(source, store.history.base(source, before))
     data = [change for change in changes if change.path.startswith("data/")]
     if not data or sealed(store, IncomingMerge(source, into, metadata), brings, rules.key):
-        return Found("it brings no data" if not data else "it is ours")
+        return PastMergeAudit("it brings no data" if not data else "it is ours")
     inputs = tuple(sorted({change.path.split("/")[1] for change in data}))
     if hooks.in_force(store.lake, store.place, source):
-        return Found("it was audited before", inputs)
+        return PastMergeAudit("it was audited before", inputs)
     ruling = _audited(store, case, IncomingMerge(source, before, metadata), data, rules)
-    return Found(ruling.why, inputs, ruling.why if ruling.verdict == "refused" else "")
+    return PastMergeAudit(ruling.why, inputs, ruling.why if ruling.verdict == "refused" else "")
 
 
 def sealed(store: LakeFSStore, arrival: IncomingMerge, brings: str, key: str | None) -> Guard | None:
@@ -225,8 +225,8 @@ def _known(
     """The keys that a file must not repeat: of what stays on the branch, and of the merge's files that came `before`."""
     head, types = store.head(arrival.into), spec.contract.dtypes()
     paths = datasets.data_paths(store, head, spec.name, [partition] if key_tells_partition(spec) else None)
-    kept, beside = [path for path in paths if path not in removed], [p for p in before if p.split("/")[1] == spec.name]
-    scans = store.scan(head, kept, types), store.scan(arrival.source, beside, types)
+    remaining, beside = [path for path in paths if path not in removed], [p for p in before if p.split("/")[1] == spec.name]
+    scans = store.scan(head, remaining, types), store.scan(arrival.source, beside, types)
     return pl.concat([scan.select(spec.key) for scan in scans])
 
 

@@ -160,9 +160,9 @@ def _holds(
 ) -> bool:
     """Whether a commit changes just these paths."""
     changes = store.diff(base, commit)
-    brought = {change.path for change in changes if change.kind != "removed"}
+    written = {change.path for change in changes if change.kind != "removed"}
     removed = {change.path for change in changes if change.kind == "removed"}
-    return brought == set(wanted) and removed == set(replaced) - set(wanted)
+    return written == set(wanted) and removed == set(replaced) - set(wanted)
 
 
 def publish_commit(

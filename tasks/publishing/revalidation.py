@@ -119,9 +119,9 @@ class Published:
         left = set(self.paths)
         for record in live_publishes(self._store, self._spec.name, self._commit):
             changes = self._store.diff(record.commit.parents[0], record.commit.id)
-            if brought := sorted(left & {change.path for change in changes if change.kind == "added"}):
-                left -= set(brought)
-                yield brought
+            if added := sorted(left & {change.path for change in changes if change.kind == "added"}):
+                left -= set(added)
+                yield added
         yield from ([path] for path in sorted(left))
 
 

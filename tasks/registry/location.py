@@ -25,7 +25,7 @@ class Location:
     artifacts: Path | None = None
 
     @property
-    def there(self) -> bool:
+    def exists(self) -> bool:
         """False for a local registry that nobody has written to yet."""
         return self.database is None or (self.database.exists() and self.database.stat().st_size > 0)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 Lock = Callable[[str], AbstractContextManager[Any]]
 
-_around: ContextVar[Lock | None] = ContextVar("penstock_exclusion", default=None)
+_outer_lock: ContextVar[Lock | None] = ContextVar("penstock_exclusion", default=None)
 
 
 @contextmanager
@@ -26,14 +26,14 @@ def excluding(lock: Lock) -> Iterator[None]:
     Yields:
         Nothing.
     """
-    before = _around.set(lock)
+    before = _outer_lock.set(lock)
     try:
         yield
     finally:
-        _around.reset(before)
+        _outer_lock.reset(before)
 
 
-def around(name: str) -> AbstractContextManager[Any]:
+def outer_lock(name: str) -> AbstractContextManager[Any]:
     """What is held around a change of that model besides the registry's own lock."""
-    lock = _around.get()
+    lock = _outer_lock.get()
     return lock(name) if lock else nullcontext()

@@ -18,7 +18,7 @@ import polars as pl
 
 from schemas.errors import NotEnoughEvidence
 from schemas.refs import DataRef
-from schemas.replaying import Course
+from schemas.replaying import BacktestResult
 from schemas.score_columns import internal_names, prediction_names, to_columns, to_scores
 from schemas.usecase import UseCase, resolve
 from tasks import datasets, evaluation, features, inference, models, training
@@ -37,7 +37,7 @@ def backtest_fixed_schedule(
     span: tuple[datetime, datetime],
     judged_from: datetime,
     label_delay: float | None,
-) -> Course:
+) -> BacktestResult:
     """Train at the start of `span` and every so many days, score each row with the newest model, compare with outcomes.
 
     Args:
@@ -73,7 +73,7 @@ def backtest_fixed_schedule(
 
 def backtest_loop(
     use_case: str, data: DataRef, log_url: str, span: tuple[datetime, datetime], judged_from: datetime
-) -> Course:
+) -> BacktestResult:
     """How the loop did: the first prediction of each row that its log holds, beside the outcome known by now.
 
     Args:
@@ -104,7 +104,7 @@ def backtest_loop(
 
 def backtest_result(
     case: UseCase, name: str, rows: pl.DataFrame, judged_from: datetime, trainings: Counter[str], started: float
-) -> Course:
+) -> BacktestResult:
     """Metrics of scored rows with outcomes, by month and from `judged_from` on. Raises NotEnoughEvidence without rows."""
     time_name = str(case.time)
     scored = evaluation.with_scores(case, rows, to_scores(case.target, internal_names(case.target), rows))
@@ -112,7 +112,7 @@ def backtest_result(
     if judged.is_empty():
         raise NotEnoughEvidence(f"{case.name}: no scored row from {judged_from:%Y-%m-%d} on has an outcome yet")
     wanted = evaluation.metric_expressions(case)
-    return Course(
+    return BacktestResult(
         name=name,
         months=_by_month(scored, time_name, wanted),
         total=_finite(judged.select(**wanted).row(0, named=True)),

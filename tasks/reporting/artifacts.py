@@ -195,7 +195,7 @@ def monitoring_page(result: Monitoring) -> str:
             markdown_table(("metric", "realized"), [(n, f"{v:.4f}") for n, v in sorted(result.realized.metrics.items())]),
         ]
     for pair in result.shadow:
-        lines += ["", f"Shadow: {pair.told}."]
+        lines += ["", f"Shadow: {pair.sentence}."]
     return "\n".join(lines)
 
 

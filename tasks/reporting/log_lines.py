@@ -47,8 +47,10 @@ def _audited(audit: AuditVerdict) -> str:
 
 def _reasons(reasons: Sequence[Reason]) -> str:
     """Checks by column with how many rows failed each, the most frequent first; a row may fail several."""
-    told = [f"{found.column or 'whole row'}: {describe_check(found.check)}, {_rows(found.rows)}" for found in reasons]
-    return f" ({_list(told, '; ')})" if told else ""
+    texts = [
+        f"{failure.column or 'whole row'}: {describe_check(failure.check)}, {_rows(failure.rows)}" for failure in reasons
+    ]
+    return f" ({_list(texts, '; ')})" if texts else ""
 
 
 def retraction_line(result: Retraction) -> str:
@@ -61,8 +63,8 @@ def retraction_line(result: Retraction) -> str:
         One line.
     """
     line = f"{result.source} ({result.input}): {result.status}. {result.why}. Commit {_commit(result.commit)}."
-    seen = ", ".join(f"v{version}" for version in result.trained_on)
-    return f"{line} Models that were fitted on its rows: {seen}." if seen else line
+    affected = ", ".join(f"v{version}" for version in result.trained_on)
+    return f"{line} Models that were fitted on its rows: {affected}." if affected else line
 
 
 def challenger_line(model: ModelRef, commit: str, fitted: int, stopping: int, holdout: int, rounds: int) -> str:
@@ -80,8 +82,8 @@ def challenger_line(model: ModelRef, commit: str, fitted: int, stopping: int, ho
         One line.
     """
     rows = f"{fitted:,} rows of commit {_commit(commit)}"
-    kept = f"{stopping:,} rows stopped it early, the newest {holdout:,} are held out for the gate"
-    return f"Challenger v{model.version} is fitted on {rows}, {rounds} rounds; {kept}."
+    apart = f"{stopping:,} rows stopped it early, the newest {holdout:,} are held out for the gate"
+    return f"Challenger v{model.version} is fitted on {rows}, {rounds} rounds; {apart}."
 
 
 def gate_line(case: UseCase, challenged: Challenge) -> str:
@@ -172,51 +174,51 @@ def scores_line(result: Scores) -> str:
     return f"{audit}{result.rows:,} rows scored{by}{kinds}. {lie}"
 
 
-def window_line(case: UseCase, seen: Monitoring) -> str:
+def window_line(case: UseCase, result: Monitoring) -> str:
     """What one window of predictions looks like: drift, and the metric, realized and estimated.
 
     Args:
         case: The use case.
-        seen: What the window came to.
+        result: What the window came to.
 
     Returns:
         One line.
     """
-    by = f", scored by v{seen.model.version}" if seen.model else ""
-    drift = f"{seen.drift.status}: {seen.drift.why}" if seen.drift else "drift not measured"
-    parts = [drift, _realized(case, seen), _estimated(case, seen)]
-    return f"Window of {seen.rows:,} rows{_span(seen.window)}{by}. {'. '.join(_capital(part) for part in parts)}."
+    by = f", scored by v{result.model.version}" if result.model else ""
+    drift = f"{result.drift.status}: {result.drift.why}" if result.drift else "drift not measured"
+    parts = [drift, _realized(case, result), _estimated(case, result)]
+    return f"Window of {result.rows:,} rows{_span(result.window)}{by}. {'. '.join(_capital(part) for part in parts)}."
 
 
-def _realized(case: UseCase, seen: Monitoring) -> str:
+def _realized(case: UseCase, result: Monitoring) -> str:
     metric = case.gate.metric
-    if seen.realized is None or metric not in seen.realized.metrics:
-        return f"no {metric} realized yet (labels have come for {seen.coverage:.1%} of the rows)"
-    value = seen.realized.metrics[metric]
-    return f"realized {metric} {value:.4f} (labels have come for {seen.coverage:.1%} of the rows)"
+    if result.realized is None or metric not in result.realized.metrics:
+        return f"no {metric} realized yet (labels have come for {result.coverage:.1%} of the rows)"
+    value = result.realized.metrics[metric]
+    return f"realized {metric} {value:.4f} (labels have come for {result.coverage:.1%} of the rows)"
 
 
-def _estimated(case: UseCase, seen: Monitoring) -> str:
-    metric, found = case.gate.metric, seen.estimate
-    if found is None or metric not in found.metrics:
+def _estimated(case: UseCase, result: Monitoring) -> str:
+    metric, estimate = case.gate.metric, result.estimate
+    if estimate is None or metric not in estimate.metrics:
         return f"no {metric} estimated"
-    low, high = found.intervals.get(metric, (None, None))
-    held = "" if low is None else f" ({found.level:.0%} interval {low:.4f} to {high:.4f})"
-    return f"estimated without labels {metric} {found.metrics[metric]:.4f}{held}"
+    low, high = estimate.intervals.get(metric, (None, None))
+    held = "" if low is None else f" ({estimate.level:.0%} interval {low:.4f} to {high:.4f})"
+    return f"estimated without labels {metric} {estimate.metrics[metric]:.4f}{held}"
 
 
-def decision_line(seen: Monitoring) -> str:
+def decision_line(result: Monitoring) -> str:
     """Whether to retrain, and why.
 
     Args:
-        seen: What the window came to.
+        result: What the window came to.
 
     Returns:
         One line.
     """
-    drift = f" ({seen.drift.status})" if seen.drift else ""
-    word = "retrain" if seen.decision.retrain else "keep the champion"
-    return f"Decision: {word}{drift}: {seen.decision.why}."
+    drift = f" ({result.drift.status})" if result.drift else ""
+    word = "retrain" if result.decision.retrain else "keep the champion"
+    return f"Decision: {word}{drift}: {result.decision.why}."
 
 
 def sweep_line(result: Sweep) -> str:
@@ -258,8 +260,12 @@ def backfill_line(result: Backfill) -> str:
     Returns:
         One line.
     """
-    rows = sum(found.rows for found in result.partitions)
-    left = [f"{found.name} {found.status}" for found in result.partitions if found.status in ("refused", "failed")]
+    rows = sum(partition.rows for partition in result.partitions)
+    left = [
+        f"{partition.name} {partition.status}"
+        for partition in result.partitions
+        if partition.status in ("refused", "failed")
+    ]
     return f"Backfill ({result.what}): {result.why}, {rows:,} rows.{f' Not done: {_list(left)}.' if left else ''}"
 
 
@@ -290,9 +296,9 @@ def _commit(commit: str | None) -> str:
 
 
 def _list(names: Iterable[str], between: str = ", ") -> str:
-    told = list(names)
-    more = f"{between}and {len(told) - MOST} more" if len(told) > MOST else ""
-    return between.join(told[:MOST]) + more
+    items = list(names)
+    more = f"{between}and {len(items) - MOST} more" if len(items) > MOST else ""
+    return between.join(items[:MOST]) + more
 
 
 def _capital(text: str) -> str:

@@ -116,12 +116,12 @@ def _answer(case: UseCase) -> str:
 
 def _sections(case: UseCase, registry: ModelRegistry, ref: ModelRef) -> Iterator[Section]:
     manifest, evaluated = registry.document(ref, "manifest"), registry.document(ref, "evaluation")
-    kept = _optional(registry, ref, "evidence")
+    evidence = _optional(registry, ref, "evidence")
     yield _data(manifest, evaluated)
     yield from _gate(_optional(registry, ref, "verdict"))
-    yield _metrics(evaluated, kept)
+    yield _metrics(evaluated, evidence)
     yield from _slices(case, evaluated)
-    yield from _calibration(kept)
+    yield from _calibration(evidence)
     yield from _importances(_optional(registry, ref, "importances"))
     yield _limits(case, manifest, evaluated)
     yield _lineage(manifest, registry.tags(ref), ref)
@@ -152,14 +152,14 @@ def _gate(verdict: Mapping[str, Any]) -> Iterator[Section]:
         yield Section("Gate", verdict["why"], ("", "check", "what it saw"), checks)
 
 
-def _metrics(evaluated: Mapping[str, Any], kept: Mapping[str, Any]) -> Section:
-    lines = [(name, f"{value:.4f}", *_interval(kept, name)) for name, value in sorted(evaluated["metrics"].items())]
+def _metrics(evaluated: Mapping[str, Any], evidence: Mapping[str, Any]) -> Section:
+    lines = [(name, f"{value:.4f}", *_interval(evidence, name)) for name, value in sorted(evaluated["metrics"].items())]
     text = "Blocks are the sample: rows of one block depend on each other, so the interval is that of the mean over blocks."
     return Section("Metrics", text, ("metric", "all rows", "mean over blocks", f"{LEVEL:.0%} interval"), lines)
 
 
-def _interval(kept: Mapping[str, Any], name: str) -> tuple[str, str]:
-    mean, low, high = (kept.get("intervals") or {}).get(name, (None, None, None))
+def _interval(evidence: Mapping[str, Any], name: str) -> tuple[str, str]:
+    mean, low, high = (evidence.get("intervals") or {}).get(name, (None, None, None))
     return ("", "") if mean is None else (f"{mean:.4f}", f"{low:.4f} to {high:.4f}")
 
 
@@ -173,17 +173,17 @@ def _slices(case: UseCase, evaluated: Mapping[str, Any]) -> Iterator[Section]:
         yield Section("Slices", text, ("slice", "rows", metric), rows)
 
 
-def _calibration(kept: Mapping[str, Any]) -> Iterator[Section]:
-    if bins := kept.get("calibration"):
+def _calibration(evidence: Mapping[str, Any]) -> Iterator[Section]:
+    if bins := evidence.get("calibration"):
         rows = [(f"{b['said']:.3f}", f"{b['happened']:.3f}", f"{b['rows']:,.0f}") for b in bins]
         text = "Rows in bins of equal count by probability: what was said, and how often it came true."
         points = [(float(b["said"]), float(b["happened"])) for b in bins]
         yield Section("Calibration", text, ("said", "came true", "rows"), rows, points=points)
 
 
-def _importances(kept: Mapping[str, Any]) -> Iterator[Section]:
+def _importances(importances: Mapping[str, Any]) -> Iterator[Section]:
     """One table a kind of importance: shares of the gain, and what else is stored."""
-    for kind, shares in kept.items():
+    for kind, shares in importances.items():
         if isinstance(shares, Mapping) and shares:
             ordered = sorted(shares.items(), key=lambda item: -abs(item[1]))
             rows = [(name, f"{value:.1%}" if kind == "gain" else f"{value:.4g}") for name, value in ordered]

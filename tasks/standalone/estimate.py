@@ -122,9 +122,9 @@ def estimate_performance(
         raise UsageError("estimator: a document made by fit_estimator is wanted")
     require_frame(rows, "rows")
     names, features = score_columns(scores), list(estimator["features"])
-    given = [] if isinstance(scores, str) else list(scores)
-    if given != list(estimator["classes"]):
-        raise UsageError(f"scores: the estimator's classes are {estimator['classes']}, not {given}; name {{class: column}}")
+    named = [] if isinstance(scores, str) else list(scores)
+    if named != list(estimator["classes"]):
+        raise UsageError(f"scores: the estimator's classes are {estimator['classes']}, not {named}; name {{class: column}}")
     require_columns(rows, [*names, *features], "rows")
     require_numbers(rows, names, "scores")
     case = frame_use_case(
@@ -140,8 +140,8 @@ def estimate_performance(
         raise UsageError(f"rows: {flaw}")
     _require_kinds(rows, estimator["features"])
     prepared = rows.select(names).with_columns(training_features(rows, features))
-    found = performance_estimation.raw(case, estimator, prepared, values)
-    return performance_estimation.corrected(case, found, rows.height, past_errors)
+    estimates = performance_estimation.estimate_metrics(case, estimator, prepared, values)
+    return performance_estimation.correct_estimates(case, estimates, rows.height, past_errors)
 
 
 def _asked(dtype: pl.DataType) -> str:

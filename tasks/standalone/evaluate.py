@@ -79,17 +79,17 @@ def _evaluation(labelled: Labelled, scores: Scores, level: float) -> ScoreEvalua
     case, values = labelled.use_case, labelled.scores(scores)
     if flaw := score_flaw(case, labelled.designed.height, values, f"column {scores!r}"):
         raise UsageError(f"rows: {flaw}")
-    found = evaluation.evaluate(case, "", "", labelled.designed, values)
+    evaluated = evaluation.evaluate(case, "", "", labelled.designed, values)
     scored = with_scores(case, labelled.designed, values)
     means = {name: block_mean(case, scored, name, level) for name in metric_expressions(case)}
     return ScoreEvaluation(
-        rows=found.rows,
-        blocks=found.blocks,
-        window=found.window,
-        metrics=found.metrics,
+        rows=evaluated.rows,
+        blocks=evaluated.blocks,
+        window=evaluated.window,
+        metrics=evaluated.metrics,
         block_means={name: mean for name, mean in means.items() if mean is not None},
         level=level,
-        slices=found.slices,
+        slices=evaluated.slices,
     )
 
 

@@ -55,21 +55,21 @@ def explain_model(model: TrainedModel | bytes, rows: pl.DataFrame) -> Explanatio
     if not booster.feature_names:
         raise UsageError("model: its features have no names; fit it on a frame, so that columns can be told apart")
     features = model_features(booster, rows)
-    found = shap_contributions(booster, features)
+    contributions = shap_contributions(booster, features)
     sizes = shap_importances(booster, features)
     classes = () if isinstance(model, bytes) else model.classes
     ordered = dict(sorted(sizes.items(), key=lambda pair: -pair[1]))
-    return Explanation(_frame(found, list(booster.feature_names), classes), ordered)
+    return Explanation(_frame(contributions, list(booster.feature_names), classes), ordered)
 
 
-def _frame(found: np.ndarray, features: list[str], classes: tuple[str, ...]) -> pl.DataFrame:
+def _frame(contributions: np.ndarray, features: list[str], classes: tuple[str, ...]) -> pl.DataFrame:
     """Contributions of shape (n, features + 1), or (n, classes, features + 1), a line for each row and class."""
-    several = found.shape[1] if found.ndim == 3 else 1
-    columns = {ROW: pl.Series(np.repeat(np.arange(1, found.shape[0] + 1), several), dtype=pl.UInt32)}
-    if found.ndim == 3:
+    several = contributions.shape[1] if contributions.ndim == 3 else 1
+    columns = {ROW: pl.Series(np.repeat(np.arange(1, contributions.shape[0] + 1), several), dtype=pl.UInt32)}
+    if contributions.ndim == 3:
         names = classes or tuple(map(str, range(several)))
-        columns[CLASS] = pl.Series(list(names) * found.shape[0], dtype=pl.String)
-    flat = found.reshape(-1, found.shape[-1])
+        columns[CLASS] = pl.Series(list(names) * contributions.shape[0], dtype=pl.String)
+    flat = contributions.reshape(-1, contributions.shape[-1])
     return pl.DataFrame(columns | {name: flat[:, at] for at, name in enumerate([*features, BIAS])})
 
 

@@ -98,9 +98,9 @@ def gate_scores(
         max_calibration_error=max_calibration_error,
         calibration_slack=calibration_slack,
     )
-    given = [scores for scores in (challenger, champion, baseline) if scores is not None]
+    score_columns = [scores for scores in (challenger, champion, baseline) if scores is not None]
     labelled = labelled_rows(
-        rows, label, given, kind=kind, threshold=threshold, time=time, block=block, slices=slices, gate=policy
+        rows, label, score_columns, kind=kind, threshold=threshold, time=time, block=block, slices=slices, gate=policy
     )
     return _verdict(labelled, challenger, champion, baseline, metric, seed)
 

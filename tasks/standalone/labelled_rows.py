@@ -150,14 +150,16 @@ def labelled_rows(
     if known.is_empty():
         raise NotEnoughEvidence(f"rows: none of {rows.height:,} has a label in {label!r}")
     classes = _classes(scores)
-    told = kind_of(known[label], kind or ("multiclass" if classes else None))
-    if (told == "multiclass") != bool(classes):
-        raise UsageError(f"label {label!r} is {told}: name scores as {{class: column}} for several classes, else one column")
-    check_labels(known[label], told, classes)
+    target_kind = kind_of(known[label], kind or ("multiclass" if classes else None))
+    if (target_kind == "multiclass") != bool(classes):
+        raise UsageError(
+            f"label {label!r} is {target_kind}: name scores as {{class: column}} for several classes, else one column"
+        )
+    check_labels(known[label], target_kind, classes)
     source = (known.sort(time, maintain_order=True) if time else known).drop(ROW, strict=False).with_row_index(ROW)
     case = frame_use_case(
         source,
-        told,
+        target_kind,
         label,
         classes=classes,
         threshold=threshold,
@@ -173,10 +175,10 @@ def labelled_rows(
 def designed_rows(use_case: UseCase, rows: pl.DataFrame) -> pl.DataFrame:
     """Rows as the wings read them: key, event time, `_block`, slices, features, `_target`; row by row those of `rows`."""
     designed = design(use_case, rows.lazy(), {})
-    made = with_own_outcome(use_case, designed, rows.lazy()).collect()
-    if made[BLOCK].null_count():
-        raise UsageError(f"rows: the block is missing in {made[BLOCK].null_count():,} of them; fill or drop them")
-    return made
+    labelled = with_own_outcome(use_case, designed, rows.lazy()).collect()
+    if labelled[BLOCK].null_count():
+        raise UsageError(f"rows: the block is missing in {labelled[BLOCK].null_count():,} of them; fill or drop them")
+    return labelled
 
 
 def kind_of(labels: pl.Series, kind: Kind | None) -> Kind:

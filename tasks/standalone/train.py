@@ -86,12 +86,12 @@ def train_xgboost(
     require_choice("calibration", calibration, ("none", "sigmoid"))
     require_choice("device", device, ("cpu", "cuda"))
     known = _known(rows, target, time, features, key)
-    told, classes = _target(known[target], kind)
+    target_kind, classes = _target(known[target], kind)
     names = _features(known, target, time, features, key)
     prepared = known.with_columns(training_features(known, names))
     case = frame_use_case(
         prepared,
-        told,
+        target_kind,
         target,
         classes=classes,
         threshold=threshold,
@@ -127,13 +127,13 @@ def _known(
 
 
 def _target(outcomes: pl.Series, kind: Kind | None) -> tuple[Kind, tuple[str, ...]]:
-    told = kind_of(outcomes, kind)
+    target_kind = kind_of(outcomes, kind)
     classes: tuple[str, ...] = ()
-    if told == "multiclass":
+    if target_kind == "multiclass":
         values = outcomes.dtype.categories if isinstance(outcomes.dtype, pl.Enum) else outcomes.unique().sort()
         classes = tuple(pl.Series(values).cast(pl.String))
-    check_labels(outcomes, told, classes)
-    return told, classes
+    check_labels(outcomes, target_kind, classes)
+    return target_kind, classes
 
 
 def _features(

@@ -79,8 +79,8 @@ def predict_frame(model: TrainedModel, rows: pl.DataFrame) -> pl.DataFrame:
     """
     require_frame(rows, "rows")
     names = score_columns(model.scores)
-    if taken := [name for name in names if name in rows.columns]:
-        raise UsageError(f"rows: the column {taken[0]!r} is there already; drop or rename it")
+    if clashes := [name for name in names if name in rows.columns]:
+        raise UsageError(f"rows: the column {clashes[0]!r} is there already; drop or rename it")
     booster = model.booster
     features = model_features(booster, rows)
     case = frame_use_case(rows, model.kind, model.target, classes=model.classes, features=model.features)

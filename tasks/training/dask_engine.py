@@ -45,14 +45,14 @@ class Share:
 
 
 def fit(case: UseCase, train: Spilled, stopping: pl.DataFrame, *, device: Device) -> Fitted:
-    """As `training.fit`, on the workers. Raises as it does, and UsageError, ServiceUnavailable for the cluster."""
+    """As `fit.fit_booster`, on the workers. Raises as it does, and UsageError, ServiceUnavailable for the cluster."""
     check_rows(case, train=train, stopping=stopping)
     model, best = _boosted(case, train, stopping, case.training.rounds, device)
     return concluded(case, load_xgboost().Booster(model_file=bytearray(model)), best, stopping)
 
 
 def refit(case: UseCase, rows: Spilled, rounds: int, *, calibration: Sigmoid | None, device: Device) -> Fitted:
-    """As `training.refit`, on the workers. Raises as `fit` does."""
+    """As `fit.refit_booster`, on the workers. Raises as `fit` does."""
     check_rows(case, train=rows)
     model, _ = _boosted(case, rows, None, rounds, device)
     return finished(case, load_xgboost().Booster(model_file=bytearray(model)), rounds, calibration)

@@ -14,7 +14,7 @@ def commit_and_merge(
     log: VersionStore,
     branch: str,
     folder: str,
-    seen: CommitId,
+    checked_at: CommitId,
     added: Mapping[str, bytes],
     message: str,
     metadata: Mapping[str, str],
@@ -41,14 +41,14 @@ def commit_and_merge(
     kind = branch.partition("/")[0]
     try:
         log.delete_branch(branch)
-        log.branch(branch, seen)
+        log.branch(branch, checked_at)
         for path, payload in added.items():
             log.upload(branch, path, payload)
         for path in removed:
             log.remove(branch, path)
         log.commit(branch, message, metadata)
         fault_point(f"{kind}.before_merge")
-        commit = log.merge(branch, MAIN, message, metadata, guard=Guard(commit=seen, prefixes=(folder,)))
+        commit = log.merge(branch, MAIN, message, metadata, guard=Guard(commit=checked_at, prefixes=(folder,)))
     except (NotFound, NothingToCommit):
         raise StaleCheck(f"another process changed {folder} of {log.url} at the same time ({branch}): look again") from None
     fault_point(f"{kind}.after_merge")

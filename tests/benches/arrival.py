@@ -21,10 +21,10 @@ WANTED, MOST_WAITED = 5.0, 10.0  # s from close to started, and to published bes
 OWN_WORK = """
 import sys, time
 from pathlib import Path
-from deployments.prefect_server.in_process import forget_user, in_process, prepare
+from deployments.prefect_server.in_process import clear_user_settings, in_process, prepare
 from schemas.settings import Settings
 settings = Settings(home=Path(sys.argv[1]))
-forget_user()
+clear_user_settings()
 prepare(settings, isolated=True)
 from flows.ingest import ingest
 with settings.active(), in_process():

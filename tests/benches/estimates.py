@@ -61,7 +61,7 @@ def weeks(use_case: UseCase = FLIGHTS) -> Iterator[Week]:
             booster = scoring.load_booster(fit.refit_booster(use_case, past, fitted.best_rounds).model)
         scores = scoring.predict_scores(use_case, booster, week)
         made = metrics.evaluate(use_case, "0" * 64, "-", week, scores)
-        yield Week(performance_estimation.raw(use_case, document, week, scores), dict(made.metrics))
+        yield Week(performance_estimation.estimate_metrics(use_case, document, week, scores), dict(made.metrics))
 
 
 def interval_score(interval: Interval, value: float) -> float:
@@ -73,7 +73,7 @@ def interval_score(interval: Interval, value: float) -> float:
 def ours(past: list[Week], week: Week, metric: str) -> Interval:
     """The interval that monitoring states."""
     errors = [{metric: each.realized[metric] - each.raw[metric]} for each in past]
-    return performance_estimation.corrected(FLIGHTS, {metric: week.raw[metric]}, 0, errors).intervals[metric]
+    return performance_estimation.correct_estimates(FLIGHTS, {metric: week.raw[metric]}, 0, errors).intervals[metric]
 
 
 def last_by_quantile(past: list[Week], week: Week, metric: str) -> Interval:
@@ -130,7 +130,9 @@ def stream(n: int = 100_000) -> None:
         print(name)
         for moved in (0.0, 0.5, 1.0, -1.0):
             window = shifted(moved, n, rng)
-            found, plain = (performance_estimation.raw(case, how, window, scored(window)) for how in (document, None))
+            found, plain = (
+                performance_estimation.estimate_metrics(case, how, window, scored(window)) for how in (document, None)
+            )
             made = metrics.evaluate(case, "0" * 64, "-", window, scored(window)).metrics
             told = ", ".join(f"{m} {found[m] - made[m]:+.4f} ({plain[m] - made[m]:+.4f})" for m in METRICS)
             print(f"  first input moved by {moved:+.1f}: {told}")

@@ -17,7 +17,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from deployments.prefect_server.in_process import forget_user, in_process, prepare
+from deployments.prefect_server.in_process import clear_user_settings, in_process, prepare
 from schemas.settings import Settings
 
 SPAN = ["2013-03-01", "2014-01-01"]
@@ -33,7 +33,7 @@ def lives() -> None:
     days = [argument for argument in sys.argv[1:] if argument[:1].isdigit()] or SPAN
     since, until = (datetime.fromisoformat(day).replace(tzinfo=UTC) for day in days)
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder:
-        forget_user()
+        clear_user_settings()
         prepare(Settings(home=Path(folder)), isolated=True)
         from prefect.testing.utilities import prefect_test_harness
 

@@ -103,9 +103,9 @@ def test_tags_tell_lineage_and_state(registry: ModelRegistry, name: str) -> None
 def test_mlflow_sees_run_model_and_data(registry: ModelRegistry, name: str) -> None:
     ref = registry.record(candidate(name, description="What it is."))
     store: Any = registry._store  # type: ignore[attr-defined]
-    run = store.tried("look", lambda client: client.get_run(ref.run_id))
+    run = store.call("look", lambda client: client.get_run(ref.run_id))
     (output,) = run.outputs.model_outputs
-    model = store.tried("look", lambda client: client.get_logged_model(output.model_id))
+    model = store.call("look", lambda client: client.get_logged_model(output.model_id))
     assert run.info.status == "FINISHED"
     assert run.data.params == {"max_depth": "3"}
     assert run.data.metrics == {"auc": 0.7, "log_loss": 0.5}
@@ -180,10 +180,10 @@ def test_a_trial_that_was_cut_off_is_finished(registry: ModelRegistry, name: str
     def cut_off(client: Any) -> Any:
         return client.create_run(client.get_run(parent).info.experiment_id, tags=tags).info.run_id
 
-    left = registry._store.tried("start a trial", cut_off)  # type: ignore[attr-defined]
+    left = registry._store.call("start a trial", cut_off)  # type: ignore[attr-defined]
     for depth in (3, 3, 4):
         assert registry.record_trial(parent, 1, {"max_depth": depth}, {"loss": 0.5}, pruned=False) == left
-    run = registry._store.tried("read a trial", lambda client: client.get_run(left))  # type: ignore[attr-defined]
+    run = registry._store.call("read a trial", lambda client: client.get_run(left))  # type: ignore[attr-defined]
     assert (run.info.status, run.data.params, run.data.metrics) == ("FINISHED", {"max_depth": "3"}, {"loss": 0.5})
 
 
@@ -307,7 +307,7 @@ def copied(store: Any, ref: ModelRef, tags: dict[str, str]) -> None:
         source = client.get_model_version(ref.name, str(ref.version)).source
         client.create_model_version(ref.name, source, ref.run_id, tags, model_id=model.model_id)
 
-    store.tried("register again", again)
+    store.call("register again", again)
 
 
 def test_a_version_that_someone_else_registered_is_not_served(registry: ModelRegistry, name: str) -> None:

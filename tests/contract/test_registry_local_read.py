@@ -69,7 +69,7 @@ def test_the_files_say_what_mlflow_says(registry: MlflowRegistry, database: Path
     [entry] = local_read.entries(database, NAME, 2)
     assert shown(entry) == shown(mlflow.entry(NAME, 2))
     assert local_read.aliases(database, NAME) == mlflow.aliases(NAME) == {"champion": 2, "challenger": 3}
-    assert local_read.model_tag(database, NAME, ANCHOR) == mlflow.kept(NAME, ANCHOR) == "as it was"
+    assert local_read.model_tag(database, NAME, ANCHOR) == mlflow.model_tag(NAME, ANCHOR) == "as it was"
     assert local_read.artifact(entry.source, "model.ubj") == mlflow.read(entry.source, "model.ubj")
 
 
@@ -77,7 +77,7 @@ def test_what_is_not_there_is_what_mlflow_says(registry: MlflowRegistry, databas
     reads = registry._reads
     assert local_read.entries(database, NAME, 4) == local_read.entries(database, "weather") == []
     assert reads.aliases("weather") == {}
-    assert reads.kept("weather", ANCHOR) == ""
+    assert reads.model_tag("weather", ANCHOR) == ""
     with pytest.raises(NotFound, match=f"{NAME} 4"):
         reads.entry(NAME, 4)
     [entry] = local_read.entries(database, NAME, 2)

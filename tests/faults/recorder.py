@@ -60,7 +60,7 @@ def whole(registry: ModelRegistry, name: str, versions: int) -> None:
     assert champion == found[-1]
     assert registry.challenger(name) is None
     assert [registry.tags(ref)["penstock.state"] for ref in found] == ["archived"] * (versions - 1) + ["champion"]
-    runs: list[object] = registry._store.tried(  # type: ignore[attr-defined]
+    runs: list[object] = registry._store.call(  # type: ignore[attr-defined]
         "count", lambda client: client.search_runs([client.get_experiment_by_name(name).experiment_id])
     )
     assert len(runs) == versions

@@ -11,5 +11,6 @@ def prefect_server() -> Iterator[None]:
 
     from deployments.prefect_server.in_process import in_process
 
-    with prefect_test_harness(server_startup_timeout=120), in_process():
+    # It takes 20 s of processor time to start, minutes where many share the machine; where it fails, all tests do.
+    with prefect_test_harness(server_startup_timeout=240), in_process():
         yield

@@ -20,8 +20,8 @@ from tests.orders_kit import ORDERS, files_of, named
 NAME = named(ORDERS)
 INGEST = """
 import resource, sys, tempfile
-from deployments.prefect_server.in_process import hush, in_process
-hush()
+from deployments.prefect_server.in_process import silence_third_parties, in_process
+silence_third_parties()
 from flows.ingest import ingest
 from tasks.versions.local import store as local_store
 point, full_at, room = local_store.fault_point, sys.argv[4], int(sys.argv[5])

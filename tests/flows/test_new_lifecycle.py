@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from deployments.scaffold.draft import Wishes
+from deployments.scaffold.draft import NewUseCaseOptions
 from deployments.scaffold.location import nearby
 from deployments.scaffold.new_use_case import new_use_case
 from schemas.settings import Settings
@@ -35,7 +35,7 @@ def test_two_steps_from_a_file_to_a_champion_and_a_drift_report(folder: Path, se
 
     make, file, target, kind = domains.DOMAINS[name]
     frame = make()
-    drafted = new_use_case(name, domains.save(frame, folder / file), Wishes(target), folder, Limits(2048, 120))
+    drafted = new_use_case(name, domains.save(frame, folder / file), NewUseCaseOptions(target), folder, Limits(2048, 120))
     assert drafted.kind == kind
     loop = lifecycle(nearby(name, folder), str(folder / file))
     assert loop.ingested.accepted == frame.height

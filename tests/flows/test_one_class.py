@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from deployments.scaffold.draft import Wishes
+from deployments.scaffold.draft import NewUseCaseOptions
 from deployments.scaffold.location import nearby
 from deployments.scaffold.new_use_case import new_use_case
 from schemas.settings import Settings
@@ -24,7 +24,9 @@ def test_one_class_only_is_published_and_trains_nothing(tmp_path: Path, settings
     frame = make()
     one = frame.filter(pl.col(target) == frame[target].mode().first())
     with domains.importing():
-        new_use_case("gym-churn", domains.save(frame, tmp_path / file), Wishes(target), tmp_path, Limits(2048, 120))
+        new_use_case(
+            "gym-churn", domains.save(frame, tmp_path / file), NewUseCaseOptions(target), tmp_path, Limits(2048, 120)
+        )
         case = nearby("gym-churn", tmp_path)
         loop = lifecycle(case, str(domains.save(one, tmp_path / f"one-{file}")))
         again = train(case)

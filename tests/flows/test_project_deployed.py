@@ -12,7 +12,7 @@ from prefect.client.orchestration import get_client
 from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL
 
-from deployments.scaffold.draft import Wishes
+from deployments.scaffold.draft import NewUseCaseOptions
 from deployments.scaffold.new_use_case import new_use_case
 from deployments.scaffold.project import GROUP, create
 from tasks.parsing.parse import Limits
@@ -45,7 +45,7 @@ def worker(environment: dict[str, str], folder: Path) -> Iterator[Path]:
 def test_a_projects_deployments_are_made_and_one_runs(tmp_path: Path) -> None:
     create(gym := tmp_path / "gym")
     source = domains.save(domains.members(), tmp_path / "members.csv")
-    new_use_case("gym-churn", source, Wishes("churned"), gym, Limits(2048, 120))
+    new_use_case("gym-churn", source, NewUseCaseOptions("churned"), gym, Limits(2048, 120))
     installed(gym, tmp_path / "site", "gym-churn = gym.gym_churn:GYM_CHURN")
     home = tmp_path / "home"
     (home / "landing" / "gym-churn" / "rows").mkdir(parents=True)

@@ -72,7 +72,9 @@ def test_status_says_all_that_a_person_on_call_asks(lived: float, settings: Sett
     started(Completed(), "orders", "ended")
     url = str(PREFECT_API_URL.value())
     kept = outbox.open_alerts(open_store(settings.store_url("orders-log")))
-    wait_for(lambda: {each.alert.cause for each in queries.told_alerts(url, "orders")} >= {each.cause for each in kept})
+    wait_for(
+        lambda: {each.alert.cause for each in queries.alerts_from_events(url, "orders")} >= {each.cause for each in kept}
+    )
     told = json.loads(status(settings, "--json"))
     champion = open_registry(settings.registry_url).champion("orders")
     assert champion

@@ -149,7 +149,7 @@ def test_objects_of_a_bucket_land_too(deployment: str, settings: Settings, bucke
     bucket.branch("in")
     with settings.model_copy(update={"deployment": deployment, "landing_bucket": prefix}).active() as active:
         follower, sources = landing_watcher.Bucket(prefix), [f"{prefix}/flights/weather/{n}.csv" for n in range(3)]
-        follower.look()  # an empty prefix is no trouble
+        follower.poll()  # an empty prefix is no trouble
         for number, name in enumerate(("weather/0.csv", "weather/.1.csv", "nonsense/2.csv", "weather/x.part")):
             bucket.upload("in", f"landing/flights/{name}", f"a\n{number}\n".encode())
         found = rescan()
@@ -157,7 +157,7 @@ def test_objects_of_a_bucket_land_too(deployment: str, settings: Settings, bucke
         assert len(found.strange) == 1
         bucket.upload("in", "landing/flights/weather/1.csv", b"a\n1\n")
         follower = landing_watcher.Bucket(prefix)
-        follower.look()
+        follower.poll()
         assert rescan().started == ()
         bucket.upload("in", "landing/flights/weather/0.csv", b"a\nother\n")  # delivered again, with other rows
         assert rescan().started == (sources[0],)

@@ -19,7 +19,7 @@ def turned(use_case: str) -> Sweep:
 @pytest.mark.timeout(120)
 def test_nobody_waits_for_ever_for_a_run_that_no_worker_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queueing, "COMING", 1.0)
-    monkeypatch.setattr(queueing, "LOOK", 0.1)
+    monkeypatch.setattr(queueing, "POLL_SECONDS", 0.1)
     now = datetime.now(UTC)
     with get_client(sync_client=True) as client:
         deployment = client.create_deployment(client.create_flow(turned), "turns")

@@ -1,14 +1,18 @@
 """`python -m tests.mutation` draws single changes of the rules' modules, and says which of them no test notices.
 
-Each change is made in a copy of the tree, and the tests of that module's rules run on it until the first fails. The heavy
-libraries are imported once, and each run is a fork of the process that has them: of the twelve seconds of a fresh pytest,
-two are left. cosmic-ray (8.7) runs one command for all modules, replaces each operator by eleven others of which most only
-raise TypeError, and changes annotations; mutmut (3.8) maps tests by running them all first.
+Each change is made in a copy of the tree, and the tests of that module's rules run on it until the first fails; where none
+does, every other file of tests/unit and tests/contract that imports the module or its wing. The heavy libraries are imported
+once, and each run is a fork of the process that has them: of the twelve seconds of a fresh pytest, two are left. cosmic-ray
+(8.7) runs one command for all modules, replaces each operator by eleven others of which most only raise TypeError, and
+changes annotations; mutmut (3.8) maps tests by running them all first.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
+import functools
+import multiprocessing
 import os
 import random
 import resource
@@ -29,6 +33,8 @@ CPU_SECONDS, WALL_SECONDS = 240, 3600  # of one run: a change may make a loop en
 # Other processes take long to start, and what they show (the same bytes everywhere) no single operator breaks alone.
 SLOW = ("lakefs", "in_every_process", "threads_and_processes", "made_before_pandera_knows_polars")
 PLUGINS = ["-p", "no:cacheprovider", "-p", "pytest_timeout", "-p", "_hypothesis_pytestplugin"]
+SURVIVED = "SURVIVED"
+tree: Path  # of this process
 OPTIONS = ["-x", "-q", "-o", "timeout=0", "--hypothesis-seed=0", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
 
 # Each module with the tests of its rules, the quickest first.
@@ -52,29 +58,26 @@ MODULES: dict[str, list[str]] = {
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """Run the sample; 1 where more than a tenth survive."""
+    """Run the sample; 1 where more than a tenth survive, 2 where the tests fail without any change."""
     asked = _arguments(given)
     drawn = _drawn(asked)
     if asked.list:
         print(*(mutant.name for mutant in drawn), sep="\n")
         return 0
+    killers = _read_results(asked.results)
+    left = [mutant for mutant in drawn if mutant.name not in killers or (asked.again and not killers[mutant.name])]
     _import_libraries()
-    survived = []
-    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        tree = Path(folder).resolve() / "tree"
-        _copy_tree(tree)
-        for module in sorted({mutant.module for mutant in drawn}):
-            if failed := _failing_test(tree, MODULES[module]):
-                print(f"{module}: its tests fail without any change: {failed}", file=sys.stderr)
-                return 2
-        for mutant in drawn:
-            began = time.monotonic()
-            killer = _killer(tree, mutant)
-            survived += [] if killer else [mutant]
-            print(f"{killer or 'SURVIVED'}\t{mutant.name}\t{time.monotonic() - began:.0f} s", flush=True)
-    print(f"{len(drawn) - len(survived)} of {len(drawn)} killed ({1 - len(survived) / len(drawn):.0%})")
-    if asked.save:
-        asked.save.write_text("".join(f"{mutant.name}\n" for mutant in survived))
+    fork = multiprocessing.get_context("fork")
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder, fork.Pool(asked.jobs, _start_worker, (folder,)) as pool:
+        modules = sorted({mutant.module for mutant in left})
+        if failed := [f"{module}: {test}" for module, test in pool.imap(_check, modules) if test]:
+            print("These tests fail without any change:", *failed, sep="\n", file=sys.stderr)
+            return 2
+        for mutant, killer, seconds in pool.imap_unordered(_judge, left):
+            killers[mutant.name] = killer
+            _report(f"{killer or SURVIVED}\t{mutant.name}\t{seconds:.0f} s", asked.results)
+    survived = [mutant.name for mutant in drawn if not killers[mutant.name]]
+    print("", *survived, f"{len(drawn) - len(survived)} of {len(drawn)} killed", sep="\n")
     return int(len(survived) > len(drawn) / 10)
 
 
@@ -84,21 +87,75 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--sample", type=int, default=60, help="changes to draw; 0: all")
     parser.add_argument("--fresh", type=int, nargs="*", default=[], help="leave out what these seeds draw")
     parser.add_argument("--module", action="append", help="draw from this module alone; may be repeated")
+    parser.add_argument("--named", type=Path, help="run the changes named in this file, one a line, instead of a sample")
     parser.add_argument("--list", action="store_true", help="print what would be changed, and run nothing")
-    parser.add_argument("--save", type=Path, help="file for the names of the survivors")
-    parser.add_argument("--again", type=Path, help="run the survivors named in this file instead of a sample")
+    parser.add_argument("--results", type=Path, help="file to add outcomes to; what it holds already is not run again")
+    parser.add_argument("--again", action="store_true", help="run again what survived by --results")
+    parser.add_argument("--jobs", type=int, default=2, help="processes, each with its own copy of the tree")
     return parser.parse_args(given)
 
 
 def _drawn(asked: argparse.Namespace) -> list[Mutant]:
     every = [each for module in asked.module or MODULES for each in mutants(module, (ROOT / module).read_bytes())]
-    if asked.again:
-        names = set(asked.again.read_text().splitlines())
+    if asked.named:
+        names = set(asked.named.read_text().splitlines())
         return [each for each in every if each.name in names]
     for seed in asked.fresh:
         before = set(random.Random(seed).sample(every, min(asked.sample, len(every))))
         every = [each for each in every if each not in before]
     return sorted(random.Random(asked.seed).sample(every, min(asked.sample, len(every)))) if asked.sample else every
+
+
+def _read_results(results: Path | None) -> dict[str, str | None]:
+    """What killed each change by an earlier run, None where nothing did; the last outcome counts."""
+    if not results or not results.exists():
+        return {}
+    outcomes = [line.split("\t") for line in results.read_text().splitlines()]
+    return {name: None if killer == SURVIVED else killer for killer, name, _ in outcomes}
+
+
+def _report(line: str, results: Path | None) -> None:
+    print(line, flush=True)
+    if results:
+        with results.open("a") as file:
+            file.write(f"{line}\n")
+
+
+def _start_worker(folder: str) -> None:
+    """Give this process a copy of the tree of its own."""
+    global tree
+    tree = Path(folder).resolve() / str(os.getpid()) / "tree"
+    _copy_tree(tree)
+
+
+def _check(module: str) -> tuple[str, str | None]:
+    """A module, and which of its tests fails without any change."""
+    return module, _failing_test(tree, MODULES[module])
+
+
+def _judge(mutant: Mutant) -> tuple[Mutant, str | None, float]:
+    began = time.monotonic()
+    return mutant, _killer(tree, mutant), time.monotonic() - began
+
+
+@functools.cache
+def _importers(module: str) -> list[str]:
+    """The other test files that import a module, or its wing, whose face hands it out."""
+    name = module.removesuffix(".py").replace("/", ".")
+    files = sorted(path for kind in ("unit", "contract") for path in (ROOT / "tests" / kind).glob("test_*.py"))
+    named = {path.relative_to(ROOT).as_posix(): _imports(path) for path in files}
+    return [file for file, names in named.items() if file not in MODULES[module] and names & {name, name.rpartition(".")[0]}]
+
+
+def _imports(path: Path) -> set[str]:
+    """What a file imports: modules, and what it takes from them."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
 
 
 def _import_libraries() -> None:
@@ -125,14 +182,21 @@ def _killer(tree: Path, mutant: Mutant) -> str | None:
     path.write_bytes(mutant.apply(source))
     shutil.rmtree(path.parent / "__pycache__", ignore_errors=True)  # a stale one may look as new as the source
     try:
-        return _failing_test(tree, MODULES[mutant.module])
+        if killer := _failing_test(tree, MODULES[mutant.module]):
+            return killer
+        killer = _failing_test(tree, _importers(mutant.module))
     finally:
         path.write_bytes(source)
         shutil.rmtree(path.parent / "__pycache__", ignore_errors=True)
+    if killer and (broken := _failing_test(tree, _importers(mutant.module))):
+        raise RuntimeError(f"{mutant.module}: the tests of its importers fail without any change: {broken}")
+    return killer
 
 
 def _failing_test(tree: Path, tests: Sequence[str]) -> str | None:
     """The first test that fails, or how the run ended else; None where all pass."""
+    if not tests:
+        return None
     log = tree.parent / "log"
     process = os.fork()
     if process == 0:
@@ -146,8 +210,8 @@ def _failing_test(tree: Path, tests: Sequence[str]) -> str | None:
         return None
     if os.WIFSIGNALED(done[1]):
         return "no end"
-    told = [line for line in log.read_text().splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return told[0].split(" - ")[0].rpartition("/")[2] if told else log.read_text()[-2000:]
+    failures = [line for line in log.read_text().splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return failures[0].split(" - ")[0].rpartition("/")[2] if failures else log.read_text()[-2000:]
 
 
 def _run_tests(tree: Path, tests: Sequence[str], log: Path) -> None:

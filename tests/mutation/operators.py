@@ -68,14 +68,14 @@ def mutants(module: str, source: bytes) -> list[Mutant]:
     begins = [0]
     for line in source.splitlines(keepends=True):
         begins.append(begins[-1] + len(line))
-    found = set()
+    changes = set()
     for node, decides in _sites(ast.parse(source)):
         for changed in _changes(node, decides):
             start, end = begins[node.lineno - 1] + node.col_offset, begins[node.end_lineno - 1] + node.end_col_offset
             text = ast.unparse(changed)
             after = text if isinstance(node, ast.stmt | ast.keyword) else f"({text})"
-            found.add(Mutant(module, node.lineno, node.col_offset, ast.unparse(node), after, start, end))
-    return sorted(found)
+            changes.add(Mutant(module, node.lineno, node.col_offset, ast.unparse(node), after, start, end))
+    return sorted(changes)
 
 
 def _sites(tree: ast.AST, returns: bool = False) -> Iterator[tuple[Any, bool]]:

@@ -61,8 +61,8 @@ with settings.active():
         "promote by hand": lambda: flow_tasks.promote_by_hand.fn(case, challenged, url, log, "me"),
         "target": lambda: flow_tasks.find_rollback_target.fn(case, None, url, log),
         "roll back": lambda: flow_tasks.roll_back_champion.fn(case, registry.version(name, 1), url, log, "me", "it hurts"),
-        "freeze": lambda: base.held(case, "year end", frozen=True, as_json=True),
-        "thaw": lambda: base.held(case, "new year", frozen=False, as_json=True),
+        "freeze": lambda: base.set_frozen(case, "year end", frozen=True, as_json=True),
+        "thaw": lambda: base.set_frozen(case, "new year", frozen=False, as_json=True),
     }
     waited = []
     for what in sys.argv[3:] or changes:

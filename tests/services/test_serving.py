@@ -209,7 +209,7 @@ def test_only_loopback_is_listened_on(server: Running) -> None:
             socket.create_connection((address, port), timeout=2)
 
 
-# Around
+# ServiceRoutes
 
 
 def test_the_card_says_what_the_model_was_made_from_and_why_it_was_let_through(server: Running) -> None:

@@ -53,7 +53,7 @@ def test_hidden_and_unfinished_names_are_no_deliveries(tmp_path: Path) -> None:
 def settled(settling: SettlingFiles, condition: Callable[[list[Path]], bool] = bool, seconds: float = 20) -> list[Path]:
     """Look until something is whole."""
     deadline = time.monotonic() + seconds
-    while not condition(found := settling.whole()):
+    while not condition(found := settling.pop_complete()):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     return found
@@ -70,22 +70,22 @@ def test_a_file_is_whole_when_its_writer_has_closed_it(tmp_path: Path) -> None:
         assert writer.stdout
         writer.stdout.readline()
         settling = SettlingFiles()
-        settling.see([path, other])
+        settling.observe([path, other])
         assert settled(settling) == [other]
-        assert [settling.whole() for _ in range(5)] == [[]] * 5
+        assert [settling.pop_complete() for _ in range(5)] == [[]] * 5
         assert landing_zone.being_written(path) is True
         writer.communicate("go\n")
     assert settled(settling) == [path]
     assert path.read_bytes().endswith(b"end")
-    assert settling.whole() == []  # each is named once
+    assert settling.pop_complete() == []  # each is named once
 
 
 def test_where_nobody_can_tell_a_file_has_to_stand_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(landing_zone, "being_written", lambda path: None)
     path = touch(tmp_path / "remote.csv")
-    settling = SettlingFiles(settle=0.2)
-    settling.see([path])
-    assert settling.whole() == []
+    settling = SettlingFiles(quiet_seconds=0.2)
+    settling.observe([path])
+    assert settling.pop_complete() == []
     begun = time.monotonic()
     assert settled(settling) == [path]
     assert time.monotonic() - begun >= 0.19
@@ -94,9 +94,9 @@ def test_where_nobody_can_tell_a_file_has_to_stand_still(tmp_path: Path, monkeyp
 def test_a_file_that_goes_away_has_not_landed(tmp_path: Path) -> None:
     path = touch(tmp_path / "gone.csv")
     settling = SettlingFiles()
-    settling.see([path])
+    settling.observe([path])
     path.unlink()
-    assert [settling.whole() for _ in range(3)] == [[], [], []]
+    assert [settling.pop_complete() for _ in range(3)] == [[], [], []]
 
 
 def test_what_became_of_a_source_is_read_from_main(settings: Settings) -> None:

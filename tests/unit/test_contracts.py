@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import pandera.errors
 import pandera.polars as pa
 import polars as pl
@@ -24,7 +25,7 @@ from schemas.usecase import Input
 from tasks.contracts.audit import Audited, audit_parts, comparable_keys, failing_rows, split, touched_partitions
 from tasks.contracts.compiler import compile_contract
 from tasks.contracts.failures import Failure, FailureCounts
-from tasks.contracts.uniqueness import find_repeated_keys
+from tasks.contracts.uniqueness import _twice, find_repeated_keys
 from tasks.parsing.parse import Parsed
 from tasks.parsing.type_conversion import ROW, UNTYPED, UNTYPED_DTYPE
 from tests.unit.trades import GOOD, SPEC, Trade, parsed, trades
@@ -253,13 +254,18 @@ def test_a_partition_that_cannot_be_named_rejects_its_row(tmp_path: Path, day: s
 
 
 def test_equal_hashes_alone_reject_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import numpy as np
-
     monkeypatch.setattr("tasks.contracts.uniqueness.hashed", lambda frame, key: np.zeros(frame.height, np.uint64))
     frame = trades(*GOOD, (0, "mon", 2.0, "buy"))
     known = trades((1, "tue", 9.0, "sell"))
     done = audit_parts(parsed(tmp_path / "parts", frame), SPEC, tmp_path / "audit", known.lazy())
     assert sorted(rejected(done)) == [1, 5, 7]
+
+
+def test_of_several_ranges_each_takes_its_own_hashes_alone() -> None:
+    """So memory holds one range; the even hashes are the first of two, and 8 and 6 occur twice."""
+    stored = [lambda: iter([np.array([8, 5, 6, 8], np.uint64)]), lambda: iter([np.array([5, 6, 4], np.uint64)])]
+    assert [_twice(stored, number, 2).tolist() for number in (0, 1)] == [[6, 8], [5]]
+    assert _twice(stored, 0, 1).tolist() == [5, 6, 8]
 
 
 @given(st.lists(st.integers(0, 30), max_size=60), st.integers(1, 7))

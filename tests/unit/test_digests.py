@@ -57,7 +57,7 @@ def test_hashes_that_are_on_record() -> None:
         before=None,
         after=ChampionState(version=3, sha256="cd" * 32),
     )
-    assert sha256(history.packed(entry)) == "530a8ac727d18c54c80b749a96901d8c1970e16b0f93ceef88a6712336bb1d52"
+    assert sha256(history.entry_bytes(entry)) == "530a8ac727d18c54c80b749a96901d8c1970e16b0f93ceef88a6712336bb1d52"
 
 
 def test_the_first_line_of_an_error() -> None:

@@ -192,9 +192,9 @@ def test_a_page_of_the_same_window_is_not_drawn_again(tmp_path: Path, monkeypatc
     before, page = rows(0, 2000), tmp_path / "drift.html"
     known = reference_profile(case(before), before)
     first = measure_drift(case(before), known, rows(0.5, 2000, 2), report=page)
-    drawn, written = module._reported, page.read_bytes()
+    drawn, written = module._report_scores, page.read_bytes()
     times: list[int] = []
-    monkeypatch.setattr(module, "_reported", lambda *given: times.append(1) or drawn(*given))
+    monkeypatch.setattr(module, "_report_scores", lambda *given: times.append(1) or drawn(*given))
     assert measure_drift(case(before), known, rows(0.5, 2000, 2), report=page) == first
     assert times == []
     assert page.read_bytes() == written
@@ -221,6 +221,20 @@ def test_gains_are_shares_and_a_negative_one_counts_as_none() -> None:
     found = measure_drift(CASE, STORED, BEFORE, gains).columns
     assert [(c.column, c.importance) for c in found] == [("holes", 0.75), ("normal", 0.25), ("tied", 0.0), ("yes", 0.0)]
     assert {c.importance for c in measure_drift(CASE, STORED, BEFORE, {"normal": 0.0}).columns} == {0.0}
+
+
+def test_features_stand_by_their_gain_and_scores_and_target_after_all_that_have_one() -> None:
+    stored = reference_profile(CASE, BEFORE, pl.Series(EVEN < 0.2), EVEN)
+    scores = score_columns.to_columns(score_columns.internal_names(CASE.target), EVEN)
+    window = BEFORE.with_columns(scores, _target=pl.Series(EVEN < 0.2))
+    columns = measure_drift(CASE, stored, window, GAINS | {"tied": 5.0}).columns
+    assert [c.column for c in columns[:4]] == ["holes", "normal", "yes", "tied"]
+    assert {c.column: c.importance for c in columns[4:]} == {"_target": 0.0, "_score": 0.0}
+
+
+def test_of_columns_without_a_gain_the_one_that_moved_most_comes_first() -> None:
+    window = BEFORE.with_columns(normal=pl.col("normal") + 1, holes=pl.col("holes") + 50)
+    assert measure_drift(CASE, STORED, window).why.startswith("2 of 4 columns drifted: holes (")
 
 
 def test_each_column_is_told_with_its_method_threshold_and_nulls() -> None:

@@ -13,7 +13,7 @@ from tasks.evaluation.baseline_models import baseline_scores
 from tasks.evaluation.metrics import block_metric, calibration_error, evaluate, event_window, slice_metrics, with_scores
 from tasks.features.engineering import BLOCK, TARGET, numeric_target
 from tasks.features.splitting import split_by_time
-from tasks.monitoring.retraining_policy import bound_of, loss_of
+from tasks.monitoring.retraining_policy import loss_of, pessimistic_loss
 from tests.modelling_kit import COLOURS, START, TARGETS, case, frame, timeless, turned
 
 KINDS = ("binary", "multiclass", "regression")
@@ -71,7 +71,7 @@ def test_gate_and_monitor_agree_which_way_a_metric_points(kind):
         assert gate._sign(metric) * (better[metric] - worse[metric]) > 0, metric
         assert loss_of(judged, better) < loss_of(judged, worse), metric
         low, high = sorted((better[metric], worse[metric]))
-        assert bound_of(judged, {"metric": metric, "low": low, "high": high}) == loss_of(judged, worse), metric
+        assert pessimistic_loss(judged, {"metric": metric, "low": low, "high": high}) == loss_of(judged, worse), metric
 
 
 def test_blocks_weighed_by_rows_give_the_whole():

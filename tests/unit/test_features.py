@@ -187,16 +187,32 @@ KNOWN_AT = START + timedelta(days=2)
 
 
 def labelled(delays, known_at, as_of=None):
-    """Outcomes of one order whose labels came in this order, by both ways of reading them."""
+    """The outcome of one order whose labels came in this order; both ways of reading them agree where all count."""
     key = {"at": START, "shop": "north", "number": 7}
     labels = pl.DataFrame([key | {"delay": delay, "known_at": at} for delay, at in zip(delays, known_at, strict=True)])
     labels = labels.cast(Outcomes.dtypes())
     row = pl.DataFrame([key]).cast({name: Outcomes.dtypes()[name] for name in key})
-    joined = with_labels(case("regression"), row.lazy(), labels.lazy(), as_of).collect()[TARGET].to_list()
-    newest = newest_labels(case("regression"), labels, as_of)
-    assert newest["_known"].all()
-    assert joined == (newest[TARGET].to_list() or [None])
-    return joined[0]
+    outcome = with_labels(case("regression"), row.lazy(), labels.lazy(), as_of).collect()[TARGET].item()
+    if as_of is None:
+        newest = newest_labels(case("regression"), labels)
+        assert newest.select(TARGET, "_known").rows() == [(outcome, True)]
+    return outcome
+
+
+@pytest.mark.parametrize(
+    ("hours", "outcome"), [(-1, None), (0, 1.0), (1, 1.0), (23, 1.0), (24, 2.0), (25, 2.0), (None, 2.0)]
+)
+def test_a_label_counts_from_the_very_moment_at_which_it_became_known(hours, outcome):
+    as_of = None if hours is None else KNOWN_AT + timedelta(hours=hours)
+    known = [KNOWN_AT, KNOWN_AT + timedelta(hours=24)]
+    assert labelled([1.0, 2.0], known, as_of) == outcome
+    assert labelled([2.0, 1.0], known[::-1], as_of) == outcome  # in whatever order they were delivered
+
+
+def test_the_newest_label_counts_and_not_the_largest():
+    known = [KNOWN_AT, KNOWN_AT + timedelta(hours=1)]
+    assert labelled([5.0, 2.0], known) == 2.0
+    assert labelled([5.0, None], known) is None
 
 
 def test_rows_without_an_outcome_are_left_out_and_a_frame_without_such_is_not_copied():

@@ -220,6 +220,48 @@ def test_each_models_metric_is_the_mean_over_blocks_by_rows():
     assert verdict.window == (START, START + timedelta(days=1))
 
 
+def judged_by_auc(held, challenger, champion, baseline=0.5):
+    policy = case(metric="auc", min_rows=1, min_blocks=2)
+    scores = challenger, champion, np.full(held.height, baseline)
+    return gate_challenger(policy, held, *scores, data_commit="c0ffee", seed=1)
+
+
+def test_a_smaller_error_is_a_gain_and_a_larger_auc_is_one():
+    assert judged([1.0] * 3, [1.5] * 3).interval == (0.5, 0.5)
+    assert judged([1.5] * 3, [1.0] * 3).interval == (-0.5, -0.5)
+    held = holdout_of(3, 4).with_columns(pl.Series(TARGET, [True, False, True, False] * 3))
+    right, wrong = np.array([0.9, 0.1, 0.8, 0.2] * 3), np.array([0.1, 0.9, 0.8, 0.2] * 3)  # AUC 1 and 1 / 4
+    better, worse = judged_by_auc(held, right, wrong), judged_by_auc(held, wrong, right)
+    assert (better.interval, worse.interval) == ((0.75, 0.75), (-0.75, -0.75))
+    assert check(better, "baseline").passed
+    assert not check(worse, "baseline").passed  # an AUC of 1 / 4 beats no constant
+
+
+def test_a_block_in_which_the_metric_is_undefined_counts_for_nobody():
+    held = holdout_of(4, 4).with_columns(pl.Series(TARGET, [True, False, True, False] * 3 + [True] * 4))
+    right, wrong = np.array([0.9, 0.1, 0.8, 0.2] * 4), np.array([0.1, 0.9, 0.8, 0.2] * 4)
+    verdict = judged_by_auc(held, right, wrong)
+    assert (verdict.challenger, verdict.champion, verdict.interval) == (1.0, 0.25, (0.75, 0.75))
+    assert verdict.blocks == 4
+
+
+@pytest.mark.parametrize(
+    ("scores", "says"),
+    [
+        ([0.0, 1.0], None),
+        ([-0.01, 1.0], "no probabilities"),
+        ([0.0, 1.01], "no probabilities"),
+        ([0.0, np.inf], "3 scores of the challenger are not finite"),
+    ],
+)
+def test_probabilities_lie_between_0_and_1_both_included(scores, says):
+    held = holdout_of(3).with_columns(pl.Series(TARGET, [False, True] * 3))
+    others = [np.array([0.1, 0.9] * 3), np.array([0.4, 0.6] * 3)]
+    policy = case(min_rows=1, min_blocks=2)
+    verdict = gate_challenger(policy, held, np.array(scores * 3), *others, data_commit="c0ffee", seed=1)
+    assert (says in verdict.why) if says else check(verdict, "complete").passed
+
+
 def test_a_challenger_as_good_as_the_baseline_does_not_beat_it():
     assert [each.name for each in judged([1.0] * 3, [1.0] * 3, 1.0).checks if not each.passed] == ["baseline"]
     assert check(judged([1.0] * 3, [1.0] * 3, 1.25), "baseline").passed
@@ -276,6 +318,17 @@ def test_a_slice_counts_from_its_least_rows_on():
         assert check(verdict, "slices").passed
 
 
+@pytest.mark.parametrize("outcome", [True, False])
+def test_a_slice_of_one_class_has_no_auc_and_is_not_judged(outcome):
+    """The south's rows all have one outcome; in the north the challenger ranks as the champion does."""
+    held = pl.concat([holdout_of(3, 4), holdout_of(3, 4, shop="south")])
+    held = held.with_columns(pl.Series(TARGET, [True, False, True, False] * 3 + [outcome] * 12))
+    scores = np.array([0.9, 0.1, 0.8, 0.2] * 6)
+    policy = case(metric="auc", min_rows=1, min_blocks=2, min_slice_rows=12)
+    verdict = gate_challenger(policy, held, scores, scores, np.full(24, 0.5), data_commit="c0ffee", seed=1)
+    assert "auc gains least in shop=north, +0.0000" in check(verdict, "slices").detail
+
+
 @pytest.mark.parametrize(
     ("ours", "theirs", "policy", "passed"),
     [
@@ -296,7 +349,9 @@ def test_calibration_may_be_off_by_the_most_allowed_or_by_the_slack_above_the_re
 
 
 def test_evidence_that_is_just_enough_is_enough():
-    assert judged([1.0] * 3, [1.0] * 3, min_rows=6, min_blocks=3).promoted
+    enough = judged([1.0] * 3, [1.0] * 3, min_rows=6, min_blocks=3)
+    assert enough.promoted
+    assert check(enough, "rows").detail == "6 rows, at least 6 wanted"
     assert failed(judged([1.0] * 3, [1.0] * 3, min_rows=7, min_blocks=4)) == ["rows", "blocks"]
     assert failed(judged([1.0], [1.0], min_blocks=0)) == ["blocks", "blocks"]  # two, whatever the policy says
 

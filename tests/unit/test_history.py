@@ -43,7 +43,7 @@ def chain(*moves: Move) -> list[File]:
 
 
 def links(*moves: Move) -> list[HistoryEntry]:
-    found, problems = history.linked(chain(*moves))
+    found, problems = history.check_chain(chain(*moves))
     assert problems == []
     return found
 
@@ -54,11 +54,11 @@ KNOWN = {version: str(version) * 64 for version in (1, 2, 3)}
 
 def test_a_chain_is_read_in_order_and_an_entry_is_one_text() -> None:
     files = chain(*PROMOTED)
-    found, problems = history.linked(files)
+    found, problems = history.check_chain(files)
     assert problems == []
     assert [link.entry.number for link in found] == [1, 2, 3]
     assert [link.sha256 for link in found] == [hashlib.sha256(data).hexdigest() for _, data in files]
-    assert [history.packed(link.entry) for link in found] == [data for _, data in files]
+    assert [history.entry_bytes(link.entry) for link in found] == [data for _, data in files]
 
 
 def renamed(data: bytes) -> File:
@@ -81,7 +81,7 @@ def test_each_break_of_a_chain_is_told_where_it_is() -> None:
         ([one, ("history/x.json", b"{"), two], ["history/x.json is no entry"]),
     ]  # fmt: skip
     for files, problems in broken:
-        assert history.linked(files)[1] == problems
+        assert history.check_chain(files)[1] == problems
 
 
 def against(
@@ -136,11 +136,16 @@ def test_an_anchor_is_contradicted_by_another_entry_or_by_none() -> None:
     found = links(*PROMOTED)
     assert history.anchor(found) == f"3 {found[2].sha256}"
     for kept in ("", history.anchor(found), history.anchor(found[:1])):  # what came later contradicts nothing
-        assert history.cut_off(found, kept) is None
+        assert history.anchor_conflict(found, kept) is None
     other = "c" * 64
-    assert history.cut_off(found, f"3 {other}") == f"the registry knows entry 3 as {'c' * 12}, the history has another one"
-    assert history.cut_off(found, f"2 {found[2].sha256}") is not None  # the hash of another entry
-    assert history.cut_off(found[:2], f"3 {other}") == f"the registry knows entry 3 as {'c' * 12}, the history has none"
+    assert (
+        history.anchor_conflict(found, f"3 {other}")
+        == f"the registry knows entry 3 as {'c' * 12}, the history has another one"
+    )
+    assert history.anchor_conflict(found, f"2 {found[2].sha256}") is not None  # the hash of another entry
+    assert (
+        history.anchor_conflict(found[:2], f"3 {other}") == f"the registry knows entry 3 as {'c' * 12}, the history has none"
+    )
     history.refuse_rewritten(found, history.anchor(found), "there")
     with pytest.raises(IntegrityError, match=r"in there was rewritten: the registry knows entry 3"):
         history.refuse_rewritten(found, f"3 {other}", "there")
@@ -216,7 +221,7 @@ def test_an_entry_is_one_commit_that_says_what_it_is(tmp_path: Path) -> None:
         "path": path,
         "move": "promoted",
     }
-    assert log.read("main", path) == history.packed(written[1].entry)
+    assert log.read("main", path) == history.entry_bytes(written[1].entry)
 
 
 def test_branches_of_entries_that_are_merged_are_removed_and_no_others(tmp_path: Path) -> None:

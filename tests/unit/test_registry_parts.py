@@ -37,7 +37,7 @@ def test_a_local_registry_lies_beside_its_database(tmp_path: Path, monkeypatch: 
     at = locate("sqlite:///deep/mlflow.db")
     assert at.url == f"sqlite:///{tmp_path}/deep/mlflow.db"
     assert (at.artifacts, at.lock("flights")) == (tmp_path / "deep/artifacts", tmp_path / "deep/locks/flights.lock")
-    assert not at.there
+    assert not at.exists
     assert list(tmp_path.iterdir()) == []
 
 

@@ -78,7 +78,7 @@ def test_the_page_tells_the_story_and_asks_the_network_for_nothing() -> None:
 def test_the_page_compares_the_challenger_in_shadow() -> None:
     pair = Comparison(champion=2, challenger=3, rows=70, same_category=0.9, mean_difference=0.0125)
     told = replace(story(), windows=(seen(0).model_copy(update={"shadow": (pair,)}),))
-    assert f"{pair.told}." in page.render_report(told, START)
+    assert f"{pair.sentence}." in page.render_report(told, START)
     assert "in shadow of" not in page.render_report(story(), START)
 
 

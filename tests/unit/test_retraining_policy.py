@@ -16,7 +16,7 @@ from tasks.evaluation.metrics import evaluate
 from tasks.features.profiles import reference_profile
 from tasks.monitoring import performance_estimation
 from tasks.monitoring.drift import measure_drift
-from tasks.monitoring.retraining_policy import bound_of, loss_of, should_retrain
+from tasks.monitoring.retraining_policy import loss_of, pessimistic_loss, should_retrain
 
 CASE = replace(FLIGHTS, monitor=MonitorPolicy(loss_tolerance=0.01, hysteresis=0.5, max_age_days=28, cooldown_days=6))
 
@@ -179,7 +179,7 @@ def judged(moved: dict[str, float], flipped: float = 0.0) -> tuple[Decision, Dec
         _target=pl.Series(SEEN.random(len(likely)) < truth), _block=0, time_hour=datetime(2013, 3, 1, tzinfo=UTC)
     )
     found = measure_drift(STREAM, REFERENCE, rows, GAINS)
-    estimated = loss_of(STREAM, performance_estimation.raw(STREAM, None, rows, likely))
+    estimated = loss_of(STREAM, performance_estimation.estimate_metrics(STREAM, None, rows, likely))
     realized = loss_of(STREAM, evaluate(replace(STREAM, slices=()), "0" * 64, "-", told, likely).metrics)
     calm = {"promotion_loss": LEVEL, "model_age_days": 1.0, "days_since_request": None, "champion_exists": True}
     return (
@@ -213,7 +213,7 @@ def test_drift_in_the_strongest_feature_asks_once_the_estimated_loss_passes_the_
     rows = window({}).with_columns(pl.col("strong") * 0.3)  # towards the boundary: the rows have become harder
     likely = 1 / (1 + np.exp(-2 * rows["strong"].to_numpy()))
     found = measure_drift(hard, REFERENCE, rows, GAINS)
-    estimated = loss_of(hard, performance_estimation.raw(hard, None, rows, likely))
+    estimated = loss_of(hard, performance_estimation.estimate_metrics(hard, None, rows, likely))
     calm = {"promotion_loss": LEVEL, "model_age_days": 1.0, "days_since_request": None, "champion_exists": True}
     decision = should_retrain(hard, drift=found, estimated_loss=estimated, realized_loss=None, **calm)
     assert (decision.retrain, decision.cause) == (True, "drift")
@@ -272,7 +272,7 @@ def with_policy(given: dict[str, Any], metric: Any = "log_loss", **policy: Any) 
     ],
 )
 def test_the_pessimistic_end_of_the_level_is_its_bound(metric: Any, level: Any, bound: float | None) -> None:
-    assert bound_of(replace(CASE, gate=GatePolicy(metric=metric)), level) == bound
+    assert pessimistic_loss(replace(CASE, gate=GatePolicy(metric=metric)), level) == bound
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from deployments.commands.new import command
 from deployments.scaffold import sampling
-from deployments.scaffold.draft import Wishes, draft
+from deployments.scaffold.draft import NewUseCaseOptions, draft
 from deployments.scaffold.new_use_case import Drafted, new_use_case
 from deployments.scaffold.render_module import module
 from deployments.scaffold.render_test import source
@@ -27,7 +27,7 @@ PYTHON = Path(sys.executable)
 
 
 def new(folder: Path, source: Path, target: str, name: str = "thing", **wishes: object) -> Drafted:
-    return new_use_case(name, source, Wishes(target, **wishes), folder, LIMITS)
+    return new_use_case(name, source, NewUseCaseOptions(target, **wishes), folder, LIMITS)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("domains")
     texts = {}
     for name, (frame, file, target, _) in domains.DOMAINS.items():
-        made = draft(name, file, read(domains.save(frame(), folder / file)), Wishes(target))
+        made = draft(name, file, read(domains.save(frame(), folder / file)), NewUseCaseOptions(target))
         texts[name] = module(made) + source(made, "")
         with loaded(module(made), made.constant, folder) as case:
             assert list(case.inputs[0].contract.dtypes()) == [column.name for column in made.columns]
@@ -75,7 +75,7 @@ def test_no_value_that_names_a_person_is_copied(modules: dict[str, str]) -> None
 
 def test_features_and_target_see_all_of_the_file(tmp_path: Path) -> None:
     sample = read(domains.save(domains.houses(), tmp_path / "houses.csv"))
-    made = draft("houses", "houses.csv", sample, Wishes("price"))
+    made = draft("houses", "houses.csv", sample, NewUseCaseOptions("price"))
     with loaded(module(made), made.constant, tmp_path) as case:
         frame = domains.houses().cast({"heating_cost": pl.String})
         features = frame.select(**case.features)
@@ -165,7 +165,7 @@ def test_rows_that_break_are_told_and_rejected(tmp_path: Path, change: pl.Expr, 
 
 def test_five_hundred_columns(tmp_path: Path) -> None:
     wide = domains.plain().with_columns(pl.Series(f"c{i}", range(400)) * 1.5 for i in range(500))
-    made = draft("wide", "wide.csv", read(domains.save(wide, tmp_path / "wide.csv")), Wishes("y"))
+    made = draft("wide", "wide.csv", read(domains.save(wide, tmp_path / "wide.csv")), NewUseCaseOptions("y"))
     with loaded(module(made), made.constant, tmp_path) as case:
         assert case.inputs[0].contract.dtypes() == dict(wide.schema)
         assert wide.select(**case.features).width == 502
@@ -185,7 +185,7 @@ def test_what_is_there_is_overwritten_only_on_request(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--force"):
         new(tmp_path, source, "y")
     assert (tmp_path / "thing.py").read_text() == "mine"
-    new_use_case("thing", source, Wishes("y"), tmp_path, LIMITS, force=True)
+    new_use_case("thing", source, NewUseCaseOptions("y"), tmp_path, LIMITS, force=True)
     assert "class Thing(Contract)" in (tmp_path / "thing.py").read_text()
 
 

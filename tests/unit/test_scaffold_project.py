@@ -11,7 +11,7 @@ import yaml
 from click.testing import CliRunner
 
 from deployments.commands.init import command
-from deployments.scaffold.draft import Wishes
+from deployments.scaffold.draft import NewUseCaseOptions
 from deployments.scaffold.location import nearby, place_for
 from deployments.scaffold.new_use_case import new_use_case
 from deployments.scaffold.project import PACKAGES, Project, create, find_project
@@ -149,8 +149,8 @@ def test_a_broken_manifest_is_one_line(tmp_path: Path) -> None:
 
 def test_use_cases_at_hand_are_found_by_their_short_names(gym: Path) -> None:
     source = domains.save(domains.plain(), gym.parent / "plain.csv")
-    new_use_case("in-project", source, Wishes("y"), gym, LIMITS)
-    new_use_case("in-folder", source, Wishes("y"), gym.parent, LIMITS)
+    new_use_case("in-project", source, NewUseCaseOptions("y"), gym, LIMITS)
+    new_use_case("in-folder", source, NewUseCaseOptions("y"), gym.parent, LIMITS)
     with domains.importing():
         assert nearby("in-project", gym) == "gym.in_project:IN_PROJECT"
         assert nearby("in-folder", gym.parent) == "in_folder:IN_FOLDER"
@@ -174,7 +174,7 @@ def test_the_example_is_what_the_commands_write(tmp_path: Path) -> None:
     shutil.copy(EXAMPLE / "make_data.py", tmp_path / "workshop")
     assert run(tmp_path / "workshop", sys.executable, "make_data.py").returncode == 0
     source = tmp_path / "workshop" / "data" / "repairs.csv"
-    result = new_use_case("late-repairs", source, Wishes("late"), tmp_path / "workshop", LIMITS)
+    result = new_use_case("late-repairs", source, NewUseCaseOptions("late"), tmp_path / "workshop", LIMITS)
     assert result.audit.rejected == 0
     tracked = run(EXAMPLE, "git", "ls-files", "--cached", "--others", "--exclude-standard").stdout.split()
     assert set(tracked) == {name for name in tree(tmp_path / "workshop") if not name.startswith("data/")}

@@ -19,7 +19,7 @@ from deployments.serving.metrics import Metrics
 from deployments.serving.model_cache import Cache
 from deployments.serving.model_loader import Deployed, Package
 from deployments.serving.model_reloader import Serving
-from deployments.serving.prediction_logger import Record, Recorder
+from deployments.serving.prediction_logger import PredictionLogger, Record
 from schemas.errors import IntegrityError, UsageError
 from schemas.refs import ModelRef
 from schemas.results import Monitoring
@@ -45,16 +45,16 @@ def test_the_decisions_are_those_of_batch_scoring(scores: list[float], threshold
     case = replace(FLIGHTS, target=replace(FLIGHTS.target, threshold=threshold))
     for score in (*scores, float(np.float32(threshold)), float(np.nextafter(np.float32(threshold), np.float32(0)))):
         batch = prediction_rows.business_predictions(case, np.array([score], dtype=np.float32)).row(0, named=True)
-        online = responses.sayer(case)([score], 1, "x")
+        online = responses.response_builder(case)([score], 1, "x")
         assert (online.category, online.probability) == (batch["category"], batch["probability"])
     batch = prediction_rows.business_predictions(THREE, np.array([scores], dtype=np.float32)).row(0, named=True)
-    online = responses.sayer(THREE)(scores, 1, "x")
+    online = responses.response_builder(THREE)(scores, 1, "x")
     assert online.category == batch["category"]
     assert {f"probability_{name}": share for name, share in online.probabilities.items()} == {
         name: value for name, value in batch.items() if name != "category"
     }
     number = prediction_rows.business_predictions(NUMBER, np.array(scores[:1], dtype=np.float32))["prediction"][0]
-    assert responses.sayer(NUMBER)(scores[:1], 1, "x").prediction == number
+    assert responses.response_builder(NUMBER)(scores[:1], 1, "x").prediction == number
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_the_decisions_are_those_of_batch_scoring(scores: list[float], threshold
     ],
 )
 def test_an_explanation_says_what_moved_the_answer(case: Any, scores: list[float], parts: Any, says: str) -> None:
-    answer = responses.sayer(case)(scores, 1, "x")
+    answer = responses.response_builder(case)(scores, 1, "x")
     made = responses.explanation(case, answer, pl.DataFrame({"a": [1.5], "b": [None]}), np.array(parts))
     assert says in made["sentence"]
     assert set(made["contributions"]) == {"a", "b"}
@@ -246,7 +246,7 @@ def test_receipts_that_come_while_others_are_written_wait_for_the_next_time(
     values = [2013, 7, 1, 1745, 2030, "UA", 15, "N123", "EWR", "ORD", 719, 17, 45, 1372712400000000]
     told = dict.fromkeys(prediction_log._TOLD, "x") | {"model_version": 1}
     deployed = Deployed(package(), None, {}, told, datetime.now(UTC))  # type: ignore[arg-type]
-    recorder = Recorder(prepared, tmp_path, lambda: pytest.fail("nothing is published"), Serving(), Metrics())
+    recorder = PredictionLogger(prepared, tmp_path, lambda: pytest.fail("nothing is published"), Serving(), Metrics())
     answered = [Record(responses.new_id(), deployed, "champion", values, [0.25]) for _ in range(40)]
     write = write_ahead_log.WriteAheadLog.append
     monkeypatch.setattr(
@@ -268,11 +268,11 @@ def test_receipts_that_come_while_others_are_written_wait_for_the_next_time(
 
 def test_a_comparison_is_told_in_a_sentence_and_shown_by_the_monitor() -> None:
     pair = Comparison(champion=1, challenger=3, rows=1200, same_category=0.925, mean_difference=0.0312)
-    assert pair.told == (
+    assert pair.sentence == (
         "v3 in shadow of v1 on 1,200 served rows: gave the same category for 92.5%, and scores 0.0312 apart on average"
     )
     told = {"labelled": 900, "metric": "log_loss", "champion_metric": 0.5, "challenger_metric": 0.48}
     known = pair.model_copy(update=told)
-    assert known.told.endswith("; log_loss 0.4800 against 0.5000 on 900 labelled rows")
+    assert known.sentence.endswith("; log_loss 0.4800 against 0.5000 on 900 labelled rows")
     seen = Monitoring(use_case="flights", why="", decision=Decision(retrain=False, why=""), shadow=(known,))
-    assert f"Shadow: {known.told}." in artifacts.monitoring_page(seen)
+    assert f"Shadow: {known.sentence}." in artifacts.monitoring_page(seen)

@@ -16,7 +16,7 @@ from tasks.contracts import audit
 from tasks.inference.online import json_schema
 from tasks.inference.online.expression_operators import bits, physical
 from tasks.inference.online.request_decoding import Reader
-from tasks.inference.online.request_validation import Judge
+from tasks.inference.online.request_validation import RequestValidator
 from tasks.parsing import parse
 
 MOST = 50
@@ -107,10 +107,10 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], dict[i
 
 def test_both_ways_agree_with_the_audit_of_a_file(audited: tuple[list[str], dict[int, dict[str, Any]]]) -> None:
     texts, accepted = audited
-    reader, judge = Reader(Everything), Judge(Everything)
+    reader, judge = Reader(Everything), RequestValidator(Everything)
     fast = 0
     for number, text in enumerate(texts, 1):
-        judged = judge.judge(text.encode(), MOST)
+        judged = judge.validate(text.encode(), MOST)
         assert (judged.frame is not None) == (number in accepted), (text, judged.problems)
         values = reader.one(text.encode())
         if values is not None:
@@ -125,15 +125,15 @@ def test_both_ways_agree_with_the_audit_of_a_file(audited: tuple[list[str], dict
 
 
 def test_many_rows_are_judged_like_one_each() -> None:
-    reader, judge = Reader(Everything), Judge(Everything)
+    reader, judge = Reader(Everything), RequestValidator(Everything)
     texts = lines(300)
-    good = [text for text in texts if judge.judge(text.encode(), MOST).frame is not None][:MOST]
+    good = [text for text in texts if judge.validate(text.encode(), MOST).frame is not None][:MOST]
     body = ('{"rows": [' + ",\n".join(good) + "]}").encode()
-    judged = judge.judge(body, MOST)
+    judged = judge.validate(body, MOST)
     assert judged.frame is not None
     assert not judged.single
     assert [physical(judged.frame[name])[3] for name in reader.columns] == [
-        physical(judge.judge(good[3].encode(), MOST).frame[name])[0]  # type: ignore[index]
+        physical(judge.validate(good[3].encode(), MOST).frame[name])[0]  # type: ignore[index]
         for name in reader.columns
     ]
     fast = [text for text in good if reader.one(text.encode()) is not None]
@@ -174,7 +174,7 @@ def test_many_rows_are_judged_like_one_each() -> None:
 def test_a_refusal_names_the_field_and_what_is_allowed(body: str, says: str) -> None:
     assert Reader(Everything).one(body.encode()) is None
     assert Reader(Everything).many(body.encode(), MOST) is None
-    judged = Judge(Everything).judge(body.encode(), MOST)
+    judged = RequestValidator(Everything).validate(body.encode(), MOST)
     assert judged.frame is None
     assert any(says in problem.message for problem in judged.problems), judged.problems
 
@@ -182,12 +182,14 @@ def test_a_refusal_names_the_field_and_what_is_allowed(body: str, says: str) -> 
 def test_bytes_that_are_no_text_are_refused() -> None:
     for body in (b"\xff", b"\x80abc", b'{"note": "' + b'\xed\xa0\x80"}', "ä".encode("utf-16")):
         assert Reader(Everything).one(body) is None
-        assert Judge(Everything).judge(body, MOST).frame is None
+        assert RequestValidator(Everything).validate(body, MOST).frame is None
 
 
 def test_every_problem_of_every_row_is_told_with_its_row() -> None:
     bad = line(2, {"tiny": "300", "code": '"x"'})
-    judged = Judge(Everything).judge(f'{{"rows": [{line(1, {})}, {bad}, {line(3, {"flag": "7"})}]}}'.encode(), MOST)
+    judged = RequestValidator(Everything).validate(
+        f'{{"rows": [{line(1, {})}, {bad}, {line(3, {"flag": "7"})}]}}'.encode(), MOST
+    )
     assert [(p.row, p.field) for p in judged.problems] == [(1, "tiny"), (2, "flag"), (1, "code")]
     assert judged.problems[0].allowed == {"type": ["integer", "null"], "minimum": -128, "maximum": 127}
 
@@ -211,7 +213,7 @@ def test_a_rule_that_cannot_be_evaluated_refuses_its_row_alone() -> None:
     rows = [{"month": 3, "day": 1}, {"month": 2, "day": 31}, {"month": 1, "day": 1}, {"month": 4, "day": 1}]
     assert Reader(Dates).one(json.dumps(rows[0]).encode()) == [3, 1]
     assert [Reader(Dates).one(json.dumps(row).encode()) for row in rows[1:3]] == [None, None]
-    judged = Judge(Dates).judge(json.dumps({"rows": rows}).encode(), MOST)
+    judged = RequestValidator(Dates).validate(json.dumps({"rows": rows}).encode(), MOST)
     assert [problem.row for problem in judged.problems] == [1, 2]
 
 
@@ -230,10 +232,10 @@ def test_the_schema_knows_no_outcome_and_every_limit() -> None:
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*GOOD, "x"]), inner, max_size=3),
 ).map(lambda value: json.dumps(value).encode()))  # fmt: skip
 def test_no_body_breaks_either_way(body: bytes) -> None:
-    judged = JUDGE.judge(body, MOST)
+    judged = JUDGE.validate(body, MOST)
     assert (judged.frame is None) == bool(judged.problems)
     if READER.one(body) is not None or READER.many(body, MOST) is not None:
         assert judged.frame is not None
 
 
-JUDGE, READER = Judge(Everything), Reader(Everything)
+JUDGE, READER = RequestValidator(Everything), Reader(Everything)

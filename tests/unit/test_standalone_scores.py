@@ -207,7 +207,7 @@ def test_an_estimate_learns_from_the_record_of_its_errors() -> None:
     past = [{"auc": -0.02}, {"auc": -0.04}, {"auc": -0.03}]
     found = estimate_performance(estimator, window, "p", past_errors=past)
     errors = np.array([-0.02, -0.04, -0.03])
-    assert found.metrics["auc"] == pytest.approx(found.raw["auc"] + performance_estimation.expected(errors))
+    assert found.metrics["auc"] == pytest.approx(found.raw["auc"] + performance_estimation.expected_error(errors))
     assert found.record == 3
     assert set(found.intervals) == {"auc"}
 

@@ -13,7 +13,7 @@ from schemas.usecases.flights import FLIGHTS
 from tasks.features.profiles import Categories, Numbers, read_profiles, reference_profile, summarize_columns
 from tasks.monitoring import streaming_profiles
 from tasks.monitoring.drift import measure_drift
-from tasks.monitoring.streaming_profiles import SHARE, streamed
+from tasks.monitoring.streaming_profiles import SHARE, stream_marginals
 
 
 def rows(moved: float, n: int, seed: int) -> pl.DataFrame:
@@ -46,7 +46,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_counts_are_exact_and_the_rank_error_holds(file: Path) -> None:
-    found, error = streamed(pl.scan_parquet(file), read_profiles(STORED), AFTER.columns, batch=5000)
+    found, error = stream_marginals(pl.scan_parquet(file), read_profiles(STORED), AFTER.columns, batch=5000)
     exact = summarize_columns(AFTER, AFTER.columns)
     for name, truth in exact.items():
         mine = found[name]
@@ -79,7 +79,7 @@ def test_values_beyond_the_reference_and_columns_it_never_saw_are_counted() -> N
     far = pl.DataFrame(
         {"normal": np.concatenate([np.full(500, -1e6), np.linspace(50, 60, 9500)]), "new": np.arange(10_000.0)}
     )
-    found, _ = streamed(far.lazy(), read_profiles(STORED), far.columns, batch=999)
+    found, _ = stream_marginals(far.lazy(), read_profiles(STORED), far.columns, batch=999)
     normal, new = found["normal"], found["new"]
     assert isinstance(normal, Numbers)
     assert (normal.low, normal.upper[-1], normal.values) == (-1e6, 60.0, 10_000)
@@ -91,10 +91,10 @@ def test_values_beyond_the_reference_and_columns_it_never_saw_are_counted() -> N
     "column", [pl.Series("normal", [None, None], pl.Float64), pl.Series("normal", [float("nan"), float("inf")])]
 )
 def test_a_column_without_a_number_has_none(column: pl.Series) -> None:
-    found, error = streamed(pl.LazyFrame([column]), read_profiles(STORED), ["normal"])
+    found, error = stream_marginals(pl.LazyFrame([column]), read_profiles(STORED), ["normal"])
     assert (found["normal"].rows, found["normal"].values, error) == (2, 0, 0.0)
 
 
 def test_a_date_is_refused_as_in_a_small_window() -> None:
     with pytest.raises(UsageError, match="cast it to a number"):
-        streamed(pl.LazyFrame({"day": [None]}, schema={"day": pl.Date}), {}, ["day"])
+        stream_marginals(pl.LazyFrame({"day": [None]}, schema={"day": pl.Date}), {}, ["day"])

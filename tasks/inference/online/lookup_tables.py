@@ -45,7 +45,7 @@ def build_table(use_case: UseCase, input: str, frame: pl.DataFrame, commit: Comm
         IntegrityError: A key occurs twice.
     """
     key = use_case.input(input).key
-    columns = looked_up(use_case, input)
+    columns = lookup_columns(use_case, input)
     kept = frame.select(*dict.fromkeys([*key, *columns]))
     if kept.select(key).is_duplicated().any():
         raise IntegrityError(f"the input {input!r} of {use_case.name!r} at {commit[:12]} has a key twice: {', '.join(key)}")
@@ -57,7 +57,7 @@ def build_table(use_case: UseCase, input: str, frame: pl.DataFrame, commit: Comm
         return Table(commit, kept, None)
 
 
-def looked_up(use_case: UseCase, input: str) -> list[str]:
+def lookup_columns(use_case: UseCase, input: str) -> list[str]:
     """Columns of an input that lookups read."""
     sources = [source for lookup in use_case.lookups if lookup.input == input for source in lookup.columns.values()]
     return list(dict.fromkeys(sources))
@@ -72,7 +72,7 @@ class Finder:
         expressions = Expressions(schema)
         self._input = lookup.input
         self._key: list[Evaluate] = [expressions.compile(lookup.on[name].cast(dtypes[name])).evaluate for name in spec.key]
-        columns = looked_up(use_case, lookup.input)
+        columns = lookup_columns(use_case, lookup.input)
         self._places = [columns.index(source) for source in lookup.columns.values()]
         self._nothing = [None] * len(self._places)
         self.added = {name: dtypes[source] for name, source in lookup.columns.items()}

@@ -82,7 +82,7 @@ class Reader:
         """The physical values of the one row that a body holds, or None where the careful way has to look."""
         try:
             values = list(msgspec.structs.astuple(self._one.decode(body)))
-            return self._accepted(values) if self._told_once(body, [values], 0) else None
+            return self._accepted(values) if self._keys_differ(body, [values], 0) else None
         except (msgspec.MsgspecError, UnicodeError, RecursionError, Declined):
             return None
 
@@ -93,7 +93,7 @@ class Reader:
             if not 0 < len(decoded) <= most:
                 return None
             rows = [list(msgspec.structs.astuple(row)) for row in decoded]
-            if not self._told_once(body, rows, 1):
+            if not self._keys_differ(body, rows, 1):
                 return None
             accepted = [self._accepted(values) for values in rows]
         except (msgspec.MsgspecError, UnicodeError, RecursionError, Declined):
@@ -101,7 +101,7 @@ class Reader:
         kept = [values for values in accepted if values is not None]
         return kept if len(kept) == len(accepted) else None
 
-    def _told_once(self, body: bytes, rows: list[Values], around: int) -> bool:
+    def _keys_differ(self, body: bytes, rows: list[Values], around: int) -> bool:
         """No object names a key twice, which the decoder would not notice: every colon is accounted for."""
         expected = around
         for values in rows:

@@ -37,7 +37,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Judged:
+class ValidatedRequest:
     """Rows as the contract types them, in order, or the problems that they have."""
 
     frame: pl.DataFrame | None
@@ -54,7 +54,7 @@ class _NoNumber(str):
     __slots__ = ()
 
 
-class Judge:
+class RequestValidator:
     """Judges bodies of one contract. Raises UsageError for a contract that cannot be compiled."""
 
     def __init__(self, contract: type[Contract]) -> None:
@@ -69,7 +69,7 @@ class Judge:
             name: convert for name, convert in conversions.items() if convert is not None
         }
 
-    def judge(self, body: bytes, most: int) -> Judged:
+    def validate(self, body: bytes, most: int) -> ValidatedRequest:
         """One row, or `{"rows": [...]}` of at most `most` rows."""
         try:
             rows, raws, single = _rows(body, most)
@@ -77,10 +77,10 @@ class Judge:
             frame = self._typed(raws)
             _stop([*self._untyped(frame), *self._broken(frame)])
         except _Refusal as refusal:
-            return Judged(None, refusal.problems[:MOST_PROBLEMS])
+            return ValidatedRequest(None, refusal.problems[:MOST_PROBLEMS])
         except Refused as refused:
-            return Judged(None, (Problem(str(refused)),))
-        return Judged(frame.select(*self._columns), single=single)
+            return ValidatedRequest(None, (Problem(str(refused)),))
+        return ValidatedRequest(frame.select(*self._columns), single=single)
 
     def _names(self, at: int, row: Any) -> Iterator[Problem]:
         if not isinstance(row, dict):

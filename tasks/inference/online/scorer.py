@@ -1,7 +1,7 @@
 """One verified model of a use case, ready to answer: from a JSON body to scores, by the fast way or the careful one.
 
 Both ways give the same bits. What the compiled evaluator cannot say of a use case (an expression outside its vocabulary)
-or of a row takes the frame path: `tasks.features.design` and `tasks.scoring.predict`, as in batch.
+or of a row takes the frame path: `tasks.features.design` and `tasks.models.predict_scores`, as in batch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tasks.inference.online.expression_operators import Declined, NotInVocabular
 from tasks.inference.online.feature_compiler import Designer
 from tasks.inference.online.lookup_tables import Tables
 from tasks.inference.online.request_decoding import Reader, Values, predictable
-from tasks.inference.online.request_validation import Judge, Judged
+from tasks.inference.online.request_validation import RequestValidator, ValidatedRequest
 from tasks.inference.online.row_predictor import Predictor
 
 
@@ -30,7 +30,7 @@ class Prepared:
     """A use case compiled as far as possible; `outside` says why rows or features take the frame path, where they do."""
 
     use_case: UseCase
-    judge: Judge
+    judge: RequestValidator
     reader: Reader | None
     designer: Designer | None
     outside: tuple[str, ...] = ()
@@ -44,9 +44,9 @@ class Prepared:
         """The row of a body by the fast way, or None."""
         return self.reader.one(body) if self.reader else None
 
-    def judged(self, body: bytes, most: int) -> Judged:
+    def judged(self, body: bytes, most: int) -> ValidatedRequest:
         """The rows of a body, or its problems."""
-        return self.judge.judge(body, most)
+        return self.judge.validate(body, most)
 
 
 def prepare(use_case: UseCase) -> Prepared:
@@ -72,7 +72,7 @@ def prepare(use_case: UseCase) -> Prepared:
         designer = Designer(use_case)
     except NotInVocabulary as why:
         outside.append(f"features: {why}")
-    return Prepared(use_case, Judge(contract), reader, designer, tuple(outside))
+    return Prepared(use_case, RequestValidator(contract), reader, designer, tuple(outside))
 
 
 def frame_of(prepared: Prepared, rows: Sequence[Values]) -> pl.DataFrame:

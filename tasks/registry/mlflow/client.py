@@ -44,7 +44,7 @@ class MlflowStore:
         self._timeout = timeout
         self._attempts = attempts
 
-    def tried(self, what: str, effect: Callable[[MlflowClient], T]) -> T:
+    def call(self, what: str, effect: Callable[[MlflowClient], T]) -> T:
         """Run one exchange; `what` completes "cannot ...". Raises ServiceUnavailable, NotFound, UsageError."""
         for attempt in range(1, self._attempts + 1):
             try:
@@ -61,7 +61,7 @@ class MlflowStore:
     def _client(self) -> MlflowClient:
         with environment.importing():
             if self.at.database is not None:
-                if not self.at.there:
+                if not self.at.exists:
                     database.make_database(self.at, self.at.database)
                 database.refuse_others(self.at.url, self.at.database)
             return MlflowClient(tracking_uri=self.at.url, registry_uri=self.at.url)
@@ -70,13 +70,13 @@ class MlflowStore:
 
     def entry(self, name: str, version: int) -> Any:
         """MLflow's entry of a version. Raises NotFound."""
-        if not self.at.there:
+        if not self.at.exists:
             raise NotFound(f"cannot read {name} {version}: there is no registry {self.at.url} yet")
-        return self.tried(f"read {name} {version}", lambda client: client.get_model_version(name, str(version)))
+        return self.call(f"read {name} {version}", lambda client: client.get_model_version(name, str(version)))
 
     def search(self, name: str, condition: str = "") -> list[Any]:
         """Entries of a model's versions, oldest first."""
-        if not self.at.there:
+        if not self.at.exists:
             return []
         entries: list[Any] = []
         token: str | None = ""
@@ -85,17 +85,17 @@ class MlflowStore:
             return client.search_model_versions(f"name = '{name}'{condition}", 200, page_token=token or None)
 
         while token is not None:
-            page_entries = self.tried(f"list {name}", page)
+            page_entries = self.call(f"list {name}", page)
             entries.extend(page_entries)
             token = page_entries.token or None
         return sorted(entries, key=lambda entry: int(entry.version))
 
     def aliases(self, name: str) -> dict[str, int]:
         """Aliases of a model and the versions they name; none for a model that is not registered."""
-        if not self.at.there:
+        if not self.at.exists:
             return {}
         try:
-            model = self.tried(f"look up {name}", lambda client: client.get_registered_model(name))
+            model = self.call(f"look up {name}", lambda client: client.get_registered_model(name))
         except NotFound:
             return {}
         return {alias: int(version) for alias, version in model.aliases.items()}
@@ -103,28 +103,28 @@ class MlflowStore:
     def set_alias(self, name: str, alias: str, version: int) -> None:
         """Let an alias name a version."""
         what = f"make {name} {version} the {alias}"
-        self.tried(what, lambda client: client.set_registered_model_alias(name, alias, str(version)))
+        self.call(what, lambda client: client.set_registered_model_alias(name, alias, str(version)))
 
     def drop_alias(self, name: str, alias: str) -> None:
         """Remove an alias."""
-        self.tried(f"drop the {alias} of {name}", lambda client: client.delete_registered_model_alias(name, alias))
+        self.call(f"drop the {alias} of {name}", lambda client: client.delete_registered_model_alias(name, alias))
 
-    def kept(self, name: str, key: str) -> str:
+    def model_tag(self, name: str, key: str) -> str:
         """A tag of the model itself, whatever its versions; '' where there is none."""
-        if not self.at.there:
+        if not self.at.exists:
             return ""
         try:
-            return str(self.tried(f"look up {name}", lambda client: client.get_registered_model(name)).tags.get(key, ""))
+            return str(self.call(f"look up {name}", lambda client: client.get_registered_model(name)).tags.get(key, ""))
         except NotFound:
             return ""
 
-    def keep(self, name: str, key: str, value: str) -> None:
+    def set_model_tag(self, name: str, key: str, value: str) -> None:
         """Set a tag of the model itself. Raises NotFound where no version was ever registered."""
-        self.tried(f"tag {name}", lambda client: client.set_registered_model_tag(name, key, value))
+        self.call(f"tag {name}", lambda client: client.set_registered_model_tag(name, key, value))
 
     def describe(self, name: str, version: int, text: str) -> None:
         """Set a version's description, Markdown that MLflow's pages show."""
-        self.tried(f"describe {name} {version}", lambda client: client.update_model_version(name, str(version), text))
+        self.call(f"describe {name} {version}", lambda client: client.update_model_version(name, str(version), text))
 
     def page(self, run_id: str, path: str) -> str:
         """Where MLflow's pages show an artifact of a run's model, relative to the server's root."""
@@ -135,7 +135,7 @@ class MlflowStore:
             model = f"models/{outputs[0].model_id}" if outputs else f"runs/{run_id}"
             return f"#/experiments/{run.info.experiment_id}/{model}/artifacts/{path}"
 
-        return self.tried(f"look up run {run_id}", effect)
+        return self.call(f"look up run {run_id}", effect)
 
     def tag(self, name: str, version: int, tags: Mapping[str, str]) -> None:
         """Set tags of a version."""
@@ -144,7 +144,7 @@ class MlflowStore:
             for key, value in tags.items():
                 client.set_model_version_tag(name, str(version), key, value)
 
-        self.tried(f"tag {name} {version}", effect)
+        self.call(f"tag {name} {version}", effect)
 
     # Artifacts
 
@@ -155,7 +155,7 @@ class MlflowStore:
             with tempfile.TemporaryDirectory(prefix="penstock-") as folder:
                 return Path(self._artifacts(source).download_artifacts(path, folder)).read_bytes()
 
-        return self.tried(f"read {path} of {source}", effect)
+        return self.call(f"read {path} of {source}", effect)
 
     def write(self, source: str, files: Mapping[str, bytes]) -> None:
         """Store files in an artifact folder; the same file again replaces it."""
@@ -168,7 +168,7 @@ class MlflowStore:
                     local.write_bytes(data)
                 self._artifacts(source).log_artifacts(folder)
 
-        self.tried(f"store files in {source}", effect)
+        self.call(f"store files in {source}", effect)
 
     def _artifacts(self, source: str) -> Any:
         return get_artifact_repository(source, tracking_uri=self.at.url, registry_uri=self.at.url)
@@ -185,7 +185,7 @@ class MlflowStore:
             tags = {MANIFEST: digest, **run_tree.parent(client, experiment, candidate)}
             return client.create_run(experiment, tags=tags, run_name=f"{candidate.name}-{digest[:8]}")
 
-        return self.tried(f"start a run of {candidate.name}", effect)
+        return self.call(f"start a run of {candidate.name}", effect)
 
     # Searches: a run with its trials as child runs
 
@@ -201,7 +201,7 @@ class MlflowStore:
             result = run.data.tags.get(RESULT)
             return str(run.info.run_id), json.loads(result) if result else None
 
-        return self.tried(f"start a search of {name}", effect)
+        return self.call(f"start a search of {name}", effect)
 
     def trial(
         self, parent: str, number: int, params: Mapping[str, Any], metrics: Mapping[str, float], *, pruned: bool
@@ -224,17 +224,17 @@ class MlflowStore:
             client.set_terminated(info.run_id, "FINISHED")
             return str(info.run_id)
 
-        return self.tried(f"record trial {number}", effect)
+        return self.call(f"record trial {number}", effect)
 
     def end_study(self, parent: str, result: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Keep a search's result with its run and finish it."""
 
         def effect(client: MlflowClient) -> None:
-            kept = RunTag(RESULT, canonical_json(result).decode())
-            client.log_batch(parent, model_metadata.metrics(metrics, client.get_run(parent).info.start_time), tags=[kept])
+            tag = RunTag(RESULT, canonical_json(result).decode())
+            client.log_batch(parent, model_metadata.metrics(metrics, client.get_run(parent).info.start_time), tags=[tag])
             client.set_terminated(parent, "FINISHED")
 
-        self.tried("finish a search", effect)
+        self.call("finish a search", effect)
 
     def _experiment(self, client: MlflowClient, name: str) -> str:
         known = client.get_experiment_by_name(name)
@@ -254,7 +254,7 @@ class MlflowStore:
             known = client.search_logged_models([experiment], f"tags.`{MANIFEST}` = '{digest}'")
             return known[-1] if known else client.create_logged_model(experiment, "model", run_id, {MANIFEST: digest})
 
-        return self.tried("start a model", effect)
+        return self.call("start a model", effect)
 
     def finish(self, candidate: Candidate, run: Any, model: Any, tags: Mapping[str, str]) -> None:
         """Log parameters, metrics, tags and the data commit; the run is FINISHED when all of it is there."""
@@ -272,7 +272,7 @@ class MlflowStore:
             client.finalize_logged_model(model_id, "READY")
             client.set_terminated(run_id, "FINISHED")
 
-        self.tried(f"log a run of {candidate.name}", effect)
+        self.call(f"log a run of {candidate.name}", effect)
 
     def register(self, candidate: Candidate, run: Any, model: Any, tags: Mapping[str, str]) -> Any:
         """The version of a manifest."""
@@ -286,7 +286,7 @@ class MlflowStore:
             request = {"tags": dict(tags), "description": candidate.description or None, "model_id": model_id}
             return client.create_model_version(name, model.artifact_location, run_id, **request)
 
-        return self.tried(f"register a version of {name}", effect)
+        return self.call(f"register a version of {name}", effect)
 
     def recorded(self, name: str, digest: str) -> Any:
         """The version of a manifest, or None. A request that was answered too late may have made it twice: one stays."""
@@ -296,4 +296,4 @@ class MlflowStore:
         return known[0] if known else None
 
     def _remove(self, name: str, version: str) -> None:
-        self.tried(f"remove the double {name} {version}", lambda client: client.delete_model_version(name, version))
+        self.call(f"remove the double {name} {version}", lambda client: client.delete_model_version(name, version))

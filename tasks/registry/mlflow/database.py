@@ -20,7 +20,7 @@ def make_database(at: Location, database: Path) -> None:
     """Make a local registry's database, whole or not at all: MLflow cannot go on with one whose making was cut off."""
     at.locks.mkdir(parents=True, exist_ok=True)
     with FileLock(at.locks / "database.lock"):
-        if at.there:
+        if at.exists:
             return
         for cut_off in database.parent.glob(".draft-*"):
             shutil.rmtree(cut_off)

@@ -26,7 +26,7 @@ class RegistryReads:
 
     def entry(self, name: str, version: int) -> Any:
         """The entry of a version. Raises NotFound."""
-        if not self.at.there:
+        if not self.at.exists:
             raise NotFound(f"cannot read {name} {version}: there is no registry {self.at.url} yet")
         return self._read(
             lambda database: local_read.entry(database, name, version), lambda mlflow: mlflow.entry(name, version)
@@ -34,21 +34,23 @@ class RegistryReads:
 
     def search(self, name: str) -> list[Any]:
         """Entries of a model's versions, oldest first."""
-        if not self.at.there:
+        if not self.at.exists:
             return []
         return self._read(lambda database: local_read.entries(database, name), lambda mlflow: mlflow.search(name))
 
     def aliases(self, name: str) -> dict[str, int]:
         """Aliases of a model and the versions they name; none for a model that is not registered."""
-        if not self.at.there:
+        if not self.at.exists:
             return {}
         return self._read(lambda database: local_read.aliases(database, name), lambda mlflow: mlflow.aliases(name))
 
-    def kept(self, name: str, key: str) -> str:
+    def model_tag(self, name: str, key: str) -> str:
         """A tag of the model itself, whatever its versions; '' where there is none."""
-        if not self.at.there:
+        if not self.at.exists:
             return ""
-        return self._read(lambda database: local_read.model_tag(database, name, key), lambda mlflow: mlflow.kept(name, key))
+        return self._read(
+            lambda database: local_read.model_tag(database, name, key), lambda mlflow: mlflow.model_tag(name, key)
+        )
 
     def read(self, source: str, path: str) -> bytes:
         """One file of an artifact folder. Raises NotFound."""

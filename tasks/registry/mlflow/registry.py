@@ -21,7 +21,7 @@ from schemas.refs import ModelRef
 from schemas.verdicts import GateVerdict
 from tasks.fault_injection import fault_point
 from tasks.registry import artifacts, promotion_rules
-from tasks.registry.locks import Lock, around
+from tasks.registry.locks import Lock, outer_lock
 from tasks.registry.mlflow.reader import Reader, shown
 from tasks.registry.protocol import CHALLENGER, CHAMPION, UNKNOWN, Actor, Candidate
 from tasks.registry.tags import (
@@ -63,7 +63,7 @@ class MlflowRegistry(Reader):
         if name in held:
             yield
             return
-        with around(name), self._lock(name):
+        with outer_lock(name), self._lock(name):
             held.add(name)
             try:
                 yield
@@ -231,8 +231,8 @@ class MlflowRegistry(Reader):
         """What was kept of the history of a model, '' if nothing was; a text is kept first, where the model is there."""
         if text is not None:
             with suppress(NotFound):
-                self._store.keep(name, ANCHOR, text)
-        return self._reads.kept(name, ANCHOR)
+                self._store.set_model_tag(name, ANCHOR, text)
+        return self._reads.model_tag(name, ANCHOR)
 
     def attach_card(self, ref: ModelRef, pages: Mapping[str, bytes], text: str) -> None:
         """Keep a version's card, by suffix (md, html), and describe the version by `text` and a link to it."""

@@ -122,7 +122,7 @@ def _band(windows: Sequence[Monitoring], x: Sequence[str], metric: str) -> list[
 
 def _lines(windows: Sequence[Monitoring], x: Sequence[str], metric: str) -> list[Figure]:
     style = {"type": "scatter", "mode": "lines+markers", "x": x}
-    labels = [_told(m) for m in windows]
+    labels = [_window_title(m) for m in windows]
     estimated = {"y": [_of(m.estimate, metric) for m in windows], "name": "estimated, without labels"}
     realized = {"y": [_of(m.realized, metric) for m in windows], "name": "realized, with labels"}
     template = "%{customdata}<br>%{y:.4f}"
@@ -220,13 +220,13 @@ def _of(measured: Any, metric: str) -> float | None:
     return measured.metrics.get(metric) if measured is not None else None
 
 
-def _middle(seen: Monitoring) -> str:
-    first, last = seen.window or (None, None)
+def _middle(record: Monitoring) -> str:
+    first, last = record.window or (None, None)
     return (first + (last - first) / 2).strftime(WHOLE) if first and last else ""
 
 
-def _span(seen: Monitoring) -> str:
-    first, last = seen.window or (None, None)
+def _span(record: Monitoring) -> str:
+    first, last = record.window or (None, None)
     return f"{first:%d %b} to {last:%d %b %y}" if first and last else ""
 
 
@@ -247,9 +247,9 @@ def title(metric: str) -> str:
     return TITLES.get(metric, metric.replace("_", " "))
 
 
-def _told(seen: Monitoring) -> str:
-    model = f"v{seen.model.version}" if seen.model else "no model"
-    return f"{_span(seen)}, {seen.rows:,} predictions by {model}"
+def _window_title(record: Monitoring) -> str:
+    model = f"v{record.model.version}" if record.model else "no model"
+    return f"{_span(record)}, {record.rows:,} predictions by {model}"
 
 
 def _day(at: datetime | None) -> str:

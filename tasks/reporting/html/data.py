@@ -89,13 +89,13 @@ def gather_report(case: UseCase, store: VersionStore, log: VersionStore, registr
     """
     if not store.exists():
         raise NotFound(f"{case.name} has no data yet; ingest some first: penstock ingest {case.name} FILE")
-    kept = monitoring.read_monitoring_log(log)
+    records = monitoring.read_monitoring_log(log)
     champion = registry.champion(case.name)
     return Story(
         case=case,
         deliveries=tuple(_delivery(record) for record in live_publishes(store))[::-1],
-        windows=tuple(monitoring.newest_by_window(kept)),
-        records=tuple(kept),
+        windows=tuple(monitoring.newest_by_window(records)),
+        records=tuple(records),
         trained=tuple(_trained(registry, registry.versions(case.name))),
         card=_card(registry, champion) if champion else None,
     )

@@ -36,11 +36,11 @@ def render_report(story: Story, now: datetime | None = None) -> str:
 
 def metrics_shown(story: Story) -> list[str]:
     """The gate's metric and others that were both estimated and realized."""
-    seen = [m for m in story.windows if m.estimate or m.realized]
-    both = {name for m in seen if m.estimate and m.realized for name in m.estimate.metrics if name in m.realized.metrics}
+    measured = [m for m in story.windows if m.estimate or m.realized]
+    both = {name for m in measured if m.estimate and m.realized for name in m.estimate.metrics if name in m.realized.metrics}
     first: str = story.case.gate.metric
     preferred: list[str] = [name for name in ("auc", "log_loss", "error_rate", "accuracy", "mae", "rmse") if name in both]
-    return [first, *(name for name in preferred if name != first)][:METRICS] if seen else []
+    return [first, *(name for name in preferred if name != first)][:METRICS] if measured else []
 
 
 def _head(story: Story, now: datetime) -> str:

@@ -46,7 +46,7 @@ def tiles(story: Story) -> str:
 def timeline(story: Story) -> str:
     """What happened, oldest first, a line each."""
     moments = [*map(_delivered, (d for d in story.deliveries if d.rejected and d.at))]
-    moments += [m for seen in story.windows for m in _seen(story, seen)]
+    moments += [m for record in story.windows for m in _window_moments(story, record)]
     moments += [_gated(t) for t in story.trained if t.at]
     ordered = sorted(moments, key=lambda m: (m.at, m.order))
     rows = "".join(
@@ -104,41 +104,43 @@ def _delivered(delivery: Delivery) -> Moment:
     return Moment(delivery.at or LONG_AGO, 0, "rejected rows", "warn", text)
 
 
-def _seen(story: Story, seen: Monitoring) -> Iterable[Moment]:
-    if seen.window is None:
+def _window_moments(story: Story, record: Monitoring) -> Iterable[Moment]:
+    if record.window is None:
         return
-    model = f"v{seen.model.version}" if seen.model else "no model"
-    at = seen.window[1]
-    text = f"{seen.rows:,} predictions by {model}. {_worth(story, seen)}{_moved(seen)}"
+    model = f"v{record.model.version}" if record.model else "no model"
+    at = record.window[1]
+    text = f"{record.rows:,} predictions by {model}. {_performance_text(story, record)}{_drift_text(record)}"
     yield Moment(at, 1, "window", "muted", text)
     asked = [
-        m.decision.why for m in story.records if m.arrival == seen.arrival and m.model == seen.model and m.decision.retrain
+        m.decision.why
+        for m in story.records
+        if m.arrival == record.arrival and m.model == record.model and m.decision.retrain
     ]
-    for pair in seen.shadow:
-        yield Moment(at, 2, "shadow", "muted", f"{pair.told}.")
+    for pair in record.shadow:
+        yield Moment(at, 2, "shadow", "muted", f"{pair.sentence}.")
     if asked:
         yield Moment(at, 2, "retrain", "warn", asked[-1])
 
 
-def _worth(story: Story, seen: Monitoring) -> str:
+def _performance_text(story: Story, record: Monitoring) -> str:
     metric = story.case.gate.metric
     parts = []
-    if seen.realized and metric in seen.realized.metrics:
-        parts.append(f"Realized {metric} {seen.realized.metrics[metric]:.4f}, {seen.coverage:.0%} of the labels there")
-    if seen.estimate and metric in seen.estimate.metrics:
-        pair = seen.estimate.intervals.get(metric)
+    if record.realized and metric in record.realized.metrics:
+        parts.append(f"Realized {metric} {record.realized.metrics[metric]:.4f}, {record.coverage:.0%} of the labels there")
+    if record.estimate and metric in record.estimate.metrics:
+        pair = record.estimate.intervals.get(metric)
         held = f" ({pair[0]:.4f} to {pair[1]:.4f})" if pair else ""
-        parts.append(f"estimated {seen.estimate.metrics[metric]:.4f}{held} without them")
+        parts.append(f"estimated {record.estimate.metrics[metric]:.4f}{held} without them")
     sentence = "; ".join(parts)
     return f"{sentence[:1].upper()}{sentence[1:]}. " if parts else "Its worth is not known: not enough evidence. "
 
 
-def _moved(seen: Monitoring) -> str:
-    if seen.drift is None:
+def _drift_text(record: Monitoring) -> str:
+    if record.drift is None:
         return "Drift was not judged."
-    if seen.drift.status == "no drift":
+    if record.drift.status == "no drift":
         return "No drift."
-    return f"{seen.drift.status.capitalize()}: {seen.drift.why.rstrip('.')}."
+    return f"{record.drift.status.capitalize()}: {record.drift.why.rstrip('.')}."
 
 
 def _gated(trained: Trained) -> Moment:

@@ -138,10 +138,10 @@ class Lake:
         try:
             yield
         except ApiException as error:
-            raise self._explained(error.status, _told(error.body) or str(error.reason or "")) from error
+            raise self._explained(error.status, _server_message(error.body) or str(error.reason or "")) from error
         except ServerException as error:
             message = error.body.get("message") if isinstance(error.body, dict) else ""
-            raise self._explained(error.status_code, _told(message) or str(error.reason or "")) from error
+            raise self._explained(error.status_code, _server_message(message) or str(error.reason or "")) from error
         except (urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
             raise ServiceUnavailable(
                 f"lakeFS at {self.endpoint} does not answer ({type(error).__name__}): start it, or set "
@@ -178,7 +178,7 @@ def _bad_request(message: str, where: str) -> PenstockError:
     return StoreError(f"{where} refuses the request: {message}")
 
 
-def _told(body: Any) -> str:
+def _server_message(body: Any) -> str:
     """The server's message as one short line."""
     text = body.decode(errors="replace") if isinstance(body, bytes) else str(body or "")
     try:

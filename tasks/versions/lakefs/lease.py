@@ -50,12 +50,12 @@ class Lease:
                 self._delete(turn.branch)
 
     def _wait(self, commit: CommitId) -> Turn:
-        give_up, seen = time.monotonic() + LONGEST_WAIT, dict[str, float]()
+        give_up, first_seen = time.monotonic() + LONGEST_WAIT, dict[str, float]()
         while time.monotonic() < give_up:
             head = self._head()
             held = self._numbers(head)
             newest = max(held, default=-1)
-            since = seen.setdefault(f"{head}-{newest}", time.monotonic())
+            since = first_seen.setdefault(f"{head}-{newest}", time.monotonic())
             waited = time.monotonic() - since
             if (newest < 0 or waited > self._patience) and (turn := self._take(head, newest + 1, commit)):
                 return turn

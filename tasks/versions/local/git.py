@@ -117,8 +117,8 @@ class GitFolder:
     def drop(self, name: str) -> None:
         """Remove a ref, durably."""
         path = self._folder / name
-        _outwait(path)
-        _outwait(self._folder / "packed-refs")
+        _wait_until_unlocked(path)
+        _wait_until_unlocked(self._folder / "packed-refs")
         try:
             self._refs.remove_if_equals(Ref(name.encode()), None)
         except FileLocked as error:
@@ -130,7 +130,7 @@ class GitFolder:
     @contextmanager
     def _locked(self, path: Path) -> Iterator[None]:
         """Hold git's own lock file of a ref, so that a git command beside us sees either value."""
-        _outwait(path)
+        _wait_until_unlocked(path)
         lock = _lock_file(path)
         os.close(os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
         try:
@@ -143,7 +143,7 @@ def _lock_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.lock")
 
 
-def _outwait(path: Path) -> None:
+def _wait_until_unlocked(path: Path) -> None:
     """Wait for git's lock file to go. The store's lock is ours: what stays was left by a killed process."""
     end = time.monotonic() + _PATIENCE
     while _lock_file(path).exists():

@@ -93,10 +93,10 @@ class LocalStore:
 
     def _refuse_nested(self, base: str, name: str) -> None:
         parents = [str(parent) for parent in PurePosixPath(name).parents][:-1]
-        taken = [parent for parent in parents if self._git.ref(base + parent)] or self._git.names(base, f"{name}/")
-        if taken:
+        nested = [parent for parent in parents if self._git.ref(base + parent)] or self._git.names(base, f"{name}/")
+        if nested:
             raise Conflict(
-                f"cannot use the name {name!r} beside {taken[0]!r}: git keeps one as a file, the other as a folder"
+                f"cannot use the name {name!r} beside {nested[0]!r}: git keeps one as a file, the other as a folder"
             )
 
     def delete_branch(self, name: str) -> None:

@@ -14,7 +14,7 @@ watching = pytest.importorskip("deployments.landing_watcher", reason="penstock[u
 def look_until(watcher: "watching.Watcher", begun: list[str], count: int) -> None:
     deadline = time.monotonic() + 20
     while len(begun) < count:
-        watcher.look([])
+        watcher.update([])
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
@@ -32,11 +32,11 @@ def test_a_file_that_could_not_be_started_is_tried_again(tmp_path: Path, monkeyp
     path = tmp_path / "flights" / "weather" / "a.csv"
     path.parent.mkdir(parents=True)
     path.write_text("a\n")
-    watcher.look([path, tmp_path / "nobodys" / "x" / "b.csv"])
+    watcher.update([path, tmp_path / "nobodys" / "x" / "b.csv"])
     look_until(watcher, begun, 3)
     assert begun == ["weather/a.csv"] * 3
     for _ in range(20):
-        watcher.look([])
+        watcher.update([])
     assert len(begun) == 3
 
 
@@ -47,7 +47,7 @@ def test_a_strange_file_is_refused_and_stops_nothing(tmp_path: Path, caplog: pyt
     for path in paths:
         path.parent.mkdir(parents=True)
         path.write_text("a\n")
-    watcher.look(paths)
+    watcher.update(paths)
     look_until(watcher, begun, 1)
     assert begun == ["labels/c.csv"]
     assert "no use case 'nobodys' is registered" in caplog.text

@@ -1,4 +1,4 @@
-"""`penstock init` and `penstock new` from outside: the wheel, whole projects, each domain's file under its contract."""
+"""`penstock init` and `penstock new` from outside: whole projects, each domain's file under its contract."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.scaffold.draft import Wishes
+from deployments.scaffold.draft import NewUseCaseOptions
 from deployments.scaffold.new_use_case import Drafted, new_use_case
 from deployments.scaffold.project import GROUP, create
 from tasks.parsing.parse import Limits
@@ -21,8 +21,8 @@ RUFF = str(Path(sys.executable).with_name("ruff"))
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist")
 
 
-def run(folder: Path, *command: str, path: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(path), "PYTHONDONTWRITEBYTECODE": "1"}
+def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def written(folder: Path) -> dict[str, Drafted]:
     """Each domain's use case, written beside its file."""
     return {
-        name: new_use_case(name, domains.save(frame(), folder / file), Wishes(target), folder, LIMITS)
+        name: new_use_case(name, domains.save(frame(), folder / file), NewUseCaseOptions(target), folder, LIMITS)
         for name, (frame, file, target, _) in domains.DOMAINS.items()
     }
 
@@ -65,12 +65,12 @@ def test_what_is_written_is_formatted_and_passes_its_tests(folder: Path) -> None
 def test_use_cases_are_added_to_a_project_with_entry_point_and_test(tmp_path: Path) -> None:
     create(gym := tmp_path / "gym")
     source = domains.save(domains.members(), tmp_path / "members.csv")
-    new_use_case("gym-churn", source, Wishes("churned"), gym, LIMITS)
-    result = new_use_case("renewal", source, Wishes("renews"), gym / "tests", LIMITS)
+    new_use_case("gym-churn", source, NewUseCaseOptions("churned"), gym, LIMITS)
+    result = new_use_case("renewal", source, NewUseCaseOptions("renews"), gym / "tests", LIMITS)
     assert result.files == ("gym/renewal.py", "tests/test_renewal.py", "pyproject.toml")
     told = tomllib.loads((gym / "pyproject.toml").read_text())["project"]["entry-points"][GROUP]
     assert told == {"gym-churn": "gym.gym_churn:GYM_CHURN", "renewal": "gym.renewal:RENEWAL"}
-    new_use_case("renewal", source, Wishes("renews"), gym, LIMITS, force=True)
+    new_use_case("renewal", source, NewUseCaseOptions("renews"), gym, LIMITS, force=True)
     assert (gym / "pyproject.toml").read_text().count("renewal") == 2
     for command in (PYTEST, (RUFF, "format", "--no-cache", "--check", "."), (RUFF, "check", "--no-cache", ".")):
         result_of = run(gym, *command)
@@ -80,31 +80,3 @@ def test_use_cases_are_added_to_a_project_with_entry_point_and_test(tmp_path: Pa
     with zipfile.ZipFile(next(gym.glob("dist/*.whl"))) as wheel:
         entry_points = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
         assert "renewal = gym.renewal:RENEWAL" in wheel.read(entry_points).decode()
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the wheel puts on Python's path."""
-    folder = tmp_path_factory.mktemp("wheel")
-    build = run(ROOT, sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder))
-    assert build.returncode == 0, build.stderr
-    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
-        wheel.extractall(folder / "installed")
-    return folder / "installed"
-
-
-def test_the_wheel_holds_the_templates_and_can_use_them(tmp_path: Path, installed: Path) -> None:
-    program = (
-        "from pathlib import Path; from deployments.scaffold import project as p; p.create(Path('gym')); print(p.__file__)"
-    )
-    made = run(tmp_path, sys.executable, "-P", "-c", program, path=installed)
-    assert made.stdout.startswith(str(installed)), made.stderr
-    assert (tmp_path / "gym" / ".env.example").is_file()
-
-
-def test_the_wheel_holds_the_face_and_its_types(installed: Path) -> None:
-    packages = ("penstock", "schemas", "tasks", "flows", "deployments")
-    assert [name for name in packages if not (installed / name / "py.typed").is_file()] == []
-    program = "import penstock; print(penstock.__file__, penstock.Contract.__name__, penstock.read_settings().home)"
-    told = run(installed.parent, sys.executable, "-P", "-c", program, path=installed)
-    assert told.stdout.split() == [str(installed / "penstock" / "__init__.py"), "Contract", ".penstock"], told.stderr
