@@ -26,6 +26,7 @@ COMMANDS = (
     "deploy",
     "watch",
     "up",
+    "down",
     "status",
     "trace",
     "models",

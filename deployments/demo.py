@@ -15,6 +15,7 @@ from schemas.refs import ModelRef
 from schemas.results import Delivery, Loop, Monitoring, Training
 from schemas.settings import Settings
 from schemas.usecase import UseCase, resolve
+from tasks.orchestration import stop_server
 
 FIRST, LAST, QUICK_LAST = 3, 12, 5
 BAD_MONTH, BAD_ROWS = 4, 40
@@ -41,6 +42,7 @@ def fresh_home(home: Path, command: str = "demo") -> Path:
     if home.exists() and any(home.iterdir()):
         if not (home / marker).exists():
             raise UsageError(f"{home} is not a {command}'s folder and is not empty: choose another with --home")
+        stop_server(home.resolve(), force=True)
         shutil.rmtree(home)
     home.mkdir(parents=True, exist_ok=True)
     (home / marker).write_text(f"This folder belongs to `penstock {command}`, which makes it anew each time.\n")

@@ -56,6 +56,13 @@ class Settings(BaseSettings):
     parse_memory_mb: int = Field(default=4096, ge=512, description="memory limit of the parsing child, MiB")
     parse_seconds: int = Field(default=600, ge=5, description="time limit of the parsing child, s")
     deployment: str = Field(default="penstock", description="name of the Prefect deployments that files and events start")
+    server: Literal["shared", "ephemeral"] = Field(
+        default="shared",
+        description="Prefect's server where no PREFECT_API_URL is set: one that all of the home share, or one a process",
+    )
+    server_idle_minutes: float = Field(
+        default=15.0, gt=0, description="minutes without use after which the home's shared server ends"
+    )
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="where XGBoost computes")
     engine: Literal["memory", "external", "dask"] = Field(default="memory", description="where rows lie while training")
     spill: Path | None = Field(

@@ -11,6 +11,7 @@ from deployments.prefect_server.in_process import OURS, QUIET
 for name in [n for n in os.environ if n.startswith(OURS)]:
     del os.environ[name]
 os.environ.update(QUIET)
+os.environ["PENSTOCK_SERVER"] = "ephemeral"  # what a test starts ends with it; test_local_server.py is about the other way
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 
-from deployments.prefect_server.in_process import OURS
+from deployments.prefect_server.in_process import KEPT, OURS
 from schemas.refs import Commit
 from schemas.settings import Settings
 from tasks.registry.factory import open_registry
@@ -203,7 +203,7 @@ def system(folder: Path, months: range) -> Iterator[System]:
     home, project = folder / "home", folder / "project"
     project.mkdir(parents=True)
     land_flights(folder / "months", months)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(OURS) or name in KEPT}
     told = {
         "PENSTOCK_HOME": str(home),
         "PENSTOCK_LAKE_URL": (home / "lake").as_uri(),

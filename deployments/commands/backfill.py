@@ -34,7 +34,7 @@ def command(
     as_json: bool,
 ) -> int:
     """Ingest or score a range of partitions; run it again to finish one that was stopped."""
-    settings = ready()
+    settings = ready(flows=True)
     from deployments.prefect_server.in_process import in_process
     from flows.backfill import backfill
 

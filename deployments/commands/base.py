@@ -34,10 +34,12 @@ def command(**attributes: Any) -> Callable[[Callable[..., int | None]], click.Co
 
 def located(arguments: dict[str, Any]) -> dict[str, Any]:
     """The arguments, with the use case as `module:NAME` where it lies in the project or folder at hand."""
-    if arguments.get("use_case"):
+    from schemas.usecase import registered
+
+    if (name := arguments.get("use_case")) and name not in registered():
         from deployments.scaffold.location import nearby
 
-        return {**arguments, "use_case": nearby(arguments["use_case"], Path.cwd())}
+        return {**arguments, "use_case": nearby(name, Path.cwd())}
     return arguments
 
 
@@ -69,8 +71,10 @@ def explain(error: BaseException) -> tuple[str, int]:
     from tasks.orchestration import is_unreachable
 
     if is_unreachable(error):
-        where = os.environ.get("PREFECT_API_URL", "the local server")
-        return f"Prefect's API at {where} does not answer ({one_line(error)}); start the server or unset PREFECT_API_URL", 3
+        what = one_line(error)
+        if where := os.environ.get("PREFECT_API_URL"):
+            return f"Prefect's API at {where} does not answer ({what}); start the server or unset PREFECT_API_URL", 3
+        return f"Prefect's server stopped answering ({what}); run it again, which starts another, or set PREFECT_API_URL", 3
     return f"{type(error).__name__}: {one_line(error)} (--debug shows where)", 1
 
 
@@ -79,13 +83,13 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def ready(**overrides: object) -> Settings:
-    """Settings of the environment, with Prefect made ready for flows in this process."""
+def ready(*, flows: bool = False) -> Settings:
+    """Settings of the environment, with Prefect made ready in this process, also for `flows` that it will run."""
     from deployments.prefect_server.in_process import prepare
     from schemas.settings import read_settings
 
-    settings = read_settings(**overrides)
-    prepare(settings, debug=bool(os.environ.get("PENSTOCK_DEBUG")))
+    settings = read_settings()
+    prepare(settings, debug=bool(os.environ.get("PENSTOCK_DEBUG")), flows=flows)
     return settings
 
 

@@ -53,7 +53,7 @@ def _settings(home: Path, lake: str | None, here: bool) -> Settings:
         clear_user_settings()
         lake_setting["home"] = fresh_home(home.absolute())
     settings = read_settings(**lake_setting)
-    prepare(settings, isolated=not here)
+    prepare(settings, isolated=not here, flows=True)
     return settings
 
 

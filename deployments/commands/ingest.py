@@ -26,7 +26,7 @@ def command(use_case: str, source: str, input_name: str | None, as_json: bool) -
     SOURCE is a path or a glob of Parquet, CSV or JSON Lines files, also at lakefs:// or s3://, or a file NAME.sql: a query
     whose first line, `-- connection: VARIABLE`, names the environment variable that holds the database's SQLAlchemy URL.
     """
-    settings = ready()
+    settings = ready(flows=True)
     from deployments.prefect_server.in_process import in_process
     from flows.ingest import ingest
 

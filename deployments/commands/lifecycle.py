@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--input", "input_name", help="Which input the source delivers; told by its folder or name where left out.")
 def command(use_case: str, source: str, input_name: str | None, as_json: bool) -> int:
     """Take in one arrival and do all that follows from it."""
-    settings = ready()
+    settings = ready(flows=True)
     from deployments.prefect_server.in_process import in_process
     from flows.lifecycle import lifecycle
 

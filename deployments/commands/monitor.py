@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--arrival", help="Commit of main whose scored rows are the window; the newest scored ones where left out.")
 def command(use_case: str, arrival: str | None, as_json: bool) -> int:
     """Compare a window with the model's reference, reconcile labels, decide."""
-    settings = ready()
+    settings = ready(flows=True)
     from deployments.prefect_server.in_process import in_process
     from flows.monitor import monitor
 

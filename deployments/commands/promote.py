@@ -32,7 +32,7 @@ def command(
         raise click.UsageError("give the VERSION to gate, or the champion's new --threshold")
     if threshold is not None and not (0 < threshold < 1 and override):
         raise click.UsageError("--threshold takes a probability above 0 and below 1, and --override the reason")
-    settings = ready()
+    settings = ready(flows=True)
     from deployments.commands.train import print_training
     from deployments.prefect_server.in_process import in_process
     from flows.promote import promote

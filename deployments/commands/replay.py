@@ -80,7 +80,7 @@ def _settings(home: Path, resume: bool) -> Settings:
     if not (resume and (home / ".penstock-replay").exists()):
         home = fresh_home(home.absolute(), "replay")
     settings = read_settings(home=home.absolute())
-    prepare(settings, isolated=True)
+    prepare(settings, isolated=True, flows=True)
     return settings
 
 

@@ -24,7 +24,7 @@ def command(use_case: str, version: int | None, reason: str, as_json: bool) -> i
     """
     if not reason.strip():
         raise click.UsageError("--reason takes a reason, which stays in the history")
-    settings = ready()
+    settings = ready(flows=True)
     from deployments.prefect_server.in_process import in_process
     from flows.rollback import rollback
 

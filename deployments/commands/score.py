@@ -24,7 +24,7 @@ def command(use_case: str, arrival: str | None, commit: str | None, file: str | 
 
     Rows of any number; a run that was killed goes on where it was. The same rows are scored once by a model.
     """
-    settings = ready()
+    settings = ready(flows=True)
     from deployments.prefect_server.in_process import in_process
     from flows.score import score
 

@@ -11,6 +11,8 @@ from deployments.commands.base import ready, show
 
 if TYPE_CHECKING:
     from deployments.prefect_server.queries import Now, Open
+    from schemas.settings import Settings
+    from tasks.orchestration import LocalServer
     from tasks.reporting import UseCaseStatus
 
 
@@ -19,9 +21,6 @@ if TYPE_CHECKING:
 def command(use_case: str, as_json: bool) -> int:
     """Where USE_CASE stands: champion, watermark, last publish, open branches and alerts, labels, what runs now."""
     settings = ready()
-    from prefect.settings import PREFECT_API_URL
-
-    from deployments.local_stack.stack import read_state
     from deployments.prefect_server import queries
     from schemas.usecase import resolve
     from tasks.alerting import open_alerts
@@ -32,18 +31,33 @@ def command(use_case: str, as_json: bool) -> int:
     case = resolve(use_case)
     store, log = (open_store(settings.store_url(name)) for name in (case.name, f"{case.name}-log"))
     stands = use_case_status(case, store, log, open_registry(settings.registry_url))
-    state = read_state(settings)
-    url = PREFECT_API_URL.value() or (f"{state['addresses']['prefect']}/api" if state else None)
-    runs = queries.running(url, case.name, use_case) if url else None
-    alerts = queries.open_alerts(open_alerts(log), queries.alerts_from_events(url, case.name) if url else [])
+    url, server = _server(settings)
+    key = server.key if server else ""
+    runs = queries.running(url, case.name, use_case, key=key) if url else None
+    alerts = queries.open_alerts(open_alerts(log), queries.alerts_from_events(url, case.name, key) if url else [])
     document: dict[str, Any] = stands.model_dump(mode="json")
+    document["server"] = {"url": url, "shared": server.described if server else None} if url else None
     document["running"] = [run.model_dump(mode="json") for run in runs] if runs is not None else None
     document["alerts"] = [alert.model_dump(mode="json") for alert in alerts]
-    show(document, as_json, lambda _: _print(stands, runs, alerts))
+    show(document, as_json, lambda _: _print(stands, runs, alerts, server))
     return 0
 
 
-def _print(stands: UseCaseStatus, runs: list[Now] | None, alerts: list[Open]) -> None:
+def _server(settings: Settings) -> tuple[str | None, LocalServer | None]:
+    """The Prefect server that knows what runs: the one that is set, that of `penstock up`, or the home's own."""
+    from deployments.local_stack.services import read_state
+    from deployments.prefect_server.in_process import api_url
+    from tasks.orchestration import find_server
+
+    if url := api_url():
+        return url, None
+    if state := read_state(settings):
+        return f"{state['addresses']['prefect']}/api", None
+    server = find_server(settings.root)
+    return (server.url, server) if server else (None, None)
+
+
+def _print(stands: UseCaseStatus, runs: list[Now] | None, alerts: list[Open], server: LocalServer | None) -> None:
     champion = f"v{stands.champion.version} ({stands.champion_why})" if stands.champion else "none"
     _line("champion", champion)
     if stands.champion_fitted_until:
@@ -58,12 +72,14 @@ def _print(stands: UseCaseStatus, runs: list[Now] | None, alerts: list[Open]) ->
     _line("branches", ", ".join(stands.branches) or "none open")
     if stands.coverage is not None:
         _line("labels", f"{stands.coverage:.0%} of the {stands.scored:,} rows scored last")
+    if server:
+        _line("server", f"{server.url}, {server.described}")
     _print_now(runs, alerts)
 
 
 def _print_now(runs: list[Now] | None, alerts: list[Open]) -> None:
     if runs is None:
-        _line("running", "not known: no Prefect server is set (PREFECT_API_URL)")
+        _line("running", "not known: no Prefect server is set (PREFECT_API_URL), and the home's own does not run")
     else:
         _line("running", "; ".join(f"{run.name} ({run.state})" for run in runs) or "nothing")
     for alert in alerts:

@@ -23,7 +23,7 @@ def command(use_case: str | None, days: float, dry_run: bool, as_json: bool) -> 
     A refused source's rows and reasons lie on such a branch until then. Where PENSTOCK_RECEIPT_DAYS is set, older receipts
     of predictions leave the log repository's head. Without USE_CASE: of all that are registered.
     """
-    settings = ready()
+    settings = ready(flows=True)
     from deployments.prefect_server.in_process import in_process
     from flows.sweep import sweep
 

@@ -33,7 +33,7 @@ def command(
     as_json: bool,
 ) -> int:
     """Train a challenger and put it through the gate."""
-    settings = ready()
+    settings = ready(flows=True)
     from deployments.prefect_server.in_process import in_process
     from flows.train import train
 

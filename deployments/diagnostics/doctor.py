@@ -91,13 +91,12 @@ def registry(settings: Settings) -> Finding:
 def prefect_api(settings: Settings) -> Finding:
     """Prefect's server answers, where one is set."""
     import httpx
-    from prefect.settings import PREFECT_API_URL
 
-    url = PREFECT_API_URL.value()
+    from deployments.prefect_server.in_process import api_url
+
+    url = api_url()
     if not url:
-        return Finding(
-            name="prefect", status="note", detail="no server is set: flows start one of their own for each command"
-        )
+        return _local_server(settings)
     try:
         httpx.get(f"{url}/health", timeout=5).raise_for_status()
     except httpx.HTTPError as error:
@@ -108,6 +107,25 @@ def prefect_api(settings: Settings) -> Finding:
             mend="start it (prefect server start) or unset PREFECT_API_URL",
         )
     return Finding(name="prefect", status="ok", detail=url)
+
+
+def _local_server(settings: Settings) -> Finding:
+    """The server that the home's commands share."""
+    from tasks.orchestration import find_server, foreign_server
+
+    if settings.server == "ephemeral":
+        return Finding(
+            name="prefect", status="note", detail="no server is set: flows start one of their own for each command"
+        )
+    if server := find_server(settings.root):
+        return Finding(
+            name="prefect", status="ok", detail=f"{server.url}, shared by the home's commands: {server.described}"
+        )
+    if why := foreign_server(settings.root):
+        detail = f"flows start a server of their own for each command, since the home's is not ours: {why}"
+        return Finding(name="prefect", status="note", detail=detail, mend="wait for its end, or set PENSTOCK_HOME elsewhere")
+    detail = "no server is set: the first command that runs a flow starts one that the home's commands share"
+    return Finding(name="prefect", status="note", detail=detail)
 
 
 def alerts(settings: Settings) -> Finding:

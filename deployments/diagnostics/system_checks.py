@@ -13,8 +13,7 @@ from uuid import uuid4
 import httpx
 
 from deployments.diagnostics.finding import Finding
-from deployments.local_stack.services import binary
-from deployments.local_stack.stack import read_state
+from deployments.local_stack.services import binary, read_state
 from deployments.prefect_server.apply import POOL, definitions, flows_of
 from schemas.errors import UsageError
 from schemas.settings import Settings
@@ -25,10 +24,10 @@ APPLY = "penstock deploy"
 
 def deployment_findings(settings: Settings) -> list[Finding]:
     """Every part; nothing of Prefect where no server is set."""
-    from prefect.settings import PREFECT_API_URL
+    from deployments.prefect_server.in_process import api_url
 
     findings = [_landing(settings), *_system(settings)]
-    if url := PREFECT_API_URL.value():
+    if url := api_url():
         with suppress(httpx.HTTPError):  # that it does not answer is a finding of its own
             findings += _server(settings, url)
     return findings

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
 import shutil
 import socket
@@ -9,10 +11,13 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from deployments.prefect_server.in_process import QUIET
+from schemas.settings import Settings
 
 HOST = "127.0.0.1"
+STATE = "state.json"  # of the system that is up, in the home's folder up/
 
 PREFECT, MLFLOW, LAKEFS, HOOK, API = 4200, 5000, 8001, 8008, 8000  # ports, where they are free
 
@@ -87,3 +92,14 @@ class Ports:
 def binary(name: str) -> str | None:
     """A server's binary, where it was installed or where lakeFS's Python package puts it."""
     return shutil.which(name) or shutil.which(name, path=str(Path.home() / ".lakefs" / "bin"))
+
+
+def read_state(settings: Settings) -> dict[str, Any] | None:
+    """What is up in this home, or None."""
+    path = settings.root / "up" / STATE
+    try:
+        state: dict[str, Any] = json.loads(path.read_text())
+        os.kill(state["pid"], 0)
+    except (OSError, ValueError, KeyError):
+        return None
+    return state

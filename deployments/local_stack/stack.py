@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,14 +18,16 @@ from filelock import FileLock, Timeout
 
 from deployments.local_stack.plan import plan
 from deployments.local_stack.process_manager import ProcessManager
-from deployments.local_stack.services import Part, Plan, Ports
+from deployments.local_stack.services import STATE, Part, Plan, Ports, read_state
 from deployments.prefect_server.apply import apply, definitions, deployment_name, start_at_once
-from schemas.errors import PenstockError, UsageError
+from schemas.errors import PenstockError, Refused, ServiceUnavailable, UsageError
 from schemas.settings import Settings, read_settings
 from schemas.usecase import registered
+from tasks.orchestration import stop_server
 
-STATE, ENVIRONMENT = "state.json", "environment.sh"
+ENVIRONMENT = "environment.sh"
 FOR_TERMINALS = ("PENSTOCK_", "LAKECTL_", "PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILES_PATH")
+STOP_SECONDS = 300.0  # in which every part has come to its end, or was killed
 WORKERS = ("worker", "trainer", "landing")
 
 
@@ -51,6 +54,7 @@ def up(settings: Settings, project: Path, tell: Callable[[str], None], ports: Po
     folder.mkdir(parents=True, exist_ok=True)
     file = definitions(project)
     with _alone(folder):
+        _end_local_server(settings, tell)
         planned = plan(settings, project, deployment_name(file) or "", ports or Ports())
         _make_folders(settings, planned)
         with _in_environment(planned.environment), ProcessManager(folder, planned.parts, planned.environment) as keeper:
@@ -61,6 +65,14 @@ def up(settings: Settings, project: Path, tell: Callable[[str], None], ports: Po
                 yield running
             finally:
                 (folder / STATE).unlink(missing_ok=True)
+
+
+def _end_local_server(settings: Settings, tell: Callable[[str], None]) -> None:
+    """The system has a Prefect server of its own on the same database."""
+    try:
+        stop_server(settings.root)
+    except Refused as why:
+        tell(f"{why}; it ends when it is no longer used")
 
 
 def _bring_up(keeper: ProcessManager, planned: Plan, file: Path, tell: Callable[[str], None]) -> None:
@@ -171,12 +183,26 @@ def _write_environment(path: Path, environment: Mapping[str, str]) -> None:
         file.write("\n".join(lines) + "\n")
 
 
-def read_state(settings: Settings) -> dict[str, Any] | None:
-    """What is up in this home, or None."""
-    path = settings.root / "up" / STATE
-    try:
-        state: dict[str, Any] = json.loads(path.read_text())
-        os.kill(state["pid"], 0)
-    except (OSError, ValueError, KeyError):
+def stop_system(settings: Settings) -> int | None:
+    """Have the home's `penstock up` end, and wait for it.
+
+    Returns its process, or None where nothing is up. Raises ServiceUnavailable where it does not end.
+    """
+    lock = FileLock(settings.root / "up" / "lock", thread_local=False)
+    state = read_state(settings)
+    if state is None or not _is_taken(lock):  # then the process is not that of the state
         return None
-    return state
+    os.kill(state["pid"], signal.SIGTERM)
+    try:
+        with lock.acquire(timeout=STOP_SECONDS):
+            return int(state["pid"])
+    except Timeout:
+        raise ServiceUnavailable(f"the system of {settings.root} does not end; see {state['logs']}") from None
+
+
+def _is_taken(lock: FileLock) -> bool:
+    try:
+        with lock.acquire(timeout=0):
+            return False
+    except Timeout:
+        return True

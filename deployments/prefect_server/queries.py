@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -32,10 +33,13 @@ class Open(Value):
     raised: datetime | None = Field(default=None, description="None where no server remembers it")
 
 
-def running(url: str, *names: str) -> list[Now]:
-    """Runs of a use case that wait or run, by whichever of its names they call it. Raises ServiceUnavailable."""
+def running(url: str, *names: str, key: str = "") -> list[Now]:
+    """Runs of a use case that wait or run, by whichever of its names they call it; `key` where the server asks for one.
+
+    Raises ServiceUnavailable.
+    """
     unfinished = {"state": {"type": {"any_": ["PENDING", "RUNNING", "PAUSED", "CANCELLING"]}}}
-    runs = _ask(url, "flow_runs/filter", {"flow_runs": unfinished, "limit": 200})
+    runs = _ask(url, "flow_runs/filter", {"flow_runs": unfinished, "limit": 200}, key)
     mine = [run for run in runs if run["parameters"].get("use_case") in names]
     return [Now(name=run["name"], state=run["state_name"], since=run["start_time"] or run["created"]) for run in mine]
 
@@ -46,7 +50,7 @@ def open_alerts(alerts: Iterable[Alert], raised_events: Iterable[Open]) -> list[
     return [Open(alert=alert, raised=raised.get(alert.cause)) for alert in alerts]
 
 
-def alerts_from_events(url: str, use_case: str) -> list[Open]:
+def alerts_from_events(url: str, use_case: str, key: str = "") -> list[Open]:
     """Alerts of the last days that were not called off, as the server's events tell. Raises ServiceUnavailable."""
     wanted = {
         "event": {"name": [RAISED, RESOLVED]},
@@ -54,7 +58,7 @@ def alerts_from_events(url: str, use_case: str) -> list[Open]:
         "occurred": {"since": (datetime.now(UTC) - timedelta(days=DAYS)).isoformat()},
         "order": "ASC",
     }
-    return still_open(_ask(url, "events/filter", {"filter": wanted, "limit": 50}, pages=True))
+    return still_open(_ask(url, "events/filter", {"filter": wanted, "limit": 50}, key, pages=True))
 
 
 def still_open(events: Iterable[Mapping[str, Any]]) -> list[Open]:
@@ -69,9 +73,10 @@ def still_open(events: Iterable[Mapping[str, Any]]) -> list[Open]:
     return list(by_cause.values())
 
 
-def _ask(url: str, path: str, body: dict[str, Any], *, pages: bool = False) -> list[dict[str, Any]]:
+def _ask(url: str, path: str, body: dict[str, Any], key: str, *, pages: bool = False) -> list[dict[str, Any]]:
     try:
-        with httpx.Client(timeout=20, trust_env=False) as client:
+        headers = {"Authorization": f"Basic {b64encode(key.encode()).decode()}"} if key else {}
+        with httpx.Client(timeout=20, trust_env=False, headers=headers) as client:
             page = client.post(f"{url}/{path}", json=body).raise_for_status().json()
             if not pages:
                 return list(page)

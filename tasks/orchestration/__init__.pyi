@@ -28,7 +28,17 @@ from .flow_runs import start_published as start_published
 from .installation import PACKAGES as PACKAGES
 from .installation import refuse_shadows as refuse_shadows
 from .installation import shadowed as shadowed
+from .local_server import is_local_server as is_local_server
+from .local_server import use_local_server as use_local_server
+from .local_server_control import LocalServer as LocalServer
+from .local_server_control import begin_server as begin_server
+from .local_server_control import find_server as find_server
+from .local_server_control import foreign_server as foreign_server
+from .local_server_control import stop_server as stop_server
 from .locks import cross_machine_lock as cross_machine_lock
+from .prefect_environment import OF_THE_USER as OF_THE_USER
+from .prefect_environment import SERVER_SETTINGS as SERVER_SETTINGS
+from .prefect_environment import has_own_prefect as has_own_prefect
 from .queueing import limit_name as limit_name
 from .queueing import wait_for_turn as wait_for_turn
 from .run_log import collect_headlines as collect_headlines

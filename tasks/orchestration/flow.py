@@ -17,6 +17,7 @@ from prefect.states import Completed
 from schemas.errors import UsageError
 from schemas.usecase import UseCase, resolve
 from tasks.orchestration.installation import refuse_shadows
+from tasks.orchestration.local_server import use_local_server
 from tasks.versions import is_lake_gone, lake_gone
 
 P = ParamSpec("P")
@@ -33,12 +34,15 @@ class PenstockFlow(Flow[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:  # type: ignore[override]
         """Run the flow and give its result, also where the server took its last state and the reply was lost.
 
+        It runs on the Prefect server that is set, else on the one that all of the home share.
+
         Prefect then asks again, and is given the state that the server has, which holds no result.
         """
         results: list[R] = []
         token = _made.set(results)
         try:
-            return super().__call__(*args, **kwargs)
+            with use_local_server():
+                return super().__call__(*args, **kwargs)
         except MissingResult:
             if not results:
                 raise

@@ -12,6 +12,7 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import PREFECT_API_URL
 
 from schemas.errors import ServiceUnavailable, UsageError
+from tasks.orchestration.local_server import is_local_server
 
 LEASE = 60.0  # s that a dead process holds others back, on a server
 PATIENCE = 300.0  # s that a change of a use case's models waits for another one
@@ -22,7 +23,7 @@ def cross_machine_lock(use_case: str) -> Iterator[None]:
     """Nobody else changes this use case's models or their history meanwhile, on any machine that shares the Prefect server.
 
     A global concurrency limit with a lease, made where it is missing; a lost lease ends what is held. Without a server
-    there is one machine, whose processes the registry's own lock keeps apart.
+    of the user's there is one machine, whose processes the registry's own lock keeps apart.
 
     Args:
         use_case: Name of the use case.
@@ -34,7 +35,8 @@ def cross_machine_lock(use_case: str) -> Iterator[None]:
         ServiceUnavailable: Another change does not end in time.
         UsageError: The limit on the server is inactive or not 1.
     """
-    if not PREFECT_API_URL.value():
+    url = PREFECT_API_URL.value()
+    if not url or is_local_server(url):
         yield
         return
     name = f"penstock-promotion-{use_case}"

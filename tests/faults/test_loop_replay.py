@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from deployments.prefect_server.in_process import OURS
+from deployments.prefect_server.in_process import KEPT, OURS
 from tests.loop_kit import ROOT, system
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(1200)]
@@ -19,7 +19,7 @@ WEEK = ("--from", "2013-03-01", "--to", "2013-03-08", "--every", "7d")
 
 
 def replayed(folder: Path, *arguments: str, **told: str) -> dict[str, Any]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS) or name in KEPT}
     command = [str(Path(sys.executable).with_name("penstock")), "replay", "flights", *WEEK, *arguments, "--json"]
     environment = {**kept, **told, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, check=False)

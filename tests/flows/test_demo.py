@@ -53,6 +53,7 @@ def users_environment(url: str, home: Path) -> dict[str, str]:
         "MLFLOW_TRACKING_URI": url,
         "PENSTOCK_LAKE_URL": "lakefs://theirs",
         "PENSTOCK_HOME": str(home / "theirs"),
+        "PENSTOCK_SERVER": "ephemeral",
         "LAKECTL_SERVER_ENDPOINT_URL": url,
     }
 

@@ -99,7 +99,12 @@ def test_no_baseline_sees_a_label_before_it_is_known(settings: Settings, delay: 
 @pytest.mark.timeout(600)
 def test_the_command_prints_the_comparison_and_leaves_the_users_home_alone(tmp_path: Path) -> None:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_", "PENSTOCK_"))}
-    environment = {**kept, "HOME": str(tmp_path / "user"), "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {
+        **kept,
+        "HOME": str(tmp_path / "user"),
+        "PENSTOCK_SERVER": "ephemeral",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
     (tmp_path / "user").mkdir()
     command = [str(Path(sys.executable).with_name("penstock")), "replay", "flights", "--from", "2013-03-01"]
     arguments = ["--to", "2013-03-03", "--every", "2d", "--home", str(tmp_path / "home"), "--json"]

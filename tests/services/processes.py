@@ -12,14 +12,14 @@ from pathlib import Path
 
 import httpx
 
-from deployments.prefect_server.in_process import OURS, QUIET
+from deployments.prefect_server.in_process import KEPT, OURS, QUIET
 
 ROOT = Path(__file__).parents[2]
 
 
 def environment(**told: str) -> dict[str, str]:
     """This process's variables but for Prefect's, MLflow's and Penstock's, and what is told."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS) or name in KEPT}
     return {**kept, **QUIET, "PYTHONPATH": str(ROOT), **told}
 
 

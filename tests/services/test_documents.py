@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.prefect_server.in_process import OURS, QUIET
+from deployments.prefect_server.in_process import KEPT, OURS, QUIET
 from tests import documents
 from tests.ports import free_port
 
@@ -57,7 +57,7 @@ def test_the_page_runs_from_top_to_bottom(page: str, tmp_path: Path) -> None:
     (programs / "pip").chmod(0o755)
     (tmp_path / "work").mkdir()
     environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(OURS)},
+        **{name: value for name, value in os.environ.items() if not name.startswith(OURS) or name in KEPT},
         **QUIET,
         "HOME": str(tmp_path),
         "PATH": os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]]),

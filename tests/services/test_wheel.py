@@ -115,7 +115,7 @@ class Installed:
     @property
     def quiet(self) -> dict[str, str]:
         """Variables that keep Prefect quiet and Penstock's home within the environment."""
-        return {"PENSTOCK_HOME": str(self.cwd / "home"), **QUIET}
+        return {"PENSTOCK_HOME": str(self.cwd / "home"), "PENSTOCK_SERVER": "ephemeral", **QUIET}
 
     def run(
         self, program: str, *arguments: str, folder: Path | None = None, variables: dict[str, str] | None = None

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from schemas.errors import IntegrityError, NotFound
 from schemas.history import Move
 from schemas.refs import ModelRef, Sha256
 from tasks.registry import artifacts
 from tasks.registry.location import locate
-from tasks.registry.mlflow.client import MlflowStore
+from tasks.registry.mlflow.reads import RegistryReads
 from tasks.registry.protocol import CHALLENGER, CHAMPION
 from tasks.registry.pyfunc_model import MODEL as MODEL_FILE
 from tasks.registry.tags import CARD, MODEL, MOVE, RECORD, VERDICT
+
+if TYPE_CHECKING:
+    from tasks.registry.mlflow.client import MlflowStore
 
 
 class Reader:
@@ -21,7 +25,15 @@ class Reader:
 
     def __init__(self, url: str, *, timeout: int = 15, attempts: int = 3) -> None:
         self._at = locate(url)
-        self._store = MlflowStore(self._at, timeout=timeout, attempts=attempts)
+        self._timeout, self._attempts = timeout, attempts
+        self._reads = RegistryReads(self._at, lambda: self._store)
+
+    @cached_property
+    def _store(self) -> MlflowStore:
+        """MLflow's client; most of what only reads a local registry never needs it."""
+        from tasks.registry.mlflow.client import MlflowStore
+
+        return MlflowStore(self._at, timeout=self._timeout, attempts=self._attempts)
 
     @property
     def url(self) -> str:
@@ -38,11 +50,11 @@ class Reader:
 
     def version(self, name: str, version: int) -> ModelRef:
         """One version. Raises NotFound."""
-        return self._ref(self._store.entry(name, version))
+        return self._ref(self._reads.entry(name, version))
 
     def versions(self, name: str) -> list[ModelRef]:
         """All versions that Penstock recorded, oldest first."""
-        return [self._ref(entry) for entry in self._store.search(name) if MODEL in entry.tags]
+        return [self._ref(entry) for entry in self._reads.search(name) if MODEL in entry.tags]
 
     def tags(self, ref: ModelRef) -> dict[str, str]:
         """Tags of a version: lineage and state."""
@@ -90,11 +102,11 @@ class Reader:
         return self._checked(entry, {path: digest}, path) if digest else None
 
     def _named(self, name: str, alias: str) -> ModelRef | None:
-        version = self._store.aliases(name).get(alias)
+        version = self._reads.aliases(name).get(alias)
         return None if version is None else self.version(name, version)
 
     def _entry(self, ref: ModelRef) -> Any:
-        return self._store.entry(ref.name, ref.version)
+        return self._reads.entry(ref.name, ref.version)
 
     def _ref(self, entry: Any) -> ModelRef:
         if MODEL not in entry.tags:
@@ -117,7 +129,7 @@ class Reader:
         if path not in hashes:
             raise NotFound(f"there is no {what}; stored are {', '.join(sorted(hashes))}")
         try:
-            data = self._store.read(entry.source, path)
+            data = self._reads.read(entry.source, path)
         except NotFound:
             raise IntegrityError(f"{what} is gone from {entry.source}: restore it from a backup") from None
         return artifacts.checked(data, hashes[path], what)

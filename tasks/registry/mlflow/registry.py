@@ -22,7 +22,6 @@ from schemas.verdicts import GateVerdict
 from tasks.fault_injection import fault_point
 from tasks.registry import artifacts, promotion_rules
 from tasks.registry.locks import Lock, outer_lock
-from tasks.registry.mlflow.model_metadata import mlmodel
 from tasks.registry.mlflow.reader import Reader, shown
 from tasks.registry.protocol import CHALLENGER, CHAMPION, UNKNOWN, Actor, Candidate
 from tasks.registry.tags import (
@@ -83,6 +82,8 @@ class MlflowRegistry(Reader):
         return self._ref(entry)
 
     def _register(self, candidate: Candidate, files: Mapping[str, bytes], digest: str) -> Any:
+        from tasks.registry.mlflow.model_metadata import mlmodel
+
         run = self._store.run(candidate, digest)
         model = self._store.logged_model(run, digest)
         record = run.data.tags.get(RECORD) if run.info.status == "FINISHED" else None
@@ -163,7 +164,7 @@ class MlflowRegistry(Reader):
 
     def unnotified(self, name: str) -> list[ModelRef]:
         """Versions that became champion, and still are, or were refused, and nobody was told of it."""
-        entries = self._store.search(name)
+        entries = self._reads.search(name)
         return [
             self._ref(each) for each in entries if (state := each.tags.get(UNNOTIFIED)) and state == each.tags.get(STATE)
         ]
@@ -212,7 +213,7 @@ class MlflowRegistry(Reader):
             champion = self.champion(name)
             if champion is None:
                 return None
-            states = {int(entry.version): entry.tags.get(STATE) for entry in self._store.search(name)}
+            states = {int(entry.version): entry.tags.get(STATE) for entry in self._reads.search(name)}
             if states.get(champion.version) != CHAMPION:
                 self._store.tag(name, champion.version, {STATE: CHAMPION})
             move = self.intended(champion)
@@ -231,7 +232,7 @@ class MlflowRegistry(Reader):
         if text is not None:
             with suppress(NotFound):
                 self._store.set_model_tag(name, ANCHOR, text)
-        return self._store.model_tag(name, ANCHOR)
+        return self._reads.model_tag(name, ANCHOR)
 
     def attach_card(self, ref: ModelRef, pages: Mapping[str, bytes], text: str) -> None:
         """Keep a version's card, by suffix (md, html), and describe the version by `text` and a link to it."""
@@ -243,7 +244,7 @@ class MlflowRegistry(Reader):
         self._store.tag(ref.name, ref.version, {CARD + suffix: digest for suffix, digest in digests.items()})
 
     def _drop_challenger(self, ref: ModelRef) -> None:
-        if self._store.aliases(ref.name).get(CHALLENGER) == ref.version:
+        if self._reads.aliases(ref.name).get(CHALLENGER) == ref.version:
             self._store.drop_alias(ref.name, CHALLENGER)
 
     @contextmanager
