@@ -280,15 +280,15 @@ def test_a_regressions_small_models_know_where_it_errs_and_by_how_much() -> None
     """Wrong by 3 on one side of a feature and by 1 on the other, now above the outcome and now below it."""
     case = replace(kit.case("regression"), slices=(), features={"size": pl.col("size")})
     size = np.tile([-1.0, 1.0], 400)
-    outcome = RNG.normal(10, 5, 800)
+    outcome = np.random.default_rng(7).normal(10, 5, 800)
     predicted = outcome + np.where(size > 0, 3.0, 1.0) * np.where(np.arange(800) % 4 < 2, 1, -1)
     columns = {"at": [kit.START] * 800, "shop": "north", "number": np.arange(800), "size": size}
     rows = pl.DataFrame({**columns, "_target": outcome, "_block": np.arange(800) % 8}).cast({"size": pl.Float32})
     document = performance_estimation.build_estimator(case, rows, predicted)
     for part, error in ((size > 0, 3.0), (size < 0, 1.0)):
-        losses = performance_estimation.raw(case, document, rows.filter(pl.Series(part)), predicted[part])
+        losses = performance_estimation.estimate_metrics(case, document, rows.filter(pl.Series(part)), predicted[part])
         assert losses == pytest.approx({"rmse": error, "mae": error}, abs=0.15)
-    mixed = performance_estimation.raw(case, document, rows, predicted)
+    mixed = performance_estimation.estimate_metrics(case, document, rows, predicted)
     assert mixed == pytest.approx({"rmse": 5**0.5, "mae": 2.0}, abs=0.15)
 
 
