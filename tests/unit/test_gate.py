@@ -320,13 +320,13 @@ def test_a_slice_counts_from_its_least_rows_on():
 
 @pytest.mark.parametrize("outcome", [True, False])
 def test_a_slice_of_one_class_has_no_auc_and_is_not_judged(outcome):
-    """The south's rows all have one outcome; in the north the challenger ranks as the champion does."""
+    """The north's rows all have one outcome; in the south the challenger ranks as the champion does."""
     held = pl.concat([holdout_of(3, 4), holdout_of(3, 4, shop="south")])
-    held = held.with_columns(pl.Series(TARGET, [True, False, True, False] * 3 + [outcome] * 12))
+    held = held.with_columns(pl.Series(TARGET, [outcome] * 12 + [True, False, True, False] * 3))
     scores = np.array([0.9, 0.1, 0.8, 0.2] * 6)
     policy = case(metric="auc", min_rows=1, min_blocks=2, min_slice_rows=12)
     verdict = gate_challenger(policy, held, scores, scores, np.full(24, 0.5), data_commit="c0ffee", seed=1)
-    assert "auc gains least in shop=north, +0.0000" in check(verdict, "slices").detail
+    assert "auc gains least in shop=south, +0.0000" in check(verdict, "slices").detail
 
 
 @pytest.mark.parametrize(
