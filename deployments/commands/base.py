@@ -15,6 +15,8 @@ import click
 if TYPE_CHECKING:
     from schemas.settings import Settings
 
+READER_GONE = 141  # what a shell says of a process that SIGPIPE ended
+
 
 def command(**attributes: Any) -> Callable[[Callable[..., int | None]], click.Command]:
     """A click command with `--json` and `--debug` whose function returns its exit code (None is 0)."""
@@ -49,9 +51,14 @@ def guarded(function: Callable[[], int | None], *, debug: bool) -> int:
         os.environ["PENSTOCK_DEBUG"] = "1"
         return function() or 0
     try:
-        return function() or 0
+        code = function() or 0
+        sys.stdout.flush()  # here, and not at the interpreter's end, where nothing catches what it raises
+        return code
     except (click.ClickException, click.exceptions.Exit, KeyboardInterrupt):
         raise
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
     except Exception as error:
         message, code = explain(error)
         click.secho(f"penstock: {message}", err=True, fg="red")

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from deployments.cli import COMMANDS
-from deployments.commands.base import explain, guarded
+from deployments.commands.base import READER_GONE, explain, guarded
 from schemas.errors import Refused, ServiceUnavailable, UsageError
 
 PENSTOCK = str(Path(sys.executable).with_name("penstock"))
@@ -80,3 +80,17 @@ def test_an_error_is_one_line_and_a_code(error: Exception, code: int, says: str,
     assert out.out == ""
     assert says in out.err
     assert out.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("lines", [1, 100_000], ids=["written at the end", "written meanwhile"])
+def test_a_reader_that_goes_away_ends_a_command_quietly(lines: int) -> None:
+    program = (
+        "import sys, time; from deployments.commands.base import guarded; "
+        f"sys.exit(guarded(lambda: print('row\\n' * {lines}) or time.sleep(0.5) or print('more') or 0, debug=False))"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as command:
+        assert command.stdout
+        assert command.stderr
+        command.stdout.close()
+        assert command.stderr.read() == b""
+    assert command.returncode == READER_GONE
