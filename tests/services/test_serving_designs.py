@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,11 +18,13 @@ import pytest
 
 from deployments.serving.server import Options, Server
 from schemas.contract import Contract, column
+from schemas.errors import NotFound
 from schemas.function_features import function_feature
 from schemas.refs import DataRef, ModelRef
 from schemas.settings import Settings
 from schemas.usecase import UseCase
 from tasks.inference import batch, prediction_log
+from tasks.monitoring import shadow
 from tasks.registry.factory import open_registry
 from tasks.versions.factory import open_store
 from tests import training_kit
@@ -122,8 +125,6 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 @pytest.fixture
 def own(lived: Home, tmp_path: Path) -> Iterator[Home]:
     """A home that the test may change; the first models' files stay where they are."""
-    import shutil
-
     shutil.copytree(lived.settings.root, tmp_path / "home", ignore=shutil.ignore_patterns("serving"))
     with Settings(home=tmp_path / "home", api_token=TOKEN).active() as settings:
         champion = lived.champion.model_copy(update={"registry": settings.registry_url})
@@ -242,12 +243,25 @@ def test_threshold_and_words_change_with_the_model_in_one_step(own: Home, monkey
     assert {"punctual", "delayed"} <= set(enum["enum"])
 
     log = open_store(own.settings.store_url(f"{CHANGING.name}-log"))
-    receipts = log.scan("main", [each.path for each in log.objects("main", prediction_log.RECEIPTS_FOLDER)])
-    words = {version: set(rows["category"]) for (version,), rows in receipts.collect().group_by("model_version")}
+    paths = [each.path for each in log.objects("main", prediction_log.RECEIPTS_FOLDER)]
+    receipts = pl.concat([log.scan("main", [path]).drop("inputs") for path in paths]).collect()
+    words = {version: set(rows["category"]) for (version,), rows in receipts.group_by("model_version")}
     assert words[own.champion.version] <= {"on time", "late"}
     assert words[newer.version] <= {"punctual", "delayed"}
-    shadows = receipts.filter(pl.col("role") == prediction_log.SHADOW).collect()
+    shadows = receipts.filter(pl.col("role") == prediction_log.SHADOW)
     assert set(shadows["model_version"]) == {newer.version}
+
+
+def test_a_challenger_of_another_design_is_compared_whatever_columns_the_servers_took(
+    own: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained(monkeypatch, own, replace(CHANGING, target=OTHER_WORDS))
+    log = open_store(own.settings.store_url(f"{CHANGING.name}-log"))
+    for code in (CHANGING, CHANGES["features and a column more"]):
+        with started(code, own.settings) as asked:
+            wait_for(lambda asked=asked: asked.serving.challenger)  # type: ignore[misc]
+            own.check(asked.answers(own.sent))
+    assert [pair.rows for pair in shadow.compare_shadow(CHANGING, log)] == [2 * (8 + ROWS)]
 
 
 def test_versions_of_the_same_lookups_share_their_table(own: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,7 +324,6 @@ def test_looked_up_rows_that_lack_a_column_of_the_champion_are_not_taken_as_null
 def test_a_version_of_an_earlier_release_is_served_by_the_code(own: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     registry = open_registry(own.settings.registry_url)
     document = type(registry).document
-    from schemas.errors import NotFound
 
     def no_design(self: Any, model: ModelRef, name: str) -> Any:
         if name == "design":
