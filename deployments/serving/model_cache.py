@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from schemas.errors import IntegrityError
 from schemas.refs import ModelRef
 from schemas.usecase import UseCase
 from tasks.atomic_files import write_bytes_atomically, write_text_atomically
-from tasks.inference.online import Tables, build_table
+from tasks.inference.online import Table, Tables, build_table, table_schema
 
 FORMAT = 1
 POINTER = "current.json"
@@ -59,28 +61,45 @@ class Cache:
             if path.is_file() and path.name != POINTER and path.name not in kept:
                 path.unlink(missing_ok=True)
 
-    def load(self, use_case: UseCase) -> tuple[Package, Tables, pl.DataFrame] | None:
+    def documents(self) -> dict[str, Any]:
+        """The documents of the model kept last; none where none was kept. Raises IntegrityError."""
+        with self._reading():
+            if (pointer := self._pointer()) is None:
+                return {}
+            kept: dict[str, Any] = json.loads(self._checked(pointer["files"]["documents.json"]))
+            return kept
+
+    def load(self, case_of: Callable[[Package], UseCase]) -> tuple[Package, Tables, pl.DataFrame] | None:
         """The model kept last, its tables and a sample of rows, hash-checked; None where none was kept.
 
-        Raises IntegrityError where a file is not what was kept.
+        `case_of` gives the use case as a version has it. Raises IntegrityError where a file is not what was kept, and what
+        `case_of` raises.
         """
-        try:
-            pointer = json.loads((self._folder / POINTER).read_text())
-            files = {name.partition("-")[2]: self._checked(name) for name in pointer["files"].values()}
-            package = Package(
-                ModelRef(**pointer["ref"]),
-                files["model.ubj"],
-                files["golden.parquet"],
-                json.loads(files["documents.json"]),
-            )
+        with self._reading():
+            if (pointer := self._pointer()) is None:
+                return None
+            files = {name: self._checked(file) for name, file in pointer["files"].items()}
+            documents = json.loads(files["documents.json"])
+            package = Package(ModelRef(**pointer["ref"]), files["model.ubj"], files["golden.parquet"], documents)
+            case = case_of(package)
             tables = {
-                name: build_table(use_case, name, _frame(files[f"table-{name}.parquet"]), commit)
+                name: _table(case, name, files[f"table-{name}.parquet"], commit)
                 for name, commit in pointer["commits"].items()
             }
             return package, tables, _frame(files["sample.parquet"])
+
+    def _pointer(self) -> dict[str, Any] | None:
+        try:
+            pointer: dict[str, Any] = json.loads((self._folder / POINTER).read_text())
         except FileNotFoundError:
             return None
-        except (KeyError, ValueError, pl.exceptions.PolarsError) as error:
+        return pointer
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, KeyError, ValueError, pl.exceptions.PolarsError) as error:
             raise IntegrityError(f"the kept model in {self._folder} cannot be read ({error}); remove that folder") from None
 
     def _checked(self, name: str) -> bytes:
@@ -88,6 +107,11 @@ class Cache:
         if hashlib.sha256(content).hexdigest() != name.partition("-")[0]:
             raise IntegrityError(f"{self._folder / name} has changed since it was kept; remove that folder")
         return content
+
+
+def _table(case: UseCase, name: str, content: bytes, commit: str) -> Table:
+    schema = table_schema(case, name)
+    return build_table(case, name, _frame(content).select(*schema).cast(schema), commit)  # type: ignore[arg-type]
 
 
 def _parquet(frame: pl.DataFrame) -> bytes:

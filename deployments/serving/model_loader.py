@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 import polars as pl
 
+from deployments.serving import responses
+from deployments.serving.lookup_loader import commits
+from deployments.serving.version_design import version_case
 from schemas.errors import IntegrityError, NotFound
+from schemas.model_design import DOCUMENT, Design, design_digest
 from schemas.refs import ModelRef
 from schemas.usecase import UseCase
 from tasks import models
-from tasks.inference.online import Prepared, Scorer, Tables
+from tasks.inference.online import Prepared, Scorer, Tables, prepare_version
 from tasks.registry import OVERRIDE, WHY, ModelRegistry
 
 REMEMBERED = 4
-DOCUMENTS = ("manifest", "evaluation", "verdict")
+DOCUMENTS = ("manifest", "evaluation", "verdict", DOCUMENT)
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,11 @@ class Package:
     model: bytes
     golden: bytes
     documents: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def design(self) -> Design | None:
+        """The version's own design; None for a version of an earlier release."""
+        return self.documents.get(DOCUMENT)
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,16 @@ class Deployed:
         """The version that answers."""
         return self.package.ref
 
+    @property
+    def use_case(self) -> UseCase:
+        """The use case as the version has it: features, lookups, threshold and words."""
+        return self.scorer.prepared.use_case
+
+    @cached_property
+    def build_response(self) -> responses.BuildResponse:
+        """From scores to an answer in the version's words."""
+        return responses.response_builder(self.use_case)
+
 
 def fetch(registry: ModelRegistry, ref: ModelRef) -> Package:
     """A version from the registry. Raises IntegrityError, ServiceUnavailable, NotFound."""
@@ -62,34 +82,46 @@ def fetch(registry: ModelRegistry, ref: ModelRef) -> Package:
 
 
 class Verifier:
-    """Makes models ready to answer, and remembers the last few that it has verified by what they are."""
+    """Makes models ready to answer, and remembers the last few that it has verified by what they are.
 
-    def __init__(self, prepared: Prepared) -> None:
-        self._prepared = prepared
-        self._verified: dict[tuple[str, str], Scorer] = {}
+    `prepared` says how the server takes rows; `contract_version` is that of the contract by which it judges them.
+    """
 
-    def deploy(self, package: Package, tables: Tables, lookups: str, sample: pl.DataFrame) -> Deployed:
+    def __init__(self, prepared: Prepared, contract_version: str) -> None:
+        self._prepared, self._contract_version = prepared, contract_version
+        self._verified: dict[tuple[str, ...], Scorer] = {}
+
+    def case_of(self, package: Package) -> UseCase:
+        """The use case as a version has it. Raises UsageError where it cannot be served by this server."""
+        return version_case(self._prepared.use_case, package.design, shown(package.ref))
+
+    def deploy(self, package: Package, case: UseCase, tables: Tables, sample: pl.DataFrame) -> Deployed:
         """Verify a model and make it ready. Raises IntegrityError where anything is not as it was recorded."""
         digest = hashlib.sha256(package.model).hexdigest()
         if digest != package.ref.sha256:
             raise IntegrityError(
                 f"the bytes of {shown(package.ref)} have SHA-256 {digest[:12]}, not {package.ref.sha256[:12]}"
             )
-        what = (digest, hashlib.sha256(package.golden).hexdigest())
-        scorer = self._verified.pop(what, None) or self._tried(package, tables, sample)
+        design = design_digest(package.design) if package.design else ""
+        what = (digest, hashlib.sha256(package.golden).hexdigest(), design)
+        scorer = self._verified.pop(what, None) or self._tried(package, case, tables, sample)
         self._verified = dict([*self._verified.items(), (what, scorer)][-REMEMBERED:])
-        return Deployed(
-            package, scorer, tables, receipt_fields(self._prepared.use_case, package, lookups), datetime.now(UTC)
-        )
+        fields = receipt_fields(package, tables, self._contract_version)
+        return Deployed(package, scorer, tables, fields, datetime.now(UTC))
 
-    def _tried(self, package: Package, tables: Tables, sample: pl.DataFrame) -> Scorer:
-        models.run_smoke_test(package.model, package.golden, self._prepared.use_case)
-        scorer = Scorer(self._prepared, package.model)
+    def renewed(self, deployed: Deployed, tables: Tables) -> Deployed:
+        """A model that answers, with newer tables."""
+        fields = receipt_fields(deployed.package, tables, self._contract_version)
+        return replace(deployed, tables=tables, receipt_fields=fields)
+
+    def _tried(self, package: Package, case: UseCase, tables: Tables, sample: pl.DataFrame) -> Scorer:
+        models.run_smoke_test(package.model, package.golden, case)
+        scorer = Scorer(prepare_version(self._prepared, case), package.model)
         scorer.check(package.golden, sample, tables)
         return scorer
 
 
-def receipt_fields(use_case: UseCase, package: Package, lookups: str) -> dict[str, Any]:
+def receipt_fields(package: Package, tables: Tables, contract_version: str) -> dict[str, Any]:
     """What every receipt says of the model."""
     manifest = package.documents.get("manifest", {})
     return {
@@ -97,8 +129,8 @@ def receipt_fields(use_case: UseCase, package: Package, lookups: str) -> dict[st
         "model_version": package.ref.version,
         "model_sha256": package.ref.sha256,
         "data_commit": str(manifest.get("data_commit", "")),
-        "lookups": lookups,
-        "contract_version": use_case.input(use_case.rows).contract.version(),
+        "lookups": commits(tables),
+        "contract_version": contract_version,
         "flow_run": str(manifest.get("flow_run", "")),
     }
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import polars as pl
 
-from deployments.serving.lookup_loader import Loader, commits
+from deployments.serving.lookup_loader import Loader
 from deployments.serving.model_cache import Cache
-from deployments.serving.model_loader import Deployed, Package, Verifier, fetch, receipt_fields, shown
-from schemas.errors import IntegrityError, PenstockError
-from schemas.refs import ModelRef
+from deployments.serving.model_loader import Deployed, Package, Verifier, fetch, shown
+from schemas.errors import PenstockError, ServiceUnavailable
+from schemas.refs import CommitId, ModelRef
+from schemas.usecase import UseCase
 from tasks.fault_injection import fault_point
-from tasks.inference.online import Prepared, Tables
+from tasks.inference.online import Prepared, Tables, table_schema
 from tasks.registry import ModelRegistry
 
 log = logging.getLogger("penstock.serving")
@@ -49,6 +50,7 @@ class ModelReloader(threading.Thread):
         loader: Callable[[], Loader],
         cache: Cache,
         *,
+        contract_version: str,
         seconds: float = 2.0,
         with_challenger: bool = True,
     ) -> None:
@@ -59,9 +61,11 @@ class ModelReloader(threading.Thread):
         self._stopping = threading.Event()
         self._prepared, self._registry, self._open_loader, self._cache = prepared, registry, loader, cache
         self._seconds, self._with_challenger = seconds, with_challenger
-        self._verifier = Verifier(prepared)
+        self._verifier = Verifier(prepared, contract_version)
         self._loader: Loader | None = None
-        self._tables: Tables | None = None
+        self._followed: CommitId | None = None
+        self._sampled = False
+        self._kept: tuple[UseCase, Tables] | None = None
         self.sample = pl.DataFrame(schema=prepared.columns)
         self._waits: dict[str, int] = {}
 
@@ -100,29 +104,57 @@ class ModelReloader(threading.Thread):
 
     def _from_cache(self) -> None:
         try:
-            cached = self._cache.load(self._prepared.use_case)
-        except IntegrityError as error:
+            kept = self._cache.load(self._verifier.case_of)
+        except PenstockError as error:
             log.warning(str(error))
             return
-        if cached is None:
+        if kept is None:
             return
-        package, self._tables, self.sample = cached
+        package, tables, sample = kept
+        if sample.schema == self.sample.schema:  # another server may have kept it, which took other columns
+            self.sample = sample
+        self._kept = self._verifier.case_of(package), tables
         self._install(package.ref, lambda: package, keep=False)
 
     def _follow_lake(self) -> None:
         if self._loader is None:
             self._loader = self._open_loader()
-        if not self._loader.refresh() and self._tables is not None:
+        head = self._loader.refresh()
+        if head == self._followed:
             return
-        self.sample = self._loader.sample()
-        self._tables = self._loader.tables or {}
-        lookups = commits(self._tables)
-        for name in ("champion", "challenger"):
-            if deployed := getattr(self.serving, name):
-                renewed = receipt_fields(self._prepared.use_case, deployed.package, lookups)
-                setattr(self.serving, name, replace(deployed, tables=self._tables, receipt_fields=renewed))
-        if self.serving.champion:
-            self._keep(self.serving.champion.package, self._tables)
+        self._kept = None
+        loaded = {role: self._newer(role, self._loader) for role in ("champion", "challenger")}
+        newer = {role: deployed for role, deployed in loaded.items() if isinstance(deployed, Deployed)}
+        if newer or not self._sampled:
+            self.sample, self._sampled = self._loader.sample(), True
+        for role, deployed in newer.items():
+            setattr(self.serving, role, deployed)
+        if "champion" in newer:
+            self._keep(newer["champion"].package, newer["champion"].tables)
+        for problem in loaded.values():
+            if isinstance(problem, Exception):
+                raise problem
+        self._followed = head
+
+    def _newer(self, role: str, loader: Loader) -> Deployed | Exception | None:
+        """What answers with newer tables, or why they cannot be had; None where its tables are the newest."""
+        deployed: Deployed | None = getattr(self.serving, role)
+        if deployed is None:
+            return None
+        try:
+            tables = loader.tables(deployed.use_case, deployed.package.design)
+        except Exception as error:
+            return error
+        same = all(table is deployed.tables.get(name) for name, table in tables.items())
+        return None if same else self._verifier.renewed(deployed, tables)
+
+    def _tables(self, case: UseCase, package: Package) -> Tables:
+        """What a version looks up: from the lake, or what is kept where the lake has not answered yet."""
+        if self._loader is not None and self._loader.head:
+            return self._loader.tables(case, package.design)
+        if self._kept and _schemas(case) == _schemas(self._kept[0]):
+            return self._kept[1]
+        raise ServiceUnavailable("no looked-up tables yet")
 
     def _follow_registry(self) -> None:
         registry = self._registry()
@@ -147,11 +179,10 @@ class ModelReloader(threading.Thread):
 
     def _install(self, ref: ModelRef, get: Callable[[], Package], *, keep: bool, role: str = "champion") -> None:
         """Verify a version and let it answer; one that does not pass is told of and tried again later."""
-        if self._tables is None:
-            raise PenstockError("no looked-up tables yet")
         try:
             package = get()
-            deployed = self._verifier.deploy(package, self._tables, commits(self._tables), self.sample)
+            case = self._verifier.case_of(package)
+            deployed = self._verifier.deploy(package, case, self._tables(case, package), self.sample)
         except Exception as error:
             if isinstance(error, PenstockError) and error.transient:
                 raise
@@ -160,7 +191,7 @@ class ModelReloader(threading.Thread):
             log.error("%s does not answer: %s", shown(ref), error)
             return
         if keep:
-            self._keep(package, self._tables)
+            self._keep(package, deployed.tables)
             fault_point("serving.before_swap")
         setattr(self.serving, role, deployed)
         self.serving.refused = {name: why for name, why in self.serving.refused.items() if name != shown(ref)}
@@ -174,3 +205,7 @@ class ModelReloader(threading.Thread):
             self._cache.keep(package, tables, self.sample)
         except OSError as error:
             log.warning("cannot keep %s for a restart: %s", shown(package.ref), error)
+
+
+def _schemas(case: UseCase) -> dict[str, dict[str, pl.DataType]]:
+    return {lookup.input: table_schema(case, lookup.input) for lookup in case.lookups}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib.metadata import version
 from typing import Any
 
 import polars as pl
 
-from schemas.usecase import UseCase
+from schemas.usecase import Target, UseCase
 from tasks.inference import online
 from tasks.inference.online import predictable
 
@@ -19,8 +19,20 @@ PATTERN_CLOCK = r"[T ]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?"
 PATTERN_ZONE = r"(Z|[+-]([01]\d|2[0-3]):?[0-5]\d)"
 
 
-def document(use_case: UseCase, example: Mapping[str, Any] | None, most_rows: int, most_bytes: int) -> Document:
-    """OpenAPI 3.1. `example` is a row that the contract accepts."""
+def document(
+    use_case: UseCase,
+    example: Mapping[str, Any] | None,
+    most_rows: int,
+    most_bytes: int,
+    *,
+    wanted: Collection[str] = (),
+    targets: Collection[Target] = (),
+) -> Document:
+    """OpenAPI 3.1. `example` is a row that the contract accepts.
+
+    `wanted` columns may be null and not left out; `targets` are those of the versions that answer, which need not be the
+    code's.
+    """
     return {
         "openapi": "3.1.0",
         "info": {
@@ -39,13 +51,13 @@ def document(use_case: UseCase, example: Mapping[str, Any] | None, most_rows: in
             "/": {"get": _open(_text("A page to try a prediction.", "text/html", closed=False))},
         },
         "components": {
-            "schemas": _schemas(use_case, most_rows),
+            "schemas": _schemas(use_case, most_rows, wanted, targets or (use_case.target,)),
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
 
 
-def row_schema(use_case: UseCase) -> Document:
+def row_schema(use_case: UseCase, wanted: Collection[str] = ()) -> Document:
     """The schema of one row."""
     contract = use_case.input(use_case.rows).contract
     properties = online.json_properties(contract)
@@ -55,7 +67,7 @@ def row_schema(use_case: UseCase) -> Document:
     return {
         "type": "object",
         "properties": properties,
-        "required": online.required_fields(contract),
+        "required": online.required_fields(contract, wanted),
         "additionalProperties": False,
     }
 
@@ -66,7 +78,7 @@ def _pattern(dtype: pl.DataType) -> str:
     return f"{PATTERN_DAY}$" if dtype == pl.Date else ""
 
 
-def _schemas(use_case: UseCase, most_rows: int) -> Document:
+def _schemas(use_case: UseCase, most_rows: int, wanted: Collection[str], targets: Collection[Target]) -> Document:
     problem = {
         "type": "object",
         "properties": {
@@ -81,9 +93,9 @@ def _schemas(use_case: UseCase, most_rows: int) -> Document:
     many = {"model_version": {"type": "integer"}, "predictions": {"type": "array", "items": _ref("Prediction")}}
     problems = {"type": "array", "items": _ref("Problem")}
     return {
-        "Row": row_schema(use_case),
+        "Row": row_schema(use_case, wanted),
         "Rows": _object({"rows": rows}, closed=True),
-        "Prediction": _prediction(use_case),
+        "Prediction": _prediction(targets),
         "Predictions": _object(many),
         "Problem": problem,
         "Refusal": _object({"error": {"type": "string"}, "problems": problems}),
@@ -92,11 +104,11 @@ def _schemas(use_case: UseCase, most_rows: int) -> Document:
     }
 
 
-def _prediction(use_case: UseCase) -> Document:
-    target = use_case.target
+def _prediction(targets: Collection[Target]) -> Document:
+    target, classes = next(iter(targets)), list(dict.fromkeys(name for each in targets for name in each.classes))
     number = {"type": "number"}
     share = {"type": "number", "minimum": 0, "maximum": 1}
-    category = {"type": "string", "enum": list(target.classes)}
+    category = {"type": "string", "enum": classes}
     properties: dict[str, Document] = {
         "binary": {"category": category, "probability": {**share, "description": f"of {target.classes[-1:]}"}},
         "multiclass": {"category": category, "probabilities": _object(dict.fromkeys(target.classes, share))},

@@ -69,7 +69,6 @@ class Application:
     ) -> None:
         self._prepared, self._serving, self._recorder, self._metrics = prepared, serving, recorder, metrics
         self._token, self._rest, self._canary_share = f"Bearer {token}".encode(), rest, canary_share
-        self._build_response = responses.response_builder(prepared.use_case)
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="careful")
         self._key = [list(prepared.columns).index(name) for name in prepared.use_case.key if name in prepared.columns]
         self._counted: dict[tuple[str, str, int], Any] = {}
@@ -161,7 +160,7 @@ class Application:
         """The answer for one row; its receipt is on its way."""
         name = responses.new_id()
         version = deployed.ref.version
-        answer = self._build_response(scores, version, name)
+        answer = deployed.build_response(scores, version, name)
         self._recorder.add(Record(name, deployed, role, values, scores))
         counted = (responses.category_of(answer), role, version)
         if counted not in self._counted:
@@ -188,7 +187,7 @@ class Application:
             raise Refused(422, f"these rows cannot be scored: {_line(error)}") from None
         answers = [self._answer_row(deployed, role, *each) for each in zip(rows, scores, strict=True)]
         for answer, reason in zip(answers, reasons, strict=False):
-            answer.explanation = responses.explanation(self._prepared.use_case, answer, *reason)
+            answer.explanation = responses.explanation(deployed.use_case, answer, *reason)
         self._slow.inc(len(rows))
         return responses.encode(answers[0] if single else responses.Many(deployed.ref.version, answers))
 
@@ -206,7 +205,7 @@ class Application:
 
     def _reasons(self, deployed: Deployed, rows: list[Values]) -> list[tuple[pl.DataFrame, Any]]:
         """Features and contributions of each row."""
-        features = deployed.scorer.designed(rows, deployed.tables).select(list(self._prepared.use_case.features))
+        features = deployed.scorer.designed(rows, deployed.tables).select(list(deployed.use_case.features))
         return list(zip(features.iter_slices(1), deployed.scorer.contributions(rows, deployed.tables), strict=True))
 
     def _count_refusal(self, refused: Refused) -> None:

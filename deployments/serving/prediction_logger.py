@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import polars as pl
+
 from deployments.serving.metrics import Metrics
 from deployments.serving.model_loader import Deployed
 from deployments.serving.model_reloader import Serving
@@ -114,10 +116,10 @@ class PredictionLogger:
             log.error("%d receipts are lost: %s: %s", len(batch), type(error).__name__, error)
 
     def _write(self, batch: Sequence[Record]) -> None:
-        deployed = {id(record.deployed): record.deployed.receipt_fields for record in batch}
-        receipts = inference.receipts_frame(
-            self._prepared, [(r.prediction_id, id(r.deployed), r.role, r.values, r.scores) for r in batch], deployed
-        )
+        by_model: dict[int, list[Record]] = {}  # each in the words of its own version
+        for record in batch:
+            by_model.setdefault(id(record.deployed), []).append(record)
+        receipts = pl.concat(map(_receipts, by_model.values()))
         with self._rotation:
             self._journal.append(inference.receipts_to_parquet(receipts))
         self._metrics.receipts_written.inc(len(batch))
@@ -180,3 +182,9 @@ class PredictionLogger:
         except Exception as error:
             self._metrics.receipt_trouble.inc()
             log.warning("cannot %s: %s", what, " ".join(str(error).split()) or type(error).__name__)
+
+
+def _receipts(records: Sequence[Record]) -> pl.DataFrame:
+    deployed = records[0].deployed
+    noted = [(r.prediction_id, r.role, r.values, r.scores) for r in records]
+    return inference.receipts_frame(deployed.scorer.prepared, noted, deployed.receipt_fields)

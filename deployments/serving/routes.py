@@ -88,11 +88,14 @@ class ServiceRoutes:
 
 
 def card(use_case: UseCase, serving: Serving, canary_share: float) -> dict[str, Any]:
-    """The champion's card: what it is, what it was made from, how it was judged, and what stands beside it."""
+    """The champion's card: what it is, what it was made from, how it was judged, and what stands beside it.
+
+    `use_case` is that of the code; threshold, classes and features are the version's own.
+    """
     champion = serving.champion
     if champion is None:
         return {}
-    documents = champion.package.documents
+    own, documents = champion.use_case, champion.package.documents
     manifest = documents.get("manifest", {})
     return {
         "name": champion.ref.name,
@@ -100,9 +103,9 @@ def card(use_case: UseCase, serving: Serving, canary_share: float) -> dict[str, 
         "sha256": champion.ref.sha256,
         "run_id": champion.ref.run_id,
         "question": use_case.question,
-        "target": {"kind": use_case.target.kind, "name": use_case.target.name, "classes": list(use_case.target.classes)},
-        "threshold": use_case.target.threshold,
-        "features": list(use_case.features),
+        "target": {"kind": own.target.kind, "name": own.target.name, "classes": list(own.target.classes)},
+        "threshold": own.target.threshold,
+        "features": list(own.features),
         "lineage": {**manifest, "lookups": {name: each.commit for name, each in champion.tables.items()}},
         "same_use_case": manifest.get("use_case_version") == use_case.version(),
         "evaluation": documents.get("evaluation"),

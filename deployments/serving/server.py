@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import logging
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,13 +24,17 @@ from deployments.serving.predict_app import MOST_BYTES, MOST_ROWS, Application
 from deployments.serving.prediction_logger import PredictionLogger
 from deployments.serving.promotion_listener import Listener, is_set
 from deployments.serving.routes import ServiceRoutes
-from schemas.errors import UsageError
+from deployments.serving.version_design import living_designs, request_case
+from schemas.errors import PenstockError, UsageError, first_line
+from schemas.model_design import DOCUMENT, Design
 from schemas.settings import Settings
 from schemas.usecase import UseCase
 from tasks.inference.online import Prepared, prepare
 from tasks.registry import open_registry
 from tasks.versions import open_store
 
+log = logging.getLogger("penstock.serving")
+REGISTRY_SECONDS = 30.0  # how long a start waits for the registry to say what the champion reads
 SWITCH_SECONDS = 0.0005  # threads behind the answers hand the interpreter over ten times as fast as by default
 MOST_CONNECTIONS = 1000
 IDLE_SECONDS = 75  # longer than the proxies in front keep a connection: they close first
@@ -47,16 +53,19 @@ class Server:
 
     def __init__(self, use_case: UseCase, settings: Settings, token: str, options: Options | None = None) -> None:
         options = options or Options()
-        self.prepared = prepare(use_case)
         self.folder = settings.root / "serving" / use_case.name
         self.metrics = Metrics()
+        cache, with_challenger = Cache(self.folder / "model"), settings.shadow or settings.canary_share > 0
+        case, wanted = request_case(use_case, designs_at_start(use_case, settings, cache, with_challenger=with_challenger))
+        self.prepared = prepare(case, wanted)
         self.model_reloader = ModelReloader(
             self.prepared,
             lambda: open_registry(settings.registry_url),
-            lambda: Loader(use_case, open_store(settings.store_url(use_case.name))),
-            Cache(self.folder / "model"),
+            lambda: Loader(case, open_store(settings.store_url(use_case.name))),
+            cache,
+            contract_version=use_case.input(use_case.rows).contract.version(),
             seconds=options.poll_seconds,
-            with_challenger=settings.shadow or settings.canary_share > 0,
+            with_challenger=with_challenger,
         )
         self.prediction_logger = PredictionLogger(
             self.prepared,
@@ -77,8 +86,11 @@ class Server:
 
     def description(self) -> dict[str, Any]:
         """The OpenAPI document, with a row of the lake as its example where there is one."""
-        case = self.prepared.use_case
-        return openapi.document(case, example(self.prepared, self.model_reloader.sample), MOST_ROWS, MOST_BYTES)
+        serving, row = self.model_reloader.serving, example(self.prepared, self.model_reloader.sample)
+        answering = [deployed.use_case.target for deployed in (serving.champion, serving.challenger) if deployed]
+        return openapi.document(
+            self.prepared.use_case, row, MOST_ROWS, MOST_BYTES, wanted=self.prepared.wanted, targets=answering
+        )
 
     def start(self, loaded: Callable[[], None] = lambda: None) -> None:
         """Begin to follow the registry and to write receipts; `loaded` is called once a model answers and all is loaded."""
@@ -95,6 +107,42 @@ class Server:
         self.model_reloader.stop()
         self.application.close()
         self.prediction_logger.stop()
+
+
+def designs_at_start(use_case: UseCase, settings: Settings, cache: Cache, *, with_challenger: bool) -> list[Design]:
+    """The designs of the versions to serve, by which a server knows what callers have to send.
+
+    Args:
+        use_case: The use case as the code declares it.
+        settings: Where the registry is.
+        cache: What says it where the registry does not answer in time.
+        with_challenger: Whether the challenger is served as well.
+
+    Returns:
+        What the versions carry, the champion's first.
+    """
+    answered: list[list[Design]] = []
+    problem = [f"no answer within {REGISTRY_SECONDS:g} s"]
+
+    def ask() -> None:
+        try:
+            registry = open_registry(settings.registry_url)
+            answered.append(living_designs(use_case, registry, with_challenger=with_challenger))
+        except Exception as error:
+            problem.insert(0, first_line(error))
+
+    asking = threading.Thread(target=ask, name="designs", daemon=True)
+    asking.start()
+    asking.join(REGISTRY_SECONDS)
+    if answered:
+        return answered[0]
+    log.warning("the registry does not say what callers have to send (%s); the kept model does", problem[0])
+    try:
+        kept = cache.documents().get(DOCUMENT)
+    except PenstockError as error:
+        log.warning(str(error))
+        kept = None
+    return [kept] if kept else []
 
 
 def example(prepared: Prepared, sample: pl.DataFrame) -> dict[str, Any] | None:

@@ -53,15 +53,13 @@ def day_of(prediction_id: str) -> date:
     return datetime.fromtimestamp(int(prediction_id[:TIME_DIGITS], 16) / 1000, UTC).date()
 
 
-def receipts_frame(
-    prepared: Prepared, records: Sequence[Sequence[Any]], models: Mapping[int, Mapping[str, Any]]
-) -> pl.DataFrame:
-    """Receipts of records (prediction id, model's number, role, physical values, scores) made by one server.
+def receipts_frame(prepared: Prepared, records: Sequence[Sequence[Any]], model: Mapping[str, Any]) -> pl.DataFrame:
+    """Receipts of records (prediction id, role, physical values, scores) that one model made.
 
     Args:
-        prepared: The compiled use case.
+        prepared: The compiled use case, with the target that the model's version has.
         records: What the server noted, one a prediction.
-        models: Name, version, hashes and commits of each model, by the number that records give it.
+        model: The model's name, version, hashes and commits.
 
     Returns:
         One row a prediction.
@@ -69,18 +67,17 @@ def receipts_frame(
     from tasks.inference.online import frame_of
 
     case = prepared.use_case
-    ids, numbers, roles, values, scores = zip(*records, strict=True)
+    ids, roles, values, scores = zip(*records, strict=True)
     rows = frame_of(prepared, values)
     private = case.input(case.rows).contract.private()
     named = [name for name in features.identity_columns(case) if name not in private]
-    described = [models[number] for number in numbers]
     return pl.concat(
         [
             pl.DataFrame({"prediction_id": ids}, schema={"prediction_id": pl.String}),
             rows.select(named),
             prediction_rows.business_predictions(case, _array(scores)).with_columns(pl.col(pl.Enum).cast(pl.String)),
             pl.DataFrame({"role": roles}),
-            pl.DataFrame(described, schema=_TOLD),
+            pl.DataFrame([model] * len(ids), schema=_TOLD),
             pl.DataFrame({"scored_at": [_moment(each) for each in ids]}, schema={"scored_at": pl.Datetime("us", "UTC")}),
             rows.select(
                 features.key_hash(case).alias("row_key"),

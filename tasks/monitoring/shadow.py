@@ -27,7 +27,9 @@ def compare_shadow(use_case: UseCase, log: VersionStore, labels: pl.LazyFrame | 
         return []
     since = max(map(inference.segment_day, paths)) - timedelta(days=DAYS)
     recent = [log.scan(MAIN, [path]) for path in paths if inference.segment_day(path) > since]
-    receipts = pl.concat(recent, how="diagonal").drop("inputs", "lookups", strict=False).collect()
+    # Servers of other contracts took other columns: without them all receipts are alike.
+    alike = [receipts.drop("inputs", "lookups", strict=False) for receipts in recent]
+    receipts = pl.concat(alike, how="diagonal").collect()
     answered = receipts.filter(pl.col("role") == inference.CHAMPION)
     shadowed = receipts.filter(pl.col("role") == inference.SHADOW)
     both = answered.join(shadowed, on="prediction_id", suffix=SHADOWED, maintain_order="left")

@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -160,12 +161,14 @@ def weather() -> pl.DataFrame:
 
 def test_what_is_kept_comes_back_and_replaces_what_was_there(tmp_path: Path) -> None:
     cache = Cache(tmp_path / "model")
-    assert cache.load(FLIGHTS) is None
+    assert cache.load(lambda kept: FLIGHTS) is None
+    assert cache.documents() == {}
     tables = {"weather": build_table(FLIGHTS, "weather", weather(), "commit")}
     sample = pl.DataFrame({"a": [1]})
     for content in (b"first", b"second"):
         cache.keep(package(content), tables, sample)
-    found = cache.load(FLIGHTS)
+    found = cache.load(lambda kept: FLIGHTS)
+    assert cache.documents() == package().documents
     assert found is not None
     kept, lookups, rows = found
     assert (kept.model, kept.golden, kept.ref, kept.documents) == (b"second", b"golden", package().ref, package().documents)
@@ -183,7 +186,7 @@ def test_a_kept_file_that_changed_is_refused(tmp_path: Path, damaged: str) -> No
     [path] = tmp_path.glob(f"*{damaged}")
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     with pytest.raises(IntegrityError):
-        cache.load(FLIGHTS)
+        cache.load(lambda kept: FLIGHTS)
 
 
 # Tokens
@@ -231,7 +234,7 @@ def test_private_columns_stay_out_of_receipts(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(Flights, "hashed", lambda: frozenset({"dest"}))
     values = [2013, 7, 1, 1745, 2030, "UA", 15, "N123", "EWR", "ORD", 719, 17, 45, 1372712400000000]
     told = dict.fromkeys(prediction_log._TOLD, "x") | {"model_version": 1}
-    made = prediction_log.receipts_frame(prepared, [(responses.new_id(), 0, "champion", values, [0.25])], {0: told})
+    made = prediction_log.receipts_frame(prepared, [(responses.new_id(), "champion", values, [0.25])], told)
     assert "carrier" not in made.columns
     assert set(made["inputs"][0]) == set(prepared.columns) - {"tailnum", "carrier"}
     assert made["inputs"][0]["dest"] == hashlib.blake2b(b"ORD", digest_size=8).hexdigest()
@@ -245,7 +248,8 @@ def test_receipts_that_come_while_others_are_written_wait_for_the_next_time(
     prepared = prepare(FLIGHTS)
     values = [2013, 7, 1, 1745, 2030, "UA", 15, "N123", "EWR", "ORD", 719, 17, 45, 1372712400000000]
     told = dict.fromkeys(prediction_log._TOLD, "x") | {"model_version": 1}
-    deployed = Deployed(package(), None, {}, told, datetime.now(UTC))  # type: ignore[arg-type]
+    scorer: Any = SimpleNamespace(prepared=prepared)
+    deployed = Deployed(package(), scorer, {}, told, datetime.now(UTC))
     recorder = PredictionLogger(prepared, tmp_path, lambda: pytest.fail("nothing is published"), Serving(), Metrics())
     answered = [Record(responses.new_id(), deployed, "champion", values, [0.25]) for _ in range(40)]
     write = write_ahead_log.WriteAheadLog.append

@@ -4,6 +4,7 @@ from .json_schema import required_fields as required_fields
 from .lookup_tables import Table as Table
 from .lookup_tables import Tables as Tables
 from .lookup_tables import build_table as build_table
+from .lookup_tables import table_schema as table_schema
 from .request_decoding import Values as Values
 from .request_decoding import predictable as predictable
 from .request_validation import Problem as Problem
@@ -11,4 +12,5 @@ from .scorer import Prepared as Prepared
 from .scorer import Scorer as Scorer
 from .scorer import frame_of as frame_of
 from .scorer import prepare as prepare
+from .scorer import prepare_version as prepare_version
 from .scorer import rows_of as rows_of

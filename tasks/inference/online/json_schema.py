@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import polars as pl
@@ -37,17 +37,18 @@ def json_properties(contract: type[Contract]) -> dict[str, Schema]:
     return {name: column_schema(specs[name]) for name in predictable(contract)}
 
 
-def required_fields(contract: type[Contract]) -> list[str]:
-    """Columns that a caller has to send: those that may not be null.
+def required_fields(contract: type[Contract], wanted: Collection[str] = ()) -> list[str]:
+    """Columns that a caller has to send: those that may not be null, and wanted ones.
 
     Args:
         contract: The contract.
+        wanted: Columns that may be null and not left out.
 
     Returns:
         Names of the columns.
     """
     specs = contract.to_schema().columns
-    return [name for name in predictable(contract) if not specs[name].nullable]
+    return [name for name in predictable(contract) if name in wanted or not specs[name].nullable]
 
 
 def column_schema(spec: Any) -> Schema:

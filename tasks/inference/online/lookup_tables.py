@@ -57,6 +57,21 @@ def build_table(use_case: UseCase, input: str, frame: pl.DataFrame, commit: Comm
         return Table(commit, kept, None)
 
 
+def table_schema(use_case: UseCase, input: str) -> dict[str, pl.DataType]:
+    """Columns that a table of a looked-up input holds, with their types: its key and what lookups read.
+
+    Args:
+        use_case: The use case.
+        input: Name of the input.
+
+    Returns:
+        Types, by column.
+    """
+    spec = use_case.input(input)
+    dtypes = spec.contract.dtypes()
+    return {name: dtypes[name] for name in [*spec.key, *lookup_columns(use_case, input)]}
+
+
 def lookup_columns(use_case: UseCase, input: str) -> list[str]:
     """Columns of an input that lookups read."""
     sources = [source for lookup in use_case.lookups if lookup.input == input for source in lookup.columns.values()]

@@ -7,7 +7,7 @@ can say why. Types are checked while the JSON is decoded; the audit's own rules 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
 
@@ -60,12 +60,16 @@ def compiled(contract: type[Contract]) -> contracts.Compiled:
 
 
 class Reader:
-    """Reads bodies of one contract. Raises NotInVocabulary where the contract needs the careful way for every row."""
+    """Reads bodies of one contract; `wanted` columns may not be left out.
 
-    def __init__(self, contract: type[Contract]) -> None:
+    Raises NotInVocabulary where the contract needs the careful way for every row.
+    """
+
+    def __init__(self, contract: type[Contract], wanted: Collection[str] = ()) -> None:
         self.columns = predictable(contract)
         specs = contract.to_schema().columns
-        self._one, self._many = _decoders(self.columns, {name: specs[name].nullable for name in self.columns})
+        nullable = {name: specs[name].nullable for name in self.columns}
+        self._one, self._many = _decoders(self.columns, nullable, wanted)
         self._texts = [at for at, dtype in enumerate(self.columns.values()) if json_type(dtype) is str]
         self._colons = [1 + name.count(":") for name in self.columns]
         self._convert = [(at, convert) for at, dtype in enumerate(self.columns.values()) if (convert := _conversion(dtype))]
@@ -135,14 +139,16 @@ def json_type(dtype: pl.DataType) -> type:
     raise NotInVocabulary(f"values of {dtype}")
 
 
-def _decoders(columns: Mapping[str, pl.DataType], nullable: Mapping[str, bool]) -> tuple[Any, Any]:
+def _decoders(columns: Mapping[str, pl.DataType], nullable: Mapping[str, bool], wanted: Collection[str]) -> tuple[Any, Any]:
     fields: list[Any] = []
     for at, (name, dtype) in enumerate(columns.items()):
         kind: Any = json_type(dtype)
         if is_int(dtype):
             low, high = INTEGERS[dtype.base_type()]
             kind = Annotated[int, msgspec.Meta(ge=low, le=high)]
-        if nullable[name]:
+        if nullable[name] and name in wanted:
+            fields.append((f"c{at}", kind | None, msgspec.field(name=name)))
+        elif nullable[name]:
             fields.append((f"c{at}", kind | None | msgspec.UnsetType, msgspec.field(name=name, default=msgspec.UNSET)))
         else:
             fields.append((f"c{at}", kind, msgspec.field(name=name)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,13 +55,16 @@ class _NoNumber(str):
 
 
 class RequestValidator:
-    """Judges bodies of one contract. Raises UsageError for a contract that cannot be compiled."""
+    """Judges bodies of one contract; `wanted` columns may not be left out.
 
-    def __init__(self, contract: type[Contract]) -> None:
+    Raises UsageError for a contract that cannot be compiled.
+    """
+
+    def __init__(self, contract: type[Contract], wanted: Collection[str] = ()) -> None:
         self._columns = predictable(contract)
         self._outcomes = set(contract.known("outcome"))
         self._schemas = json_schema.json_properties(contract)
-        self._required = json_schema.required_fields(contract)
+        self._required = json_schema.required_fields(contract, wanted)
         self._checks = compiled(contract)
         self._words = {check.name: check.description for check in contract.to_schema().checks}
         conversions = {name: from_text(name, dtype) for name, dtype in self._columns.items()}

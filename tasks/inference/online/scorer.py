@@ -7,9 +7,9 @@ or of a row takes the frame path: `tasks.features.design` and `tasks.models.pred
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -27,13 +27,25 @@ from tasks.inference.online.row_predictor import Predictor
 
 @dataclass(frozen=True)
 class Prepared:
-    """A use case compiled as far as possible; `outside` says why rows or features take the frame path, where they do."""
+    """A use case compiled as far as possible.
+
+    `rows_outside` and `features_outside` say why rows or features take the frame path, where they do; `wanted` are columns
+    that a caller may send as null and may not leave out.
+    """
 
     use_case: UseCase
     judge: RequestValidator
     reader: Reader | None
     designer: Designer | None
-    outside: tuple[str, ...] = ()
+    rows_outside: str = ""
+    features_outside: str = ""
+    wanted: frozenset[str] = frozenset()
+
+    @property
+    def outside(self) -> str:
+        """Why rows or features take the frame path, where they do."""
+        parts = {"rows": self.rows_outside, "features": self.features_outside}
+        return "; ".join(f"{part}: {why}" for part, why in parts.items() if why)
 
     @property
     def columns(self) -> dict[str, pl.DataType]:
@@ -49,11 +61,12 @@ class Prepared:
         return self.judge.validate(body, most)
 
 
-def prepare(use_case: UseCase) -> Prepared:
+def prepare(use_case: UseCase, wanted: Collection[str] = ()) -> Prepared:
     """Compile what a use case's rows and features allow.
 
     Args:
         use_case: The use case.
+        wanted: Columns that a caller may send as null and may not leave out.
 
     Returns:
         The compiled use case: which rows and features go without a frame.
@@ -62,17 +75,33 @@ def prepare(use_case: UseCase) -> Prepared:
         UsageError: The contract cannot be audited.
     """
     contract = use_case.input(use_case.rows).contract
-    outside = []
-    reader, designer = None, None
+    reader, outside = None, ""
     try:
-        reader = Reader(contract)
+        reader = Reader(contract, wanted)
     except NotInVocabulary as why:
-        outside.append(f"rows: {why}")
+        outside = str(why)
+    rows = Prepared(
+        use_case, RequestValidator(contract, wanted), reader, None, rows_outside=outside, wanted=frozenset(wanted)
+    )
+    return prepare_version(rows, use_case)
+
+
+def prepare_version(prepared: Prepared, use_case: UseCase) -> Prepared:
+    """Compile the features of a version for rows that are read as before.
+
+    Args:
+        prepared: How rows are read and judged.
+        use_case: The use case as the version has it, with the rows input of `prepared`.
+
+    Returns:
+        The version's use case, compiled for the same rows.
+    """
+    designer, outside = None, ""
     try:
         designer = Designer(use_case)
     except NotInVocabulary as why:
-        outside.append(f"features: {why}")
-    return Prepared(use_case, RequestValidator(contract), reader, designer, tuple(outside))
+        outside = str(why)
+    return replace(prepared, use_case=use_case, designer=designer, features_outside=outside)
 
 
 def frame_of(prepared: Prepared, rows: Sequence[Values]) -> pl.DataFrame:
@@ -109,7 +138,7 @@ class Scorer:
         self.prepared = prepared
         self.booster = models.load_booster(model)
         self.booster.set_param({"nthread": 1})
-        self.why = "; ".join(prepared.outside)  # why single rows take the frame path, where they do
+        self.why = prepared.outside  # why single rows take the frame path, where they do
         self._predictor = self._fast()
 
     def _fast(self) -> Predictor | None:
