@@ -98,24 +98,23 @@ def choose_reference(
 
 
 def count_designs(case: UseCase, registry: ModelRegistry, reference: ModelRef, holdout: list[str] | None) -> int:
-    """How many designs were compared with a version on its own holdout, that of the code included.
+    """How many designs were compared on a version's own holdout: its own, those that came after, and that of the code.
 
     Args:
         case: The use case as the code declares it.
         registry: The model registry.
-        reference: The version that they are compared with.
+        reference: The version that was gated there.
         holdout: First and last event time of the holdout, in ISO 8601.
 
     Returns:
-        The number, at least 1.
+        The number, at least 2 where the code has another design.
     """
-    own = registry.document(reference, "manifest").get("design_sha256")
-    seen = {design_digest(describe_design(case))}
+    designs = {design_digest(describe_design(case)), design_digest(design_of(case, registry, reference))}
     for model in registry.versions(case.name):
         manifest = registry.document(model, "manifest")
         if (manifest.get("split") or {}).get("holdout") == holdout and (digest := manifest.get("design_sha256")):
-            seen.add(digest)
-    return len(seen - {own}) or 1
+            designs.add(digest)
+    return len(designs)
 
 
 def version_scores(case: UseCase, registry: ModelRegistry, model: ModelRef, data: DataRef, rows: pl.DataFrame) -> np.ndarray:

@@ -99,7 +99,7 @@ def test_what_the_prose_names_is_there() -> None:
         "tasks/estimates.py",
         "tasks.alarm",
         "schemas.verdicts.Estimate.worth",
-        "tasks/catalog",
+        "tasks/catalogue",
         "docs/a.md",
     ],
 )

@@ -265,15 +265,18 @@ def test_a_new_threshold_is_a_version_with_the_same_scores_and_other_words(setti
 def test_noise_is_refused_however_often_it_is_tried(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    # Two features fit the same way whatever stands beside them; four on 840 rows may fit better by chance, and then are.
+    plain = dropping(CHANGING, "price", "hour")
+    monkeypatch.setattr(training_kit, "CHANGING", plain)
     data = publish(settings, "early", tmp_path / "sources", NAME)
     champion = train(settings, data, NAME)[1]
     registry = open_registry(settings.registry_url)
     for number in range(NOISES):
         noise = pl.col("number").hash(number).mod(1000).cast(pl.Float32)
-        monkeypatch.setattr(training_kit, "CHANGING", with_features(CHANGING, noise=noise))
+        monkeypatch.setattr(training_kit, "CHANGING", with_features(plain, noise=noise))
         verdict = train(settings, data, NAME)[0].verdict
-        assert (verdict.promoted, verdict.designs) == (False, number + 1)
-    assert registry.champion(CHANGING.name) == champion
+        assert (verdict.promoted, verdict.designs) == (False, number + 2), verdict.why
+    assert registry.champion(plain.name) == champion
 
 
 def test_a_better_feature_is_promoted_on_the_day_of_a_promotion(
@@ -286,7 +289,7 @@ def test_a_better_feature_is_promoted_on_the_day_of_a_promotion(
     monkeypatch.setattr(training_kit, "CHANGING", CHANGING)
     challenged, shipped = train(settings, data, NAME)
     assert challenged.verdict.promoted, challenged.verdict.why
-    assert challenged.verdict.designs == 1
+    assert challenged.verdict.designs == 2
     registry = open_registry(settings.registry_url)
     assert registry.champion(poor.name) == shipped != champion
     assert list(use_case_of(poor, registry, shipped).features) == list(CHANGING.features)

@@ -37,7 +37,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> MlflowRegistry:
     assert made.promote(refs[1], verdict(champion=None, interval=None), expected=None)
     made._store.set_alias(NAME, "challenger", 3)
     made.anchor(NAME, "as it was")
-    made._store.tried("delete", lambda client: client.delete_model_version(NAME, "4"))
+    made._store.call("delete", lambda client: client.delete_model_version(NAME, "4"))
     return made
 
 

@@ -77,17 +77,17 @@ def proven(registry: ModelRegistry, name: str) -> ModelRef | None:
 
 def die_after_exchange(number: int) -> None:
     """Kill this process as soon as the n-th exchange with MLflow from now on has had its effect."""
-    tried, count = MlflowStore.tried, 0
+    call, count = MlflowStore.call, 0
 
     def counted(self: MlflowStore, what: str, effect: Callable[..., T]) -> T:
         nonlocal count
-        result = tried(self, what, effect)
+        result = call(self, what, effect)
         count += 1
         if count == number:
             os.kill(os.getpid(), signal.SIGKILL)
         return result
 
-    MlflowStore.tried = counted  # type: ignore[method-assign]
+    MlflowStore.call = counted  # type: ignore[method-assign]
 
 
 def preload() -> None:

@@ -27,8 +27,8 @@ def test_killed_at_a_named_point_a_rerun_ends_as_if_nothing_had_been(tmp_path: P
 
 
 def test_killed_after_any_exchange_a_rerun_ends_as_if_nothing_had_been(tmp_path: Path) -> None:
-    last = completed(SCRIPT.format(call="die_after_exchanges(sys.argv[1], 4)"), f"sqlite:///{tmp_path / 'mlflow.db'}")
-    assert int(last) > 24
+    last = completed(SCRIPT.format(call="die_after_exchanges(sys.argv[1], 2)"), f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert int(last) > 10  # local reads are no exchanges
 
 
 def test_killed_while_the_database_is_made_the_next_one_makes_it(tmp_path: Path) -> None:

@@ -48,6 +48,6 @@ def test_rows_without_a_column_that_the_champion_needs_wait_for_a_model_that_doe
         assert loop.scored[1].model == registry.champion(ORDERS.name) != first.model
     else:
         assert loop.trained[0].verdict
-        assert loop.trained[0].verdict.designs == 1
+        assert loop.trained[0].verdict.designs == 2
         assert registry.champion(ORDERS.name) == first.model
         assert loop.monitored == ()
