@@ -21,6 +21,7 @@ QUIET = {
     **SERVER_SETTINGS,
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",  # of its background threads, which print whole events
     # The lines of a flow run are for the dashboard and not for the terminal; those of its task runs for neither.
     "PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL": "INFO",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
