@@ -20,7 +20,12 @@ def test_from_a_champion_to_an_answer_and_back_to_its_files(template: Home, tmp_
     text = (ROOT / "docs" / "serving.md").read_text()
     script = documents.script(documents.bash_blocks(text)).replace("8000", str(free_port()))
     commands = Path(sys.executable).parent
-    environment = {"PATH": f"{commands}:{os.environ['PATH']}", "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    environment = {
+        "PATH": f"{commands}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "PYTHONPATH": str(ROOT),
+        "PENSTOCK_SERVER": "ephemeral",
+    }
     expected = (
         '"category":',
         '"sentence": "\'',
