@@ -76,7 +76,6 @@ def _with_threshold(
 ) -> Training:
     log, who = settings.store_url(f"{resolve(use_case).name}-log"), orchestration.actor_name(by)
     outcome, model = flow_tasks.change_threshold(use_case, threshold, settings.registry_url, log, who, reason)
-    flow_tasks.smoke_test(use_case, model, settings.registry_url)
     return Training(use_case=use_case, status=outcome.status, why=outcome.why, model=model, data=data)
 
 

@@ -40,7 +40,7 @@ def describe_dtype(dtype: pl.DataType) -> Any:
     if isinstance(dtype, pl.Decimal):
         return {"Decimal": [dtype.precision, dtype.scale]}
     if isinstance(dtype, pl.List):
-        return {"List": describe_dtype(pl.List(dtype.inner).inner)}  # type: ignore[arg-type]
+        return {"List": describe_dtype(dtype.inner)}  # type: ignore[arg-type]
     if isinstance(dtype, pl.Array):
         return {"Array": [describe_dtype(dtype.inner), dtype.size]}  # type: ignore[arg-type]
     if isinstance(dtype, pl.Struct):

@@ -17,7 +17,8 @@ from schemas.contract import Contract, column
 from schemas.data_types import describe_dtype, restore_dtype
 from schemas.digests import canonical_json, sha256
 from schemas.errors import UsageError
-from schemas.expression_tree import NotInTree, from_tree, to_tree
+from schemas.expression_builder import NotInTree, from_tree
+from schemas.expression_tree import to_tree
 from schemas.function_features import MEND, FunctionFeature, restore_function
 from schemas.usecase import Input, Lookup, Target, UseCase
 
@@ -80,6 +81,19 @@ def feature_digest(design: Mapping[str, Any]) -> str:
     needed = needed_columns(design, outcome=True)
     types = {source: {name: each["dtype"] for name, each in columns.items()} for source, columns in needed.items()}
     return design_digest({**parts, "target": target, "types": types})
+
+
+def is_scored_alike(case: UseCase, design: Mapping[str, Any]) -> bool:
+    """Whether a use case makes the same features and the same target as a design: there is nothing to fit anew.
+
+    Args:
+        case: The use case as the code declares it.
+        design: The design of a version.
+
+    Returns:
+        Whether their `feature_digest` is the same.
+    """
+    return feature_digest(design) == feature_digest(describe_design(case))
 
 
 def restore_design(case: UseCase, design: Mapping[str, Any], whose: str) -> UseCase:

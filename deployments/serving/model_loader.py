@@ -14,13 +14,13 @@ import polars as pl
 from deployments.serving import responses
 from deployments.serving.lookup_loader import commits
 from deployments.serving.version_design import version_case
-from schemas.errors import IntegrityError, NotFound
+from schemas.errors import IntegrityError
 from schemas.model_design import DOCUMENT, Design, design_digest
 from schemas.refs import ModelRef
 from schemas.usecase import UseCase
 from tasks import models
 from tasks.inference.online import Prepared, Scorer, Tables, prepare_version
-from tasks.registry import OVERRIDE, WHY, ModelRegistry
+from tasks.registry import OVERRIDE, WHY, ModelRegistry, present_documents
 
 REMEMBERED = 4
 DOCUMENTS = ("manifest", "evaluation", "verdict", DOCUMENT)
@@ -70,12 +70,7 @@ class Deployed:
 def fetch(registry: ModelRegistry, ref: ModelRef) -> Package:
     """A version from the registry. Raises IntegrityError, ServiceUnavailable, NotFound."""
     model, golden = registry.model_bytes(ref), registry.golden(ref)
-    documents = {}
-    for name in DOCUMENTS:
-        try:
-            documents[name] = registry.document(ref, name)
-        except NotFound:
-            continue
+    documents = present_documents(registry, ref, DOCUMENTS)
     tags = registry.tags(ref)
     documents["approval"] = {"why": tags.get(OVERRIDE) or tags.get(WHY, "")}
     return Package(ref, model, golden, documents)

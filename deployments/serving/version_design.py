@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from schemas.errors import NotFound, UsageError
+from schemas.errors import UsageError
 from schemas.model_design import (
-    DOCUMENT,
     ColumnSpec,
     Design,
     needed_columns,
@@ -16,10 +15,9 @@ from schemas.model_design import (
     restore_design,
     with_columns,
 )
-from schemas.refs import ModelRef
 from schemas.usecase import Input, UseCase
 from tasks.inference.online import predictable
-from tasks.registry import ModelRegistry
+from tasks.registry import ModelRegistry, recorded_design
 
 
 def living_designs(use_case: UseCase, registry: ModelRegistry, *, with_challenger: bool) -> list[Design]:
@@ -34,15 +32,7 @@ def living_designs(use_case: UseCase, registry: ModelRegistry, *, with_challenge
         What the versions carry, the champion's first.
     """
     models = [registry.champion(use_case.name), registry.challenger(use_case.name) if with_challenger else None]
-    return [design for model in models if model and (design := _recorded(registry, model))]
-
-
-def _recorded(registry: ModelRegistry, model: ModelRef) -> Design | None:
-    try:
-        design: Design = registry.document(model, DOCUMENT)
-    except NotFound:
-        return None
-    return design
+    return [design for model in models if model and (design := recorded_design(registry, model))]
 
 
 def request_case(use_case: UseCase, designs: Sequence[Design]) -> tuple[UseCase, frozenset[str]]:

@@ -10,7 +10,7 @@ from schemas.refs import DataRef, ModelRef
 from schemas.results import Challenge, Outcome
 from schemas.usecase import resolve
 from schemas.verdicts import Evaluation, GateVerdict
-from tasks import datasets, evaluation, features, promotion, reporting, training
+from tasks import datasets, evaluation, features, models, promotion, reporting, training
 from tasks.orchestration import TASK_OPTIONS, cross_machine_lock
 from tasks.registry import Actor, excluding, open_registry, use_case_of
 from tasks.versions import open_store
@@ -150,6 +150,7 @@ def change_threshold(
     Raises:
         NotFound: There is no champion.
         UsageError: The target is not binary, the threshold is no probability, or it is the champion's already.
+        IntegrityError: Its bytes with the threshold do not score the golden rows as before.
         StaleCheck: Another champion came in between.
     """
     registry, declared = open_registry(registry_url), resolve(use_case)
@@ -160,6 +161,7 @@ def change_threshold(
         case = use_case_of(declared, registry, champion)
         candidate = training.rethreshold(case, registry, champion, threshold)
         data = DataRef(store=candidate.manifest["data_store"], commit=candidate.manifest["data_commit"])
+        models.run_smoke_test(candidate.model, candidate.golden, case)
         model = training.record_candidate(registry, data, candidate)
         why = f"threshold {case.target.threshold:g} of v{champion.version} becomes {threshold:g}: {reason}"
         verdict = GateVerdict(promoted=False, why="not gated: only the threshold changes", metric=case.gate.metric)

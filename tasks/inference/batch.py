@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from schemas.errors import NotEnoughEvidence, NotFound, UsageError
-from schemas.model_design import absent_columns
+from schemas.model_design import Design, absent_columns
 from schemas.refs import Commit, CommitId, DataRef, ModelRef, Source
 from schemas.results import RowsToScore, Scores
 from schemas.usecase import UseCase, resolve
@@ -28,7 +28,7 @@ from schemas.verdicts import AuditVerdict
 from tasks import datasets, evaluation, features, models, parsing
 from tasks.inference import prediction_rows, prediction_store
 from tasks.inference.prediction_store import SCORE_FILE_KIND, SCORE_KIND
-from tasks.registry import design_of, open_registry, use_case_of
+from tasks.registry import open_registry, versioned
 from tasks.timestamps import cast_like
 from tasks.versions import MAIN, VersionStore, open_store
 
@@ -77,7 +77,7 @@ def score_commit(use_case: str, data: DataRef, rows: RowsToScore, registry_url: 
         NotFound: No rows were published.
     """
     declared, model, log = _begin(use_case, registry_url, log_url)
-    case = use_case_of(declared, open_registry(registry_url), model)
+    case, design = versioned(declared, open_registry(registry_url), model)
     store = open_store(data.store)
     arrival = rows.arrival or _newest_arrival(store, case, data)
     rows = rows.model_copy(update={"arrival": arrival})
@@ -86,7 +86,7 @@ def score_commit(use_case: str, data: DataRef, rows: RowsToScore, registry_url: 
     if done := already_scored(log, rows, cause):
         return Scores(**job.summary, status="already done", why="these rows were scored before", **_where(log, done))
     paths = datasets.paths_added_by(store, arrival, case.rows)
-    if absent := datasets.absent_columns(design_of(declared, open_registry(registry_url), model), data, paths):
+    if absent := datasets.absent_columns(design, data, paths):
         why = _not_scored(model, f"commit {arrival[:12]}", absent)
         return Scores(**job.summary, status="skipped", why=why, absent=tuple(absent))
     dtypes = case.input(case.rows).contract.dtypes()
@@ -150,17 +150,17 @@ def score_file(
         Refused: The file cannot be read.
     """
     declared, model, log = _begin(use_case, registry_url, log_url)
-    case = use_case_of(declared, open_registry(registry_url), model)
+    case, design = versioned(declared, open_registry(registry_url), model)
     cause = hashlib.sha256(f"{model.sha256} file {source.sha256}".encode()).hexdigest()
     job = Job(case, model, data, log, cause, contract_version_of(declared), flow_run, with_inputs=True)
     if done := already_scored(log, RowsToScore(), cause):
         earlier = {**_where(log, done), "audit": AuditVerdict.model_validate_json(done.metadata["audit"])}
         return Scores(**job.summary, status="already done", why=f"{source.name} was scored before", **earlier)
     with TemporaryDirectory(prefix="penstock-") as scratch:
-        return _score_audited(job, source, limits, Path(scratch))
+        return _score_audited(job, design, source, limits, Path(scratch))
 
 
-def _score_audited(job: Job, source: Source, limits: parsing.Limits, scratch: Path) -> Scores:
+def _score_audited(job: Job, design: Design, source: Source, limits: parsing.Limits, scratch: Path) -> Scores:
     from tasks import contracts
 
     spec = job.case.input(job.case.rows)
@@ -170,7 +170,7 @@ def _score_audited(job: Job, source: Source, limits: parsing.Limits, scratch: Pa
     verdict = audited.verdict
     if not verdict.publishable:
         return Scores(**job.summary, status="rejected" if verdict.rows else "skipped", why=verdict.why, audit=verdict)
-    if absent := _absent(job, [part.path for part in audited.accepted]):
+    if absent := _absent(design, [part.path for part in audited.accepted]):
         why = _not_scored(job.model, source.name, absent)
         return Scores(**job.summary, status="skipped", why=why, audit=verdict, absent=tuple(absent))
     private = spec.contract.private()
@@ -188,9 +188,8 @@ def _score_audited(job: Job, source: Source, limits: parsing.Limits, scratch: Pa
     return _published(job, commit).model_copy(update={"audit": verdict})
 
 
-def _absent(job: Job, accepted: Sequence[Path]) -> list[str]:
-    design = design_of(job.case, open_registry(job.model.registry), job.model)
-    lacking = (absent_columns(design, job.case.rows, pl.read_parquet_schema(path)) for path in accepted)
+def _absent(design: Design, accepted: Sequence[Path]) -> list[str]:
+    lacking = (absent_columns(design, design["rows"], pl.read_parquet_schema(path)) for path in accepted)
     return sorted(set().union(*lacking))
 
 
@@ -324,8 +323,7 @@ def predict_frame(case: UseCase, model: ModelRef, data: DataRef, frame: pl.DataF
         One prediction a row, in the rows' order, with its receipt.
     """
     store, contract_version = open_store(data.store), contract_version_of(case)
-    registry = open_registry(model.registry)
-    design, case = design_of(case, registry, model), use_case_of(case, registry, model)
+    case, design = versioned(case, open_registry(model.registry), model)
     job = Job(case, model, data, store, cause="", contract_version=contract_version)
     if absent := sorted(absent_columns(design, case.rows, frame.columns)):
         raise UsageError(f"cannot predict with v{model.version}: the frame lacks {', '.join(absent)}; add what it needs")

@@ -8,13 +8,13 @@ from typing import Any
 
 import polars as pl
 
-from schemas.errors import IntegrityError, NotFound
+from schemas.errors import IntegrityError
 from schemas.refs import CommitId, ModelRef
 from schemas.trace import Trace, TracedSource
 from schemas.usecase import UseCase
 from tasks.datasets import REJECTED, PublishRecord, live_publishes
 from tasks.inference import prediction_log
-from tasks.registry import OVERRIDE, STATE, WHY, ModelRegistry
+from tasks.registry import OVERRIDE, STATE, WHY, ModelRegistry, optional_document
 from tasks.versions import VersionStore
 
 SHOWN = 5
@@ -76,10 +76,7 @@ def _papers(registry: ModelRegistry, model: ModelRef, store: VersionStore) -> di
 
 
 def _verdict(registry: ModelRegistry, model: ModelRef) -> dict[str, Any] | None:
-    try:
-        verdict: dict[str, Any] = registry.document(model, "verdict")
-    except NotFound:
-        return None
+    verdict: dict[str, Any] | None = optional_document(registry, model, "verdict")
     return verdict
 
 

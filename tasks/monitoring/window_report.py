@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -26,7 +25,7 @@ from tasks.monitoring import (
     shadow,
 )
 from tasks.monitoring.scored_window import Window
-from tasks.registry import STATE, ModelRegistry, open_registry, use_case_of
+from tasks.registry import STATE, ModelRegistry, open_registry, optional_document, use_case_of
 from tasks.versions import MAIN, VersionStore, open_store
 
 
@@ -155,8 +154,9 @@ def find_predictions(log: VersionStore, arrival: CommitId | None, retracted: Col
 
 
 def _drift(registry: ModelRegistry, model: ModelRef, window: Window, report: Path) -> DriftVerdict:
-    gains = (_document(registry, model, "importances") or {}).get("gain")
-    return drift.measure_drift(window.case, _document(registry, model, "reference"), window.rows, gains, report=report)
+    gains = (optional_document(registry, model, "importances") or {}).get("gain")
+    reference = optional_document(registry, model, "reference")
+    return drift.measure_drift(window.case, reference, window.rows, gains, report=report)
 
 
 def _estimate(registry: ModelRegistry, model: ModelRef, window: Window, past: list[Mapping[str, float]]) -> Estimate | None:
@@ -165,17 +165,9 @@ def _estimate(registry: ModelRegistry, model: ModelRef, window: Window, past: li
     scores = internal_names(case.target)
     rows = window.rows.select(*names, *scores).collect()
     estimates = performance_estimation.estimate_metrics(
-        case, _document(registry, model, "estimator"), rows, to_scores(case.target, scores, rows)
+        case, optional_document(registry, model, "estimator"), rows, to_scores(case.target, scores, rows)
     )
     return performance_estimation.correct_estimates(case, estimates, rows.height, past) if estimates else None
-
-
-def _document(registry: ModelRegistry, model: ModelRef, name: str) -> Any:
-    """A document of a version, or None: versions of earlier releases have fewer."""
-    try:
-        return registry.document(model, name)
-    except NotFound:
-        return None
 
 
 def _realized(data: DataRef, model: ModelRef, window: Window) -> tuple[Evaluation | None, float]:
@@ -195,18 +187,18 @@ def _decide(
         why = f"v{model.version if model else '?'} scored this window, and the champion is {current} by now"
         return Decision(retrain=False, why=why)
     newest = registry.versions(case.name)[-1]
-    promised = _document(registry, model, "evaluation") or {}
-    asked = (_document(registry, newest, "evaluation") or {}).get("window") or (None, None)
+    promised = optional_document(registry, model, "evaluation") or {}
+    asked = (optional_document(registry, newest, "evaluation") or {}).get("window") or (None, None)
     return retraining_policy.should_retrain(
         case,
         drift=measured.drift,
         promotion_loss=retraining_policy.loss_of(case, promised.get("metrics")),
         promotion_bound=retraining_policy.pessimistic_loss(
-            case, (_document(registry, model, "estimator") or {}).get("level")
+            case, (optional_document(registry, model, "estimator") or {}).get("level")
         ),
         realized_loss=retraining_policy.loss_of(case, measured.realized.metrics) if measured.realized else None,
         estimated_loss=retraining_policy.loss_of(case, measured.estimate.metrics) if measured.estimate else None,
-        model_age_days=_days((_document(registry, model, "manifest") or {}).get("fitted_until"), measured.window),
+        model_age_days=_days((optional_document(registry, model, "manifest") or {}).get("fitted_until"), measured.window),
         days_since_request=_days(asked[1], measured.window),
         champion_exists=champion is not None,
         refused=registry.tags(newest).get(STATE) == "refused",

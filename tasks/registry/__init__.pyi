@@ -2,7 +2,10 @@ from .artifacts import fitted_until as fitted_until
 from .designs import design_of as design_of
 from .designs import recorded_design as recorded_design
 from .designs import use_case_of as use_case_of
+from .designs import versioned as versioned
 from .designs import wanted_input as wanted_input
+from .documents import optional_document as optional_document
+from .documents import present_documents as present_documents
 from .factory import open_registry as open_registry
 from .locks import excluding as excluding
 from .protocol import CHALLENGER as CHALLENGER

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from schemas.errors import NotFound
 from schemas.model_design import (
     DOCUMENT,
     Design,
@@ -14,6 +13,7 @@ from schemas.model_design import (
 )
 from schemas.refs import ModelRef
 from schemas.usecase import Input, UseCase
+from tasks.registry.documents import optional_document
 from tasks.registry.protocol import ModelRegistry
 
 
@@ -30,10 +30,7 @@ def recorded_design(registry: ModelRegistry, model: ModelRef) -> Design | None:
     Raises:
         IntegrityError: It is not as it was recorded.
     """
-    try:
-        design: Design = registry.document(model, DOCUMENT)
-    except NotFound:
-        return None
+    design: Design | None = optional_document(registry, model, DOCUMENT)
     return design
 
 
@@ -88,5 +85,25 @@ def use_case_of(case: UseCase, registry: ModelRegistry, model: ModelRef) -> UseC
         UsageError: The version needs code that has changed or is gone, or belongs to another use case by now.
         IntegrityError: The design is not as it was recorded.
     """
+    return versioned(case, registry, model)[0]
+
+
+def versioned(case: UseCase, registry: ModelRegistry, model: ModelRef) -> tuple[UseCase, Design]:
+    """The use case as a version has it, and the version's design: what `use_case_of` and `design_of` give, read once.
+
+    Args:
+        case: The use case as the code declares it.
+        registry: The model registry.
+        model: The version.
+
+    Returns:
+        The use case, and the document that `describe_design` gave.
+
+    Raises:
+        UsageError: The version needs code that has changed or is gone, or belongs to another use case by now.
+        IntegrityError: The design is not as it was recorded.
+    """
     design = recorded_design(registry, model)
-    return restore_design(case, design, f"{model.name} v{model.version}") if design else case
+    if design is None:
+        return case, describe_design(case)
+    return restore_design(case, design, f"{model.name} v{model.version}"), design

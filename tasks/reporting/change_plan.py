@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from schemas.change_plan import ChangePlan, Stage
 from schemas.errors import NotEnoughEvidence, UsageError
 from schemas.fitting import Engine
-from schemas.model_design import compare_designs, describe_design, feature_digest
+from schemas.model_design import compare_designs, describe_design, is_scored_alike
 from schemas.refs import DataRef, ModelRef
 from schemas.usecase import UseCase
 from tasks import publishing, training
@@ -89,7 +89,7 @@ def _wanted(case: UseCase, registry: ModelRegistry) -> Iterator[Stage]:
 
 def _training(case: UseCase, store: VersionStore, registry: ModelRegistry, champion: ModelRef, engine: Engine) -> Stage:
     design = recorded_design(registry, champion)
-    if design is not None and feature_digest(design) == feature_digest(describe_design(case)):
+    if design is not None and is_scored_alike(case, design):
         return Stage(name="training", what="the champion's features and target are those of the code", changes=False)
     data = DataRef(store=store.url, commit=store.head(MAIN))
     try:

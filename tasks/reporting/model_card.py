@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from schemas.errors import IntegrityError, NotFound
+from schemas.errors import IntegrityError
 from schemas.refs import ModelRef
 from schemas.score_columns import internal_names
 from schemas.usecase import UseCase
 from tasks import evaluation
-from tasks.registry import MANIFEST, ModelRegistry, use_case_of
+from tasks.registry import MANIFEST, ModelRegistry, optional_document, use_case_of
 from tasks.reporting.model_card_html import Section, html, markdown
 
 FORMAT = 1
@@ -128,10 +128,7 @@ def _sections(case: UseCase, registry: ModelRegistry, ref: ModelRef) -> Iterator
 
 
 def _optional(registry: ModelRegistry, ref: ModelRef, name: str) -> dict[str, Any]:
-    try:
-        return dict(registry.document(ref, name))
-    except NotFound:
-        return {}
+    return dict(optional_document(registry, ref, name) or {})
 
 
 def _data(manifest: Mapping[str, Any], evaluated: Mapping[str, Any]) -> Section:

@@ -1,8 +1,6 @@
 from .comparison import Reference as Reference
-from .comparison import champion_reference as champion_reference
 from .comparison import choose_reference as choose_reference
 from .comparison import count_designs as count_designs
-from .comparison import gated_reference as gated_reference
 from .comparison import version_scores as version_scores
 from .engines import count_rows as count_rows
 from .engines import digest_rows as digest_rows

@@ -10,12 +10,12 @@ import polars as pl
 
 from schemas.errors import NotFound, UsageError
 from schemas.fitting import Engine
-from schemas.model_design import describe_design, design_digest, feature_digest
+from schemas.model_design import describe_design, design_digest, is_scored_alike
 from schemas.refs import DataRef, ModelRef
 from schemas.usecase import UseCase
 from tasks import datasets, evaluation, features, models
 from tasks.promotion import fitted_until
-from tasks.registry import ModelRegistry, design_of, recorded_design, use_case_of
+from tasks.registry import ModelRegistry, design_of, recorded_design, versioned
 from tasks.training.engines import split_rows
 
 
@@ -34,46 +34,6 @@ class Reference:
     same_holdout: bool = False
 
 
-def champion_reference(registry: ModelRegistry, champion: ModelRef | None) -> Reference:
-    """The champion itself, to be compared on rows that are newer than what it was fitted on.
-
-    Args:
-        registry: The model registry.
-        champion: The champion, or None.
-
-    Returns:
-        The reference.
-    """
-    return Reference(champion, fitted_until(registry, champion) if champion else None)
-
-
-def gated_reference(case: UseCase, registry: ModelRegistry, champion: ModelRef | None) -> Reference | None:
-    """The gated version that a champion is a refit of, where the use case has another design by now.
-
-    A refit has seen all rows; the version that it was made after has not seen its own holdout. A new design can be compared
-    with it there, without waiting for newer rows.
-
-    Args:
-        case: The use case as the code declares it.
-        registry: The model registry.
-        champion: The champion, or None.
-
-    Returns:
-        The reference, or None where the champion is no refit or has the design of the code.
-    """
-    design = recorded_design(registry, champion) if champion else None
-    if champion is None or design is None or feature_digest(design) == feature_digest(describe_design(case)):
-        return None
-    recipe = registry.document(champion, "manifest").get("recipe_of")
-    if recipe is None:
-        return None
-    try:
-        gated = registry.version(case.name, int(recipe))
-    except NotFound:
-        return None
-    return Reference(gated, fitted_until(registry, gated), same_holdout=True)
-
-
 def choose_reference(
     case: UseCase, registry: ModelRegistry, champion: ModelRef | None, data: DataRef, engine: Engine
 ) -> Reference:
@@ -90,11 +50,31 @@ def choose_reference(
         The champion on newer rows, where there are as many as the gate asks for; else, for a new design, the version that
             the champion is a refit of, on its own holdout.
     """
-    on_newer_rows, gated = champion_reference(registry, champion), gated_reference(case, registry, champion)
+    on_newer_rows = Reference(champion, fitted_until(registry, champion) if champion else None)
+    gated = _gated_reference(case, registry, champion)
     if gated is None:
         return on_newer_rows
     with split_rows(case, data, engine, on_newer_rows.after) as parts:
         return on_newer_rows if evaluation.is_enough(case, parts.holdout) else gated
+
+
+def _gated_reference(case: UseCase, registry: ModelRegistry, champion: ModelRef | None) -> Reference | None:
+    """The gated version that a champion is a refit of, where the use case has another design by now.
+
+    A refit has seen all rows; the version that it was made after has not seen its own holdout. A new design can be compared
+    with it there, without waiting for newer rows.
+    """
+    design = recorded_design(registry, champion) if champion else None
+    if champion is None or design is None or is_scored_alike(case, design):
+        return None
+    recipe = registry.document(champion, "manifest").get("recipe_of")
+    if recipe is None:
+        return None
+    try:
+        gated = registry.version(case.name, int(recipe))
+    except NotFound:
+        return None
+    return Reference(gated, fitted_until(registry, gated), same_holdout=True)
 
 
 def count_designs(case: UseCase, registry: ModelRegistry, reference: ModelRef, holdout: list[str] | None) -> int:
@@ -133,8 +113,8 @@ def version_scores(case: UseCase, registry: ModelRegistry, model: ModelRef, data
     Raises:
         UsageError: The version needs code that has changed or is gone.
     """
-    own, design = use_case_of(case, registry, model), design_of(case, registry, model)
-    if feature_digest(design) != feature_digest(describe_design(case)):
+    own, design = versioned(case, registry, model)
+    if not is_scored_alike(case, design):
         rows = _redesigned(own, data, rows)
     return models.predict_scores(own, models.load_booster(registry.model_bytes(model)), rows)
 

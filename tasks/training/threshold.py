@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import io
-from typing import Any
 
 import polars as pl
 
 from schemas.digests import sha256
-from schemas.errors import NotFound, UsageError
+from schemas.errors import UsageError
 from schemas.model_design import DOCUMENT, design_digest
 from schemas.refs import ModelRef
 from schemas.score_columns import EXPECTED
 from schemas.usecase import UseCase
 from schemas.verdicts import Evaluation
 from tasks import models
-from tasks.registry import Candidate, ModelRegistry, design_of
+from tasks.registry import Candidate, ModelRegistry, design_of, present_documents
 
 KEPT = ("reference", "importances", "evidence", "estimator")
 
@@ -64,7 +63,7 @@ def rethreshold(case: UseCase, registry: ModelRegistry, model: ModelRef, thresho
         golden=golden,
         params={**made_from["params"], "rounds": made_from["rounds"], "seed": made_from["seed"]},
         tags=tagged,
-        documents={**_documents(registry, model), DOCUMENT: design},
+        documents={**present_documents(registry, model, KEPT), DOCUMENT: design},
         input_dtypes={name: str(dtype.base_type()) for name, dtype in dtypes.items()},
         categories={name: list(dtype.categories) for name, dtype in dtypes.items() if isinstance(dtype, pl.Enum)},
         kind=case.target.kind,
@@ -72,13 +71,3 @@ def rethreshold(case: UseCase, registry: ModelRegistry, model: ModelRef, thresho
         threshold=threshold,
         description=case.question,
     )
-
-
-def _documents(registry: ModelRegistry, model: ModelRef) -> dict[str, Any]:
-    documents = {}
-    for name in KEPT:
-        try:
-            documents[name] = registry.document(model, name)
-        except NotFound:
-            continue
-    return documents

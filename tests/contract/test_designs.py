@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from schemas.contract import Contract, column
+from schemas.contract import column
 from schemas.errors import NotEnoughEvidence, UsageError
 from schemas.fitting import Plan
 from schemas.function_features import function_feature
@@ -26,28 +26,11 @@ from tasks.reporting.change_plan import plan_change
 from tasks.training.reproduction import reproduce
 from tasks.versions.factory import open_store
 from tests import training_kit
-from tests.modelling_kit import START, TARGETS, Orders, Prices, Utc
+from tests.changed_designs_kit import Longer, Sizeless, with_features, with_input, without
+from tests.modelling_kit import START, TARGETS, Orders, Prices
 from tests.training_kit import CHANGING, publish, train
 
 NAME = "tests.training_kit:CHANGING"
-
-
-class Sizeless(Contract):
-    """Orders whose size is asked for no more, and whose weight is new."""
-
-    at: Utc = column()
-    shop: str = column()
-    number: int = column()
-    colour: str = column(nullable=True)
-
-    class Config:
-        unique = ["at", "shop", "number"]
-
-
-class Longer(Orders):
-    """Orders with a weight, which no feature reads yet."""
-
-    weight: float = column(nullable=True)
 
 
 class Blue(Orders):
@@ -56,32 +39,20 @@ class Blue(Orders):
     colour: str = column(nullable=True, isin=["blue"])
 
 
-def with_input(case: UseCase, name: str, **changes: object) -> UseCase:
-    return replace(case, inputs=tuple(replace(each, **changes) if each.name == name else each for each in case.inputs))
-
-
-def with_features(case: UseCase, **features: pl.Expr) -> UseCase:
-    return replace(case, features={**case.features, **features})
-
-
-def dropping(case: UseCase, *names: str) -> UseCase:
-    return replace(case, features={name: each for name, each in case.features.items() if name not in names})
-
-
 PRICES = CHANGING.lookups[0]
 CHANGES = {
     "a feature more": with_features(CHANGING, weekday=pl.col("at").dt.weekday().cast(pl.Float32)),
-    "a feature less": dropping(CHANGING, "hour"),
+    "a feature less": without(CHANGING, "hour"),
     "another feature": with_features(CHANGING, size=(pl.col("size") * 2).cast(pl.Float32)),
     "another order": replace(CHANGING, features=dict(reversed(CHANGING.features.items()))),
     "a category less": with_features(CHANGING, colour_of=pl.col("colour").cast(pl.Enum(["blue", "green"]), strict=False)),
     "a threshold": replace(CHANGING, target=replace(CHANGING.target, threshold=0.9)),
     "other words": replace(CHANGING, target=replace(CHANGING.target, classes=("punctual", "delayed"))),
     "another target": replace(CHANGING, target=replace(CHANGING.target, value=pl.col("delay") > 0.6)),
-    "no lookup": dropping(replace(CHANGING, lookups=()), "price"),
+    "no lookup": without(replace(CHANGING, lookups=()), "price"),
     "another lookup": replace(CHANGING, lookups=(replace(PRICES, on={**PRICES.on, "shop": pl.lit("west")}),)),
-    "a column less": dropping(with_input(CHANGING, "orders", contract=Sizeless), "size"),
-    "a looked-up input less": dropping(replace(CHANGING, lookups=(), inputs=CHANGING.inputs[::2]), "price"),
+    "a column less": without(with_input(CHANGING, "orders", contract=Sizeless), "size"),
+    "a looked-up input less": without(replace(CHANGING, lookups=(), inputs=CHANGING.inputs[::2]), "price"),
     "a column that nothing reads": with_input(CHANGING, "orders", contract=Longer),
     "a block": replace(CHANGING, block=pl.col("at").dt.week()),
 }
@@ -266,7 +237,7 @@ def test_noise_is_refused_however_often_it_is_tried(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     # Two features fit the same way whatever stands beside them; four on 840 rows may fit better by chance, and then are.
-    plain = dropping(CHANGING, "price", "hour")
+    plain = without(CHANGING, "price", "hour")
     monkeypatch.setattr(training_kit, "CHANGING", plain)
     data = publish(settings, "early", tmp_path / "sources", NAME)
     champion = train(settings, data, NAME)[1]
@@ -282,7 +253,7 @@ def test_noise_is_refused_however_often_it_is_tried(
 def test_a_better_feature_is_promoted_on_the_day_of_a_promotion(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    poor = dropping(CHANGING, "size")
+    poor = without(CHANGING, "size")
     monkeypatch.setattr(training_kit, "CHANGING", poor)
     data = publish(settings, "early", tmp_path / "sources", NAME)
     champion = train(settings, data, NAME)[1]

@@ -10,14 +10,12 @@ from flows.train import TrainResult, train
 from schemas.settings import Settings
 from tasks.registry.factory import open_registry
 from tests import orders_kit
-from tests.contract.test_designs import Sizeless
+from tests.changed_designs_kit import Sizeless, with_input, without
 from tests.orders_kit import ORDERS, deliver, files_of, named
 
 NAME = named(ORDERS)
 SHORTER = replace(
-    ORDERS,
-    inputs=tuple(replace(each, contract=Sizeless) if each.name == "orders" else each for each in ORDERS.inputs),
-    features={name: expression for name, expression in ORDERS.features.items() if name != "size"},
+    without(with_input(ORDERS, "orders", contract=Sizeless), "size"),
     gate=replace(ORDERS.gate, min_rows=60, min_blocks=2),
 )
 

@@ -28,25 +28,14 @@ from tasks.monitoring import shadow
 from tasks.registry.factory import open_registry
 from tasks.versions.factory import open_store
 from tests import training_kit
-from tests.modelling_kit import START, Orders, Utc
+from tests.changed_designs_kit import Longer, Sizeless, with_features, with_input, without
+from tests.modelling_kit import START
 from tests.ports import free_port
 from tests.serving_kit import TOKEN, as_json, promote, record, wait_for
 from tests.training_kit import CHANGING, publish
 
 NAME = "tests.training_kit:CHANGING"
 ROWS = 40
-
-
-class Sizeless(Contract):
-    """Orders whose size is asked for no more."""
-
-    at: Utc = column()
-    shop: str = column()
-    number: int = column()
-    colour: str = column(nullable=True)
-
-    class Config:
-        unique = ["at", "shop", "number"]
 
 
 class Priceless(Contract):
@@ -59,39 +48,20 @@ class Priceless(Contract):
         unique = ["shop", "day"]
 
 
-class Longer(Orders):
-    """Orders with a weight."""
-
-    weight: float = column(nullable=True)
-
-
-def with_input(case: UseCase, name: str, contract: type[Contract]) -> UseCase:
-    inputs = tuple(replace(each, contract=contract) if each.name == name else each for each in case.inputs)
-    return replace(case, inputs=inputs)
-
-
-def with_features(case: UseCase, **features: pl.Expr) -> UseCase:
-    return replace(case, features={**case.features, **features})
-
-
-def without(case: UseCase, *names: str) -> UseCase:
-    return replace(case, features={name: each for name, each in case.features.items() if name not in names})
-
-
 PRICES = CHANGING.lookups[0]
 OTHER_WORDS = replace(CHANGING.target, classes=("punctual", "delayed"), threshold=0.9, value=pl.col("delay") > 0.6)
 NO_LOOKUP = without(replace(CHANGING, lookups=()), "price")
 CHANGES = {
     "features and a column more": with_features(
-        without(with_input(CHANGING, "orders", Longer), "hour"),
+        without(with_input(CHANGING, "orders", contract=Longer), "hour"),
         size=(pl.col("size") * 2).cast(pl.Float32),
         weight=pl.col("weight").cast(pl.Float32),
     ),
     "threshold, words and target": replace(CHANGING, target=OTHER_WORDS, block=pl.col("at").dt.week(), slices=("colour",)),
-    "a column less": without(with_input(CHANGING, "orders", Sizeless), "size"),
+    "a column less": without(with_input(CHANGING, "orders", contract=Sizeless), "size"),
     "a lookup and its input less": replace(NO_LOOKUP, inputs=CHANGING.inputs[::2]),
     "another lookup": replace(CHANGING, lookups=(replace(PRICES, on={**PRICES.on, "shop": pl.lit("west")}),)),
-    "a looked-up column less": with_input(NO_LOOKUP, "prices", Priceless),
+    "a looked-up column less": with_input(NO_LOOKUP, "prices", contract=Priceless),
 }
 
 

@@ -9,7 +9,8 @@ from polars.testing import assert_frame_equal
 
 from schemas.data_types import describe_dtype, restore_dtype
 from schemas.errors import UsageError
-from schemas.expression_tree import NotInTree, from_tree, to_tree
+from schemas.expression_builder import NotInTree, from_tree
+from schemas.expression_tree import to_tree
 from schemas.usecases.flights import FLIGHTS
 
 ROWS = pl.DataFrame(

@@ -70,8 +70,6 @@ class MlflowStore:
 
     def entry(self, name: str, version: int) -> Any:
         """MLflow's entry of a version. Raises NotFound."""
-        if not self.at.exists:
-            raise NotFound(f"cannot read {name} {version}: there is no registry {self.at.url} yet")
         return self.call(f"read {name} {version}", lambda client: client.get_model_version(name, str(version)))
 
     def search(self, name: str, condition: str = "") -> list[Any]:
@@ -92,8 +90,6 @@ class MlflowStore:
 
     def aliases(self, name: str) -> dict[str, int]:
         """Aliases of a model and the versions they name; none for a model that is not registered."""
-        if not self.at.exists:
-            return {}
         try:
             model = self.call(f"look up {name}", lambda client: client.get_registered_model(name))
         except NotFound:
@@ -111,8 +107,6 @@ class MlflowStore:
 
     def model_tag(self, name: str, key: str) -> str:
         """A tag of the model itself, whatever its versions; '' where there is none."""
-        if not self.at.exists:
-            return ""
         try:
             return str(self.call(f"look up {name}", lambda client: client.get_registered_model(name)).tags.get(key, ""))
         except NotFound:

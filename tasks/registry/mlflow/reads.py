@@ -19,7 +19,10 @@ T = TypeVar("T")
 
 
 class RegistryReads:
-    """The questions that change nothing. `store` gives MLflow's client, which is imported when it is first asked for."""
+    """The questions that change nothing, nor make a registry where there is none, as MLflow's client would.
+
+    `store` gives that client, which is imported when it is first asked for.
+    """
 
     def __init__(self, at: Location, store: Callable[[], MlflowStore]) -> None:
         self.at, self._store = at, store

@@ -13,7 +13,7 @@ from schemas.results import Monitoring
 from schemas.usecase import UseCase
 from tasks import monitoring
 from tasks.datasets import PublishRecord, live_publishes
-from tasks.registry import OVERRIDE, STATE, WHY, ModelRegistry
+from tasks.registry import OVERRIDE, STATE, WHY, ModelRegistry, optional_document
 from tasks.versions import VersionStore
 
 OUTCOMES: Mapping[str, Literal["promoted", "refused"]] = {
@@ -138,10 +138,7 @@ def _card(registry: ModelRegistry, champion: ModelRef) -> Card:
 
 def document(registry: ModelRegistry, ref: ModelRef, name: str) -> Mapping[str, Any]:
     """A document of a version; empty where it has none: versions of earlier releases have fewer."""
-    try:
-        content: Mapping[str, Any] = registry.document(ref, name)
-    except NotFound:
-        return {}
+    content: Mapping[str, Any] = optional_document(registry, ref, name) or {}
     return content
 
 
