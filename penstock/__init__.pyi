@@ -28,6 +28,8 @@ from schemas.errors import StoreError as StoreError
 from schemas.errors import UsageError as UsageError
 from schemas.function_features import FunctionFeature as FunctionFeature
 from schemas.function_features import function_feature as function_feature
+from schemas.reader import ColumnFormat as ColumnFormat
+from schemas.reader import Reader as Reader
 from schemas.settings import Settings as Settings
 from schemas.settings import read_settings as read_settings
 from schemas.usecase import GatePolicy as GatePolicy

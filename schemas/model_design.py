@@ -20,6 +20,7 @@ from schemas.errors import UsageError
 from schemas.expression_builder import NotInTree, from_tree
 from schemas.expression_tree import to_tree
 from schemas.function_features import MEND, FunctionFeature, restore_function
+from schemas.reader import describe_reader
 from schemas.usecase import Input, Lookup, Target, UseCase
 
 FORMAT = 1
@@ -291,7 +292,9 @@ def _describe_input(spec: Input) -> dict[str, Any]:
         }
         for name, dtype in spec.contract.dtypes().items()
     }
-    return {"columns": columns, "key": list(spec.key), "time": spec.time, "known_at": spec.known_at}
+    reader = describe_reader(spec.reader)
+    described = {"columns": columns, "key": list(spec.key), "time": spec.time, "known_at": spec.known_at}
+    return {**described, "reader": reader} if reader else described
 
 
 def _describe(expression: pl.Expr) -> Any:

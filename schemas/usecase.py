@@ -22,6 +22,7 @@ import polars as pl
 
 from schemas.digests import sha256, sorted_json
 from schemas.errors import UsageError
+from schemas.reader import PLAIN, Reader, check_reader, describe_reader
 from schemas.verdicts import Kind
 
 if TYPE_CHECKING:
@@ -36,21 +37,40 @@ class Input:
     """A source of rows.
 
     `partition` maps the input's rows to the name of the partition they lie in (a string expression of its time column);
-    `time` is the event time; `known_at`, for labels, is the column that says when a row became known.
+    `time` is the event time; `known_at`, for labels, is the column that says when a row became known. `reader` says how the
+    files are written; it is versioned with the contract.
     """
 
     name: str
     contract: type[Contract]
+    reader: Reader = PLAIN
     time: str | None = None
     partition: pl.Expr = field(default_factory=lambda: pl.lit("all"))
     known_at: str | None = None
     on_redelivery: Literal["reject", "keep_first", "replace_partition"] = "reject"
     max_rejected_share: float = 0.05
 
+    def __post_init__(self) -> None:
+        if self.reader is not PLAIN:
+            check_reader(self.reader, self.contract.dtypes(), self.name)
+
     @property
     def key(self) -> tuple[str, ...]:
         """Key columns, unique over all of `main`."""
         return self.contract.key()
+
+    def described(self) -> dict[str, Any]:
+        """The contract as plain data, with its reader where that is not the plain one: what a publish records."""
+        from schemas.contract import describe
+
+        reader = describe_reader(self.reader)
+        return describe(self.contract) | ({"reader": reader} if reader else {})
+
+    def contract_version(self) -> str:
+        """Content hash of contract and reader."""
+        from schemas.contract import version_of
+
+        return version_of(self.described())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +248,7 @@ class UseCase:
     def version(self) -> str:
         """Content hash of all that shapes a model: contracts, lookups, features, target, split, training."""
         parts: dict[str, Any] = {
-            "contracts": {i.name: i.contract.version() for i in self.inputs},
+            "contracts": {i.name: i.contract_version() for i in self.inputs},
             "lookups": [[k.input, {c: _text(e) for c, e in k.on.items()}, dict(k.columns)] for k in self.lookups],
             "features": [[name, _text(expr)] for name, expr in self.features.items()],
             "target": [self.target.kind, _text(self.target.value), self.target.classes],

@@ -102,7 +102,7 @@ def _check_separator(names: list[str], source: str) -> None:
 
 
 def _jsonl(path: Path, compression: str) -> Sample:
-    blocks = parsing.blocks(parsing.pieces(path, path.name, "jsonl", compression), path.name, quotes=False)
+    blocks = parsing.blocks(parsing.pieces(path, path.name, "jsonl", compression), path.name, dialect=None)
     kept, size = [], 0
     for block in blocks:
         size += len(block)

@@ -28,7 +28,7 @@ def check(module: str, constant: str, sample: Sample, path: Path, limits: Limits
     with TemporaryDirectory(prefix="penstock-") as scratch, loaded(module, constant, Path(scratch)) as case:
         source = fingerprint(path if sample.whole else _written(sample, Path(scratch)))
         try:
-            parsed = parse_source(source, case.inputs[0].contract, Path(scratch) / "parsed", limits)
+            parsed = parse_source(source, case.inputs[0].contract, Path(scratch) / "parsed", limits, case.inputs[0].reader)
             audited = audit_parts(parsed, case.inputs[0], Path(scratch) / "audited")
         except Refused as refusal:
             raise UsageError(str(refusal)) from None

@@ -63,7 +63,7 @@ class Server:
             lambda: open_registry(settings.registry_url),
             lambda: Loader(case, open_store(settings.store_url(use_case.name))),
             cache,
-            contract_version=use_case.input(use_case.rows).contract.version(),
+            contract_version=use_case.input(use_case.rows).contract_version(),
             seconds=options.poll_seconds,
             with_challenger=with_challenger,
         )

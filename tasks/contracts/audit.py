@@ -323,7 +323,7 @@ def verdict_of(
         counted += f": more than the share of {spec.max_rejected_share:.2%} that may be; most often {most_often}"
     return AuditVerdict(
         input=spec.name,
-        contract_version=spec.contract.version(),
+        contract_version=spec.contract_version(),
         rows=rows,
         accepted=accepted,
         rejected=rejected,

@@ -30,6 +30,7 @@ WIDER_TYPES = {
     "UInt64": {"Int128"},
     "Float32": {"Float64"},
 }
+UNDERSTOOD = ("missing", "units", "times", "true", "false", "spellings")  # more of them, more texts are understood
 ENUM = re.compile(r"Enum\(categories=(?P<categories>\[.*\])\)", re.DOTALL)
 
 
@@ -50,6 +51,34 @@ def compare_contracts(old: Described, new: Described) -> Iterator[Change]:
         yield Change(effect="narrows", column=name, what="is gone: a delivery that still brings it is refused")
     yield from _key(old, new)
     yield from _checks(None, old["rows"], new["rows"])
+    yield from _reader(old.get("reader", {}), new.get("reader", {}))
+
+
+def _reader(old: Described, new: Described) -> Iterator[Change]:
+    """How files are read: more texts that are understood widen it, of other facts it cannot be told."""
+    before, after = ({**each, **each.get("columns", {})} for each in (old, new))
+    for name in sorted((before.keys() | after.keys()) - {"columns"}):
+        one, other = before.get(name), after.get(name)
+        if one == other:
+            continue
+        if isinstance(one or other, Mapping) and name not in ("rename",):
+            yield from _column_format(name, one or {}, other or {})
+        else:
+            yield _fact(None, name, one, other)
+
+
+def _column_format(column: str, old: Described, new: Described) -> Iterator[Change]:
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) != new.get(name):
+            yield _fact(column, name, old.get(name), new.get(name))
+
+
+def _fact(column: str | None, name: str, old: Any, new: Any) -> Change:
+    understood = name in UNDERSTOOD and all(each in (new or ()) for each in (old or ()))
+    stated = [f"{name}={value!r}" if value is not None else f"{name} as usual" for value in (new, old)]
+    return Change(
+        effect="widens" if understood else "unclear", column=column, what=f"is read with {stated[0]}, was {stated[1]}"
+    )
 
 
 def _added(name: str, column: Described) -> Iterator[Change]:

@@ -128,12 +128,12 @@ def _parsed(case: UseCase, input: str, source: Source, limits: parsing.Limits, f
     """The source by the code's contract or, where that refuses it, with the columns that a living version still needs."""
     spec = case.input(input)
     try:
-        return spec, parsing.parse_source(source, spec.contract, folder, limits)
+        return spec, parsing.parse_source(source, spec.contract, folder, limits, spec.reader)
     except Refused:
         wider = wanted_input(case, input, open_registry(in_force().registry_url))
         if wider is spec:
             raise
-    return wider, parsing.parse_source(source, wider.contract, folder, limits)
+    return wider, parsing.parse_source(source, wider.contract, folder, limits, wider.reader)
 
 
 def _audit(store: VersionStore, spec: Input, source: Source, parsed: parsing.Parsed, flow_run: str, folder: Path) -> Staged:

@@ -165,7 +165,7 @@ def _score_audited(job: Job, design: Design, source: Source, limits: parsing.Lim
 
     spec = job.case.input(job.case.rows)
     spec = replace(spec, contract=contracts.without_outcomes(spec.contract))
-    parsed = parsing.parse_source(source, spec.contract, scratch / "parsed", limits)
+    parsed = parsing.parse_source(source, spec.contract, scratch / "parsed", limits, spec.reader)
     audited = contracts.audit_parts(parsed, spec, scratch / "audited")
     verdict = audited.verdict
     if not verdict.publishable:
@@ -210,7 +210,7 @@ def _begin(use_case: str, registry_url: str, log_url: str) -> tuple[UseCase, Mod
 
 def contract_version_of(case: UseCase) -> str:
     """Version of the contract of the rows that a use case predicts."""
-    return case.input(case.rows).contract.version()
+    return case.input(case.rows).contract_version()
 
 
 def _not_scored(model: ModelRef, what: str, absent: Sequence[str]) -> str:

@@ -1,27 +1,32 @@
-"""CSV as RFC 4180 has it, read as text: exact rows, or a rejection that says where.
+"""Delimited text, read as text: exact rows, or a rejection that says where. The plain reader is CSV as RFC 4180 has it.
 
 Records are told apart here and not by the CSV reader, which takes UTF-16, NUL bytes, short rows and repeated headers
 without a word. A record with too few or too many fields is rejected by itself; where the records cannot be told apart
-(stray and open quotes) or the bytes are not UTF-8 text, the file is refused.
+(stray and open quotes) or the bytes are not text in the declared encoding, the file is refused.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from schemas.errors import Refused
+from schemas.reader import PLAIN, Reader
+from tasks.parsing.text_stream import prepared, single_separator, with_single_separators
 
 CHUNK = 1 << 23
 LONGEST_RECORD = 1 << 24
+SHORT = 1 << 16
 BOM = b"\xef\xbb\xbf"
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
-NEWLINE, RETURN, QUOTE, COMMA = 10, 13, 34, 44
+NEWLINE, RETURN = 10, 13
 
 Indices = np.ndarray[tuple[int], np.dtype[np.intp]]
 Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
@@ -37,21 +42,50 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Dialect:
+    """The bytes that tell fields and records apart, once the separator is a single one; `quote` is None for none."""
+
+    separator: int = ord(",")
+    quote: int | None = ord('"')
+
+    @classmethod
+    def of(cls, reader: Reader) -> Dialect:
+        """The dialect of a reader's text."""
+        return cls(ord(single_separator(reader)), ord(reader.quote) if reader.quote else None)
+
+    def quotes(self, chunk: bytes) -> bool:
+        """Whether a chunk holds a quote."""
+        return self.quote is not None and self.quote in chunk
+
+    def split(self, text: str) -> list[str]:
+        """The fields of one record. Raises csv.Error."""
+        return next(self.rows(text), [])
+
+    def rows(self, text: str) -> Iterator[list[str]]:
+        """The fields of several records. Raises csv.Error."""
+        marks: dict[str, Any] = {"quoting": csv.QUOTE_NONE} if self.quote is None else {"quotechar": chr(self.quote)}
+        return csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=chr(self.separator), **marks)
+
+
+COMMAS = Dialect()
+
+
+@dataclass(frozen=True)
 class Scan:
-    """Where a chunk's records end and how many commas each holds, quotes taken into account."""
+    """Where a chunk's records end and how many separators each holds, quotes taken into account."""
 
     ends: Indices
-    commas: Indices
+    separators: Indices
     open_quote: bool
 
 
-def blocks(stream: Iterator[bytes], name: str, *, quotes: bool = True) -> Iterator[bytes]:
-    """Whole records, some megabytes at a time, without a byte order mark; `quotes` may hold newlines.
+def blocks(stream: Iterator[bytes], name: str, *, dialect: Dialect | None = COMMAS) -> Iterator[bytes]:
+    """Whole records, some megabytes at a time, without a byte order mark; quotes may hold newlines.
 
     Args:
         stream: The file's bytes, in pieces.
         name: The file's name, for messages.
-        quotes: Whether quotes may hold newlines.
+        dialect: What quotes a field; None where each line is a record.
 
     Yields:
         Blocks of whole records.
@@ -68,7 +102,7 @@ def blocks(stream: Iterator[bytes], name: str, *, quotes: bool = True) -> Iterat
             held, first = _without_mark(held, name), False
         if len(held) < CHUNK:
             continue
-        end = _last_end(held, quotes)
+        end = _last_end(held, dialect)
         if end:
             yield held[:end]
             held = held[end:]
@@ -87,92 +121,188 @@ def _small(stream: Iterator[bytes]) -> Iterator[bytes]:
 
 def _without_mark(head: bytes, name: str) -> bytes:
     if head.startswith(UTF16):
-        raise Refused(f"{name!r} is UTF-16; write it as UTF-8")
+        raise Refused(f'{name!r} is UTF-16; write it as UTF-8, or let the input say reader=Reader(encoding="utf-16")')
     return head.removeprefix(BOM)
 
 
-def _last_end(held: bytes, quotes: bool) -> int:
+def _last_end(held: bytes, dialect: Dialect | None) -> int:
     """Length of the whole records at the start: up to the last newline, outside quotes."""
-    if not quotes or QUOTE not in held:
+    if dialect is None or not dialect.quotes(held):
         return held.rfind(b"\n") + 1
-    ends = scan(held).ends
+    ends = scan(held, dialect).ends
     return int(ends[-1]) + 1 if len(ends) else 0
 
 
-def scan(chunk: bytes) -> Scan:
-    """Find record ends and commas outside quotes."""
+def scan(chunk: bytes, dialect: Dialect = COMMAS) -> Scan:
+    """Find record ends and separators outside quotes."""
     data: Bytes = np.frombuffer(chunk, np.uint8)
-    newlines, commas = data == NEWLINE, data == COMMA
-    if QUOTE not in chunk:
-        return _scanned(newlines, commas, open_quote=False)
-    inside = np.cumsum(data == QUOTE, dtype=np.uint8) & 1 == 1
-    return _scanned(newlines & ~inside, commas & ~inside, open_quote=bool(inside[-1]))
+    newlines, separators = data == NEWLINE, data == dialect.separator
+    if not dialect.quotes(chunk):
+        return _scanned(newlines, separators, open_quote=False)
+    inside = np.cumsum(data == dialect.quote, dtype=np.uint8) & 1 == 1
+    return _scanned(newlines & ~inside, separators & ~inside, open_quote=bool(inside[-1]))
 
 
-def _scanned(newlines: Flags, commas: Flags, *, open_quote: bool) -> Scan:
+def _scanned(newlines: Flags, separators: Flags, *, open_quote: bool) -> Scan:
     ends = np.flatnonzero(newlines)
-    return Scan(ends, np.diff(np.searchsorted(np.flatnonzero(commas), ends), prepend=0), open_quote)
+    return Scan(ends, np.diff(np.searchsorted(np.flatnonzero(separators), ends), prepend=0), open_quote)
 
 
-def header(block: bytes, name: str) -> tuple[list[str], int]:
-    """Column names and the length of the header record. Raises Refused for repeated and empty names."""
-    ends = scan(block + b"\n").ends
-    length = int(ends[0]) + 1 if len(ends) else len(block)
-    check_text(block[:length], name, 0)
-    text = block[:length].decode().rstrip("\r\n")
+def header(block: bytes, name: str, reader: Reader = PLAIN) -> tuple[list[str], int]:
+    """Column names and the length of the lines that hold them. Raises Refused for repeated and empty names."""
+    if not reader.header:
+        return list(reader.names), 0
+    dialect = Dialect.of(reader)
+    ends = scan(block if block.endswith(b"\n") else block + b"\n", dialect).ends
+    length = 0
+    lines: list[list[str]] = []
+    for end in map(int, ends):
+        record, length = block[length : end + 1], end + 1
+        if _is_comment(record, reader):
+            continue
+        lines.append(_names(record, name, dialect))
+        if len(lines) == reader.header:
+            break
+    return _distinct(_joined(lines, reader), name, reader), length
+
+
+def _is_comment(record: bytes, reader: Reader) -> bool:
+    return reader.comment is not None and record.startswith(reader.comment.encode())
+
+
+def _names(record: bytes, name: str, dialect: Dialect) -> list[str]:
+    check_text(record, name, 0)
     try:
-        names = next(csv.reader(io.StringIO(text, newline=""), strict=True), [])
+        return dialect.split(record.decode().rstrip("\r\n"))
     except csv.Error as error:
         raise Refused(f"{name!r}: the header cannot be read ({error})") from None
-    if repeated := sorted({n for n in names if names.count(n) > 1}):
+
+
+def _joined(lines: list[list[str]], reader: Reader) -> list[str]:
+    """One name a column: the texts of its header lines, and an empty one for the field that the header lacks."""
+    if len(lines) == 1 and not reader.strip:
+        names = lines[0]
+    else:
+        width = max(map(len, lines), default=0)
+        texts = [[*(text.strip() for text in line), *[""] * (width - len(line))] for line in lines]
+        names = [" ".join(filter(None, parts)) for parts in zip(*texts, strict=True)]
+    return {"first": ["", *names], "last": [*names, ""], None: names}[reader.unnamed]
+
+
+def _distinct(names: list[str], name: str, reader: Reader) -> list[str]:
+    """Names of which each stands there once. Raises Refused for a repeated one that the reader does not speak of."""
+    known = {*reader.rename, *reader.omit}
+    numbered = numbered_names(names)
+    unknown = [(old, new) for old, new in zip(names, numbered, strict=True) if old != new and new not in known]
+    if repeated := sorted({old for old, _ in unknown if names.count(old) > 1}):
         raise Refused(f"{name!r}: the header repeats {', '.join(map(repr, repeated))}")
-    return names, length
+    return [new if new in known else old for old, new in zip(names, numbered, strict=True)]
 
 
-def csv_batches(stream: Iterator[bytes], name: str, columns: list[str] | None = None) -> Iterator[Batch]:
+def numbered_names(names: list[str]) -> list[str]:
+    """Names made distinct: `a (2)` for the second column called a, `unnamed_3` for the third column where it has no name."""
+    seen: dict[str, int] = {}
+    distinct = []
+    for position, name in enumerate(names, 1):
+        seen[name] = seen.get(name, 0) + 1
+        distinct.append(f"unnamed_{position}" if not name else name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return distinct
+
+
+def csv_batches(stream: Iterator[bytes], name: str, reader: Reader = PLAIN) -> Iterator[Batch]:
     """Records as text, numbered from 1 after the header; the first batch, maybe empty, has the header's columns.
 
     Args:
         stream: The file's bytes, in pieces.
         name: The file's name, for messages.
-        columns: Names in place of the header; None for the header.
+        reader: How the file is written.
 
     Yields:
-        Columns of text, and which records could not be split.
+        Columns of text under the file's own names, and which records could not be split.
 
     Raises:
-        Refused: The file cannot be read as CSV.
+        Refused: The file cannot be read as the reader declares.
     """
     row = 0
-    for block in blocks(stream, name):
+    columns: list[str] | None = None
+    for block, is_last in _with_last(_records(stream, name, reader)):
         if columns is None:
-            columns, length = header(block, name)
+            columns, length = header(block, name, reader)
             yield Batch(_empty(columns), {})
             block = block[length:]
         if block:
-            batch, count = _batch(block, columns, name, row)
+            batch, count = _batch(block, columns, name, row, reader, is_last)
             row += count
             yield batch
 
 
-def _batch(block: bytes, columns: list[str], name: str, row: int) -> tuple[Batch, int]:
+def _records(stream: Iterator[bytes], name: str, reader: Reader) -> Iterator[bytes]:
+    for block in blocks(prepared(stream, name, reader), name, dialect=Dialect.of(reader)):
+        yield with_single_separators(block, name, reader)
+
+
+def _with_last(blocks: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """Each block, and whether it is the last. A short last one joins the one before, so that a footer is not cut in two."""
+    held: bytes | None = None
+    for block in blocks:
+        if held is not None and len(block) < SHORT:
+            held += block
+            continue
+        if held is not None:
+            yield held, False
+        held = block
+    if held is not None:
+        yield held, True
+
+
+def _batch(
+    block: bytes, columns: list[str], name: str, row: int, reader: Reader = PLAIN, is_last: bool = True
+) -> tuple[Batch, int]:
     check_text(block, name, row)
     if not block.endswith(b"\n"):
         block += b"\n"
-    scanned = scan(block)
-    _check_quotes(block, scanned, name, row)
+    dialect = Dialect.of(reader)
+    if reader.strip and dialect.quotes(block):
+        block = _without_blanks_at_quotes(block, dialect)
+    scanned = scan(block, dialect)
+    _check_quotes(block, scanned, name, row, dialect)
     starts = np.concatenate(([0], scanned.ends[:-1] + 1))
-    lengths = scanned.ends - starts
-    data: Bytes = np.frombuffer(block, np.uint8)
-    blank = (lengths == 0) | ((lengths == 1) & (data[starts] == RETURN))
-    if len(columns) == 1:
-        blank = np.zeros_like(blank)  # a row whose only field is empty
+    blank = _left_out(block, starts, scanned.ends, len(columns), reader, is_last)
     numbers = row + np.cumsum(~blank)
-    wrong = (scanned.commas != len(columns) - 1) & ~blank
+    wrong = (scanned.separators != len(columns) - 1) & ~blank
     broken = {int(numbers[i]): _record(block, starts[i], scanned.ends[i]) for i in np.flatnonzero(wrong)}
     kept = ~(wrong | blank)
-    frame = _frame(_only(block, starts, scanned.ends, kept), columns, int(kept.sum()), name)
+    frame = _frame(_only(block, starts, scanned.ends, kept), columns, int(kept.sum()), name, dialect)
     return Batch(frame.with_columns(pl.Series("_row", numbers[kept], dtype=pl.UInt64)), broken), int((~blank).sum())
+
+
+def _without_blanks_at_quotes(block: bytes, dialect: Dialect) -> bytes:
+    separator, quote = re.escape(bytes([dialect.separator])), re.escape(bytes([dialect.quote or 0]))
+    block = re.sub(rb"(^|%b)[ \t]+%b" % (separator, quote), rb"\1" + bytes([dialect.quote or 0]), block, flags=re.MULTILINE)
+    return re.sub(rb"%b[ \t]+(?=%b|\r?\n)" % (quote, separator), bytes([dialect.quote or 0]), block)
+
+
+def _left_out(block: bytes, starts: Indices, ends: Indices, width: int, reader: Reader, is_last: bool) -> Flags:
+    """Which lines are no rows: blank ones, comments, the footer, and rows of nothing where the reader skips them."""
+    data: Bytes = np.frombuffer(block, np.uint8)
+    lengths = ends - starts
+    blank: Flags = (lengths == 0) | ((lengths == 1) & (data[starts] == RETURN))
+    if width == 1 and reader.blank_rows == "keep":
+        blank = np.zeros_like(blank)  # a row whose only field is empty
+    if reader.comment:
+        first = np.flatnonzero(data[starts] == reader.comment.encode()[0])
+        blank[[i for i in first if _is_comment(block[starts[i] : ends[i]], reader)]] = True
+    if reader.blank_rows == "skip":
+        nothing = np.isin(data, np.frombuffer(bytes({*b' \t\r\n"', ord(single_separator(reader))}), np.uint8))
+        something = np.concatenate(([0], np.cumsum(~nothing)))
+        blank |= something[ends] == something[starts]
+    if reader.footer and is_last:
+        footer = re.compile(reader.footer)
+        for i in range(len(ends) - 1, -1, -1):
+            if not blank[i] and not footer.match(_record(block, starts[i], ends[i])):
+                break
+            blank[i] = True
+    return blank
 
 
 def _record(block: bytes, start: int, end: int) -> str:
@@ -187,15 +317,17 @@ def _only(block: bytes, starts: Indices, ends: Indices, kept: Flags) -> bytes:
     return b"".join(block[starts[first] : ends[last - 1] + 1] for first, last in runs)
 
 
-def _frame(records: bytes, columns: list[str], count: int, name: str) -> pl.DataFrame:
+def _frame(records: bytes, columns: list[str], count: int, name: str, dialect: Dialect = COMMAS) -> pl.DataFrame:
     if not count:
         return _empty(columns).drop("_row")
+    quote = None if dialect.quote is None else chr(dialect.quote)
     if len(columns) == 1:  # the reader skips some of the lines that are empty fields
-        fields = [row[0] if row else None for row in csv.reader(io.StringIO(records.decode(), newline=""), strict=True)]
+        fields = [row[0] if row else None for row in dialect.rows(records.decode())]
         frame = pl.DataFrame({columns[0]: fields}, schema={columns[0]: pl.String})
     else:
         schema = dict.fromkeys(columns, pl.String())
-        frame = pl.read_csv(records, has_header=False, schema=schema, infer_schema=False)
+        marks: dict[str, Any] = {"separator": chr(dialect.separator), "quote_char": quote}
+        frame = pl.read_csv(records, has_header=False, schema=schema, infer_schema=False, **marks)
     if frame.height != count:
         raise Refused(f"{name!r}: the CSV reader finds {frame.height} records where {count} are")
     return frame
@@ -215,22 +347,22 @@ def check_text(block: bytes, name: str, row: int) -> None:
         block.decode()
     except UnicodeDecodeError as error:
         near = row + block.count(b"\n", 0, error.start) + 1
-        raise Refused(f"{name!r} is not UTF-8 near row {near} (byte {block[error.start]:#04x}); write it as UTF-8") from None
+        mend = 'write it as UTF-8, or let the input say reader=Reader(encoding="cp1252") if it is that'
+        raise Refused(f"{name!r} is not UTF-8 near row {near} (byte {block[error.start]:#04x}); {mend}") from None
 
 
-def _check_quotes(block: bytes, scanned: Scan, name: str, row: int) -> None:
+def _check_quotes(block: bytes, scanned: Scan, name: str, row: int, dialect: Dialect = COMMAS) -> None:
     """Refuse a quote that opens inside a field, one that closes before its end, and one that stays open."""
-    if QUOTE not in block:
+    if not dialect.quotes(block):
         return
     data: Bytes = np.frombuffer(block, np.uint8)
-    quotes = np.flatnonzero(data == QUOTE)
+    quotes = np.flatnonzero(data == dialect.quote)
     opening, closing = quotes[::2], quotes[1::2]
     before = np.where(opening > 0, data[opening - 1], NEWLINE)
     after = data[np.minimum(closing + 1, len(data) - 1)]
     returned = (after == RETURN) & (data[np.minimum(closing + 2, len(data) - 1)] == NEWLINE)
-    stray = np.concatenate(
-        (opening[~np.isin(before, (COMMA, NEWLINE, QUOTE))], closing[~(np.isin(after, (COMMA, NEWLINE, QUOTE)) | returned)])
-    )
+    beside = (dialect.separator, NEWLINE, dialect.quote or 0)
+    stray = np.concatenate((opening[~np.isin(before, beside)], closing[~(np.isin(after, beside) | returned)]))
     if scanned.open_quote:
         stray = np.append(stray, quotes[-1])
     if len(stray):

@@ -14,7 +14,11 @@ from schemas.errors import Refused
 PIECE = 1 << 22
 FORMATS = {
     ".csv": "csv",
+    ".tsv": "csv",
+    ".tab": "csv",
     ".txt": "csv",
+    ".dat": "csv",
+    ".data": "csv",
     ".parquet": "parquet",
     ".pq": "parquet",
     ".jsonl": "jsonl",
@@ -33,11 +37,12 @@ RATIO = 250
 ALWAYS_ALLOWED = 1 << 26
 
 
-def format_of(name: str) -> tuple[str, str]:
+def format_of(name: str, declared: str | None = None) -> tuple[str, str]:
     """Format and compression ('' for none) by the file's name.
 
     Args:
         name: The file's name.
+        declared: The format of files whose name does not tell it; None for none.
 
     Returns:
         Format and compression, like `csv` and `gz`.
@@ -49,11 +54,15 @@ def format_of(name: str) -> tuple[str, str]:
     compression = next((end for end in COMPRESSIONS if lower.endswith(end)), "")
     stem = lower.removesuffix(compression)
     kind_found = next((kind for end, kind in FORMATS.items() if stem.endswith(end)), None)
+    kind_found = kind_found or declared
     if kind_found is None and compression == ".zip":
         kind_found = "csv"
     if kind_found is None or (kind_found == "parquet" and compression):
         kinds = "csv, csv.gz, csv.zip, csv.zst, jsonl (ndjson) likewise, and parquet"
-        raise Refused(f"cannot tell the format of {name!r} by its name; known are {kinds}")
+        raise Refused(
+            f"cannot tell the format of {name!r} by its name; known are {kinds}; "
+            'for another name let the input say reader=Reader(format="csv")'
+        )
     return kind_found, compression
 
 

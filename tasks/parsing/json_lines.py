@@ -14,6 +14,8 @@ from typing import Any
 import polars as pl
 
 from schemas.errors import Refused
+from schemas.reader import PLAIN, Reader
+from tasks.parsing.column_formats import is_plain
 from tasks.parsing.csv_records import blocks, check_text
 from tasks.parsing.type_conversion import ROW, UNTYPED, UNTYPED_DTYPE, Conversion, typed
 
@@ -50,6 +52,7 @@ def json_batches(
     dtypes: Mapping[str, pl.DataType],
     conversions: Mapping[str, Conversion],
     strict: bool = True,
+    reader: Reader = PLAIN,
 ) -> Iterator[tuple[pl.DataFrame, set[str]]]:
     """Frames of the contract's types with `_row` and `_untyped`, and the keys that occur in each.
 
@@ -59,6 +62,7 @@ def json_batches(
         dtypes: The contract's columns and their types.
         conversions: How each column becomes its type.
         strict: Whether a key that the contract does not know refuses the file.
+        reader: How the file is written.
 
     Yields:
         A frame, and the keys that occur in it.
@@ -70,16 +74,18 @@ def json_batches(
     for lines in _lines(stream, name):
         broken: dict[int, str] = {}
         rows = [_values(line, number, broken) for number, line in enumerate(lines, row)]
+        if reader.rename or reader.omit:
+            rows = [{clean: each[own] for own, clean in reader.contract_names(each).items()} for each in rows]
         row += len(lines)
         present = set().union(*rows)
         if strict and (extra := sorted(present - dtypes.keys())):
             raise Refused(f"{name!r} has keys that the contract does not know: {', '.join(map(repr, extra))}")
-        yield _frame(rows, broken, row - len(rows), dtypes, conversions), present
+        yield _frame(rows, broken, row - len(rows), dtypes, conversions, reader), present
 
 
 def _lines(stream: Iterator[bytes], name: str) -> Iterator[list[str]]:
     row = 0
-    for block in blocks(stream, name, quotes=False):
+    for block in blocks(stream, name, dialect=None):
         check_text(block, name, row)
         lines = [line for line in block.decode().split("\n") if line and line != "\r"]
         for first in range(0, len(lines), LINES):
@@ -104,22 +110,30 @@ def _frame(
     before: int,
     dtypes: Mapping[str, pl.DataType],
     conversions: Mapping[str, Conversion],
+    reader: Reader,
 ) -> pl.DataFrame:
     misfits: list[Misfit] = [(at + 1, None, text) for at, text in broken.items()]
-    texts = [_column(column, dtype, rows, before, misfits) for column, dtype in dtypes.items()]
+    texts = [
+        _column(column, _kinds(dtype, is_plain(reader, column)), rows, before, misfits) for column, dtype in dtypes.items()
+    ]
     numbers = pl.Series(ROW, range(before + 1, before + len(rows) + 1), dtype=pl.UInt64)
     return _with_misfits(typed(pl.DataFrame([*texts, numbers]), conversions), misfits)
 
 
-def _column(column: str, dtype: pl.DataType, rows: list[dict[str, Any]], before: int, misfits: list[Misfit]) -> pl.Series:
-    """One column as text; a value of another JSON kind than the type is written in goes to `misfits`."""
-    kind = Number if dtype.is_numeric() else bool if dtype == pl.Boolean else str
+def _kinds(dtype: pl.DataType, plain: bool) -> set[type]:
+    """The JSON kinds that a type is written in; where the reader speaks of the column, text that it reads is one, too."""
+    kind: type = Number if dtype.is_numeric() else bool if dtype == pl.Boolean else str
+    return {kind} if plain else {kind, str, *([Number] if dtype.is_temporal() else [])}
+
+
+def _column(column: str, kinds: set[type], rows: list[dict[str, Any]], before: int, misfits: list[Misfit]) -> pl.Series:
+    """One column as text; a value of another JSON kind than `kinds` goes to `misfits`."""
     values = [row.get(column) for row in rows]
-    if set(map(type, values)) <= {kind, type(None)}:
+    if set(map(type, values)) <= {*kinds, type(None)}:
         with suppress(UnicodeEncodeError):  # JSON may escape half a surrogate pair, which is no text
             return _series(column, values)
     for at, value in enumerate(values):
-        if value is not None and (type(value) is not kind or not _is_text(value)):
+        if value is not None and (type(value) not in kinds or not _is_text(value)):
             misfits.append((before + at + 1, column, _json(value)))
             values[at] = None
     return _series(column, values)

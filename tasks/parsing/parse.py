@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from schemas.errors import Refused, UsageError
+from schemas.reader import PLAIN, Reader, describe_reader
 from schemas.refs import Source
 from tasks.parsing.parse_process import too_large
 from tasks.temp_files import no_room
@@ -79,7 +80,9 @@ def fingerprint(path: Path) -> Source:
         raise UsageError(f"cannot read {str(path)!r}: {error.strerror or error}") from None
 
 
-def parse_source(source: Source, contract: type[Contract], folder: Path, limits: Limits | None = None) -> Parsed:
+def parse_source(
+    source: Source, contract: type[Contract], folder: Path, limits: Limits | None = None, reader: Reader = PLAIN
+) -> Parsed:
     """The source as typed parts in `folder`, read by a child process with limits.
 
     A file of no bytes or no rows gives no parts. Where the contract's `strict` is not True, columns that it does not know
@@ -90,6 +93,7 @@ def parse_source(source: Source, contract: type[Contract], folder: Path, limits:
         contract: The contract.
         folder: Where the files are written.
         limits: Memory in MiB and time in seconds of the child; None for the usual ones.
+        reader: How the file is written.
 
     Returns:
         The parts, the number of rows, and the columns that the source has.
@@ -101,7 +105,7 @@ def parse_source(source: Source, contract: type[Contract], folder: Path, limits:
     """
     for _ in range(2):
         before = _identity(source.path)
-        outcome = _attempt(source, contract, folder / "parsed", limits or Limits())
+        outcome = _attempt(source, contract, folder / "parsed", limits or Limits(), reader)
         if fingerprint(Path(source.path)).sha256 == source.sha256 and _identity(source.path) == before:
             if isinstance(outcome, Refused):
                 raise outcome
@@ -118,7 +122,7 @@ def _identity(path: str) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _attempt(source: Source, contract: type[Contract], folder: Path, limits: Limits) -> Parsed | Refused:
+def _attempt(source: Source, contract: type[Contract], folder: Path, limits: Limits, reader: Reader) -> Parsed | Refused:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     schema = contract.to_schema()
@@ -128,6 +132,7 @@ def _attempt(source: Source, contract: type[Contract], folder: Path, limits: Lim
         "name": source.name,
         "required": [name for name, spec in schema.columns.items() if spec.required],
         "strict": schema.strict is True,
+        "reader": describe_reader(reader),
         "memory_mb": limits.memory_mb,
         "seconds": limits.seconds,
     }

@@ -10,16 +10,19 @@ import json
 import resource
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from schemas.errors import Refused, first_line
+from schemas.reader import PLAIN, Reader, restore_reader
 from tasks.parsing import csv_records, json_lines, parquet
+from tasks.parsing.column_formats import from_written, renamed
 from tasks.parsing.decompression import check_magic, format_of, pieces
-from tasks.parsing.type_conversion import ROW, UNTYPED, UNTYPED_DTYPE, Conversion, from_text, typed
+from tasks.parsing.type_conversion import ROW, UNTYPED, UNTYPED_DTYPE, Conversion, typed
 from tasks.temp_files import is_full
 
 PART_ROWS = 200_000
@@ -66,54 +69,100 @@ def parse(plan: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Read the planned source into parts of `folder`. Raises Refused."""
     path, name = Path(plan["path"]), str(plan["name"])
     wanted = dict(pl.read_ipc_schema(folder / "schema.arrow"))
-    form, compression = format_of(name)
+    reader = restore_reader(plan["reader"])
+    form, compression = format_of(name, reader.format)
     if path.stat().st_size == 0:
         return NOTHING
     if form == "parquet":
         with path.open("rb") as file:
             check_magic(file.read(4), name, form, compression)
-        schema = parquet.schema_of(path)
-        check_columns(name, schema, wanted, plan["required"], plan["strict"])
-        conversions = parquet.conversions(name, schema, wanted)
-        return _written(parquet.batches(path, name, conversions), list(conversions), folder)
+        return _parquet(path, name, wanted, plan, folder, reader)
     stream = pieces(path, name, form, compression)
     if form == "csv":
-        return _delimited(stream, name, wanted, plan, folder)
-    return _json_lines(stream, name, wanted, plan, folder)
+        return _delimited(stream, name, wanted, plan, folder, reader)
+    return _json_lines(stream, name, wanted, plan, folder, reader)
+
+
+def _parquet(
+    path: Path, name: str, wanted: Mapping[str, pl.DataType], plan: Mapping[str, Any], folder: Path, reader: Reader
+) -> dict[str, Any]:
+    schema = parquet.schema_of(path, reader)
+    check_columns(name, schema, wanted, plan["required"], plan["strict"], reader)
+    conversions = parquet.conversions(name, schema, wanted, reader)
+    return _written(parquet.batches(path, name, conversions, reader), list(conversions), folder)
 
 
 def check_columns(
-    name: str, present: Iterable[str], wanted: Mapping[str, Any], required: Iterable[str], strict: bool
+    name: str,
+    present: Iterable[str],
+    wanted: Mapping[str, Any],
+    required: Iterable[str],
+    strict: bool,
+    reader: Reader = PLAIN,
 ) -> None:
-    """Refuse a source that lacks a required column, or has one that a strict contract does not know: one line names all."""
+    """Refuse a source that lacks a required column, or has one that a strict contract does not know: one line names all.
+
+    Columns are called as the contract calls them; a missing one that the reader renames is also called as the file would.
+    """
     columns = list(present)
     missing = [c for c in required if c not in columns]
-    extra = [c for c in columns if c not in wanted] if strict else []
+    extra = [c for c in columns if c not in wanted]
+    written = {clean: own for own, clean in reader.rename.items()}
     complaints = [
-        f"{what}: {', '.join(map(repr, names))}" for what, names in (("missing", missing), ("not known", extra)) if names
+        f"{what}: {', '.join(_called(each, written) for each in names)}"
+        for what, names in (("missing", missing), ("not known", extra if strict else []))
+        if names
     ]
     if complaints:
-        hint = "; are its fields separated by commas?" if len(columns) == 1 and len(wanted) > 1 else ""
+        hint = _hint(columns, wanted, missing, extra)
         raise Refused(f"the columns of {name!r} are not the contract's ({'; '.join(complaints)}){hint}")
 
 
+def _called(column: str, written: Mapping[str, str]) -> str:
+    return repr(column) + (f" (written {written[column]!r})" if column in written else "")
+
+
+def _hint(columns: Sequence[str], wanted: Mapping[str, Any], missing: Sequence[str], extra: Sequence[str]) -> str:
+    """What is likeliest: another separator, or a column under another name."""
+    if len(columns) == 1 and len(wanted) > 1:
+        marks = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
+        mark = next((mark for mark in marks if mark in columns[0]), None)
+        if mark is None:
+            return "; are its fields separated by commas?"
+        return f"; its fields are separated by {marks[mark]}: let the input say reader=Reader(separator={mark!r})"
+    meant = {each: next(iter(get_close_matches(each, extra, n=1)), None) for each in missing}
+    if len(missing) == len(extra) == 1:
+        meant = {missing[0]: extra[0]}
+    renames = {new: old for old, new in meant.items() if new}
+    if not renames:
+        return ""
+    pairs = ", ".join(f"{new!r}: {old!r}" for new, old in renames.items())
+    return f"; was a column renamed? Then let the input say reader=Reader(rename={{{pairs}}})"
+
+
 def _delimited(
-    stream: Iterator[bytes], name: str, wanted: Mapping[str, pl.DataType], plan: Mapping[str, Any], folder: Path
+    stream: Iterator[bytes],
+    name: str,
+    wanted: Mapping[str, pl.DataType],
+    plan: Mapping[str, Any],
+    folder: Path,
+    reader: Reader,
 ) -> dict[str, Any]:
-    batches = csv_records.csv_batches(stream, name)
+    batches = csv_records.csv_batches(stream, name, reader)
     first = next(batches, None)
     if first is None:
         return NOTHING
-    columns = first.frame.columns[:-1]
-    check_columns(name, columns, wanted, plan["required"], plan["strict"])
-    conversions = {c: text_conversion(c, dtype, name) for c, dtype in wanted.items() if c in columns}
-    frames = (_with_broken(typed(batch.frame, conversions), batch.broken) for batch in batches)
+    names = first.frame.columns[:-1]
+    columns = list(reader.contract_names(names).values())
+    check_columns(name, columns, wanted, plan["required"], plan["strict"], reader)
+    conversions = {c: text_conversion(c, dtype, name, reader) for c, dtype in wanted.items() if c in columns}
+    frames = (_with_broken(typed(renamed(batch.frame, names, reader), conversions), batch.broken) for batch in batches)
     return _written(frames, list(conversions), folder)
 
 
-def text_conversion(column: str, dtype: pl.DataType, name: str) -> Conversion:
+def text_conversion(column: str, dtype: pl.DataType, name: str, reader: Reader = PLAIN) -> Conversion:
     """How text becomes that column. Raises Refused for a type that text cannot say."""
-    converted = from_text(column, dtype)
+    converted = from_written(column, dtype, reader)
     if converted is None:
         raise Refused(f"{name!r}: column {column!r} is of type {dtype}, which text cannot say; bring it as Parquet")
     return converted
@@ -128,19 +177,24 @@ def _with_broken(frame: pl.DataFrame, broken: Mapping[int, str]) -> pl.DataFrame
 
 
 def _json_lines(
-    stream: Iterator[bytes], name: str, wanted: Mapping[str, pl.DataType], plan: Mapping[str, Any], folder: Path
+    stream: Iterator[bytes],
+    name: str,
+    wanted: Mapping[str, pl.DataType],
+    plan: Mapping[str, Any],
+    folder: Path,
+    reader: Reader,
 ) -> dict[str, Any]:
-    conversions = {column: text_conversion(column, dtype, name) for column, dtype in wanted.items()}
+    conversions = {column: text_conversion(column, dtype, name, reader) for column, dtype in wanted.items()}
     present: set[str] = set()
 
     def frames() -> Iterator[pl.DataFrame]:
-        for frame, columns in json_lines.json_batches(stream, name, wanted, conversions, plan["strict"]):
+        for frame, columns in json_lines.json_batches(stream, name, wanted, conversions, plan["strict"], reader):
             present.update(columns)
             yield frame
 
     outcome = _written(frames(), list(wanted), folder)
     if outcome["rows"]:
-        check_columns(name, present, wanted, plan["required"], plan["strict"])
+        check_columns(name, present, wanted, plan["required"], plan["strict"], reader)
     return {**outcome, "columns": [column for column in wanted if column in present]}
 
 

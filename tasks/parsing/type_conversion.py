@@ -74,7 +74,7 @@ def from_text(name: str, target: pl.DataType) -> Conversion | None:
     column = pl.col(name)
     if target == pl.String:
         return Conversion(column, pl.lit(None, dtype=pl.String))
-    value = _parsed(column, target)
+    value = text_value(column, target)
     if value is None:
         return None
     # A quoted nothing is an empty string; in any other type it is nothing.
@@ -153,7 +153,16 @@ def in_calendar(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     return number.is_between(FIRST_DAY * DAY * second, (LAST_DAY + 1) * DAY * second - 1)
 
 
-def _parsed(column: pl.Expr, target: pl.DataType) -> pl.Expr | None:
+def text_value(column: pl.Expr, target: pl.DataType) -> pl.Expr | None:
+    """The value that a text says in the plain way, null where it says none.
+
+    Args:
+        column: Text.
+        target: The type that the contract wants.
+
+    Returns:
+        An expression of that type, or None where text cannot say it.
+    """
     if target.is_integer() or isinstance(target, (pl.Enum, pl.Categorical)):
         return column.cast(target, strict=False)
     if target.is_float():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import partial
 
-from schemas.contract import describe, version_of
+from schemas.contract import version_of
 from schemas.errors import NotFound
 from schemas.evolution import Evolution
 from schemas.usecase import Input
@@ -31,7 +31,7 @@ def contract_evolution(store: VersionStore, spec: Input, ref: str = MAIN, to: st
     Raises:
         NotFound: There is no such ref.
     """
-    new = recorded_contract(store, spec.name, to)[1] if to else describe(spec.contract)
+    new = recorded_contract(store, spec.name, to)[1] if to else spec.described()
     if new is None:
         raise NotFound(f"no publish of {spec.name!r} at {to!r} recorded its contract; compare with the contract as it is")
     record, old = recorded_contract(store, spec.name, ref) if store.exists() else (None, None)

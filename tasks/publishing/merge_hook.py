@@ -213,7 +213,7 @@ def _audit_file(
         scratch = Path(name)
         file = scratch / "source.parquet"
         file.write_bytes(store.read(arrival.source, path))
-        parsed = parsing.parse_source(parsing.fingerprint(file), spec.contract, scratch / "parsed", limits)
+        parsed = parsing.parse_source(parsing.fingerprint(file), spec.contract, scratch / "parsed", limits, spec.reader)
         audited = contracts.audit_parts(parsed, spec, scratch / "audited", known)
         for fault in _faults(audited.verdict, {part.partition for part in audited.accepted}, partition):
             raise Refused(f"{path!r} {fault}")

@@ -120,8 +120,6 @@ def stage(
 
 def _wanted(spec: Input, source: Source, audited: Audited) -> dict[str, Path | bytes]:
     """What the branch is to hold, by path. The verdict makes a commit even of a source that brings no new row."""
-    from schemas.contract import describe
-
     files: dict[str, Path | bytes] = {}
     for kind, parts in ((DATA, audited.accepted), (REJECTED, audited.rejected)):
         files |= {f"{kind}/{spec.name}/{part.partition}/{part.sha256}.parquet": part.path for part in parts}
@@ -129,7 +127,7 @@ def _wanted(spec: Input, source: Source, audited: Audited) -> dict[str, Path | b
         "format_version": FORMAT,
         "source": source.model_dump(exclude={"path"}),
         **audited.verdict.model_dump(mode="json"),
-        "contract": describe(spec.contract),
+        "contract": spec.described(),
     }
     verdict = sorted_json(document).encode()
     return {**files, f"{AUDITS}/{spec.name}/{sha256(verdict)}.json": verdict}

@@ -53,7 +53,7 @@ def revalidate(store: VersionStore, spec: Input, ref: str = MAIN) -> Recheck:
     total = failing.total()
     return Recheck(
         input=spec.name,
-        contract_version=spec.contract.version(),
+        contract_version=spec.contract_version(),
         commit=commit,
         rows=rows,
         failing=total,

@@ -158,7 +158,7 @@ def stated(case: UseCase) -> dict[str, Any]:
     training = case.training
     return {
         "use_case_version": case.version(),
-        "contract_versions": {i.name: i.contract.version() for i in case.inputs},
+        "contract_versions": {i.name: i.contract_version() for i in case.inputs},
         "params": dict(training.params),
         "seed": training.seed,
         "most_rounds": training.rounds,

@@ -1,0 +1,172 @@
+"""Text to a column's values, as the input's reader says that they are written.
+
+A text is stripped, its spelling is settled, and what means "no value" becomes null; then it is a number, a time, a
+Boolean or text. A text that is not written as declared has no value, and stays as it was for the audit to reject.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import polars as pl
+
+from schemas.reader import PLAIN, ColumnFormat, Reader, says_zone
+from tasks.parsing.type_conversion import Conversion, as_text, conversion, from_text, text_value
+
+FIRST_YEAR = 1000  # a year of fewer digits is one whose century was left out
+EXCEL_EPOCH = -25_569  # 1899-12-30 in days since 1970
+EPOCH_UNITS = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}  # microseconds
+
+
+def is_plain(reader: Reader, name: str) -> bool:
+    """Whether a column's texts are written the plain way: nothing is declared of them."""
+    return not reader.strip and reader.column(name) == PLAIN.column(name)
+
+
+def from_written(name: str, target: pl.DataType, reader: Reader) -> Conversion | None:
+    """The conversion of a column of text that is written as its reader declares.
+
+    Args:
+        name: The contract's name of the column, which the frame has too.
+        target: The type that the contract wants.
+        reader: How the input's files are written.
+
+    Returns:
+        The conversion, or None where text cannot say that type.
+    """
+    if is_plain(reader, name):
+        return from_text(name, target)
+    return _conversion(pl.col(name), name, target, reader)
+
+
+def _conversion(original: pl.Expr, name: str, target: pl.DataType, reader: Reader) -> Conversion | None:
+    form = reader.column(name)
+    text = _meant(original, form, reader)
+    value = _value(text, target, form)
+    if value is None:
+        return None
+    return Conversion(value, pl.when(value.is_null() & text.is_not_null() & (text != "")).then(original))
+
+
+def from_typed(name: str, source: pl.DataType, target: pl.DataType, reader: Reader) -> Conversion | None:
+    """The conversion of a column that has a type already: text is read as declared, whole numbers that are dates too.
+
+    Args:
+        name: The contract's name of the column.
+        source: The type that it has.
+        target: The type that the contract wants.
+        reader: How the input's files are written.
+
+    Returns:
+        The conversion, or None where there is none without loss.
+    """
+    if is_plain(reader, name):
+        return conversion(name, source, target)
+    is_text = isinstance(source, (pl.String, pl.Categorical, pl.Enum))
+    if not is_text and not (reader.column(name).times or reader.column(name).missing):
+        return conversion(name, source, target)
+    if not is_text and not reader.column(name).times:
+        return _without_missing(name, source, target, reader.column(name))
+    return _conversion(as_text(pl.col(name), source), name, target, reader)
+
+
+def _without_missing(name: str, source: pl.DataType, target: pl.DataType, form: ColumnFormat) -> Conversion | None:
+    plain = conversion(name, source, target)
+    if plain is None:
+        return None
+    nothing = as_text(pl.col(name), source).is_in(list(form.missing))
+    return Conversion(pl.when(~nothing).then(plain.value), pl.when(~nothing).then(plain.text))
+
+
+def _meant(column: pl.Expr, form: ColumnFormat, reader: Reader) -> pl.Expr:
+    """The text that is meant, null where it means that there is none."""
+    text = column
+    missing = list(form.missing)
+    if reader.strip:
+        text, missing = text.str.strip_chars(), [*missing, ""]
+    if form.spellings:
+        text = text.replace(dict(form.spellings))
+    return pl.when(~text.is_in(missing)).then(text) if missing else text
+
+
+def _value(text: pl.Expr, target: pl.DataType, form: ColumnFormat) -> pl.Expr | None:
+    if target == pl.String:
+        return text
+    if target == pl.Boolean and (form.true or form.false):
+        words = dict.fromkeys(form.true, True) | dict.fromkeys(form.false, False)
+        return text.replace_strict(words, default=None, return_dtype=pl.Boolean)
+    if target.is_numeric():
+        return text_value(_plain_number(text, form), target)
+    if form.times and isinstance(target, (pl.Date, pl.Datetime, pl.Time)):
+        return pl.coalesce([_time(text, each, target, form) for each in form.times])
+    return text_value(text, target)
+
+
+def _plain_number(text: pl.Expr, form: ColumnFormat) -> pl.Expr:
+    """A number as everyone writes it, null where it is not written as declared."""
+    decimal = form.decimal or "."
+    if decimal == "." and not (form.thousands or form.units or form.parentheses):
+        return text
+    point, group = re.escape(decimal), re.escape(form.thousands or "")
+    digits = rf"\d{{1,3}}(?:{group}\d{{2,3}})*{group}\d{{3}}|\d+" if form.thousands else r"\d+"
+    unit = rf"(?:{'|'.join(map(re.escape, sorted(form.units, key=len, reverse=True)))})?" if form.units else ""
+    number = rf"(?:{digits})(?:{point}\d*)?(?:[eE][+-]?\d+)?|{point}\d+"
+    signed = rf"[+-]?\s*{unit}\s*[+-]?\s*(?:{number})\s*{unit}"
+    whole = rf"^(?:{signed}|\(\s*{unit}\s*(?:{number})\s*{unit}\s*\))$" if form.parentheses else rf"^(?:{signed})$"
+    bare = text
+    for each in sorted(form.units, key=len, reverse=True):
+        bare = bare.str.replace(each, "", literal=True)
+    if form.thousands:
+        bare = bare.str.replace_all(form.thousands, "", literal=True)
+    if decimal != ".":
+        bare = bare.str.replace(decimal, ".", literal=True)
+    bare = bare.str.replace_all(r"[\s()]", "")
+    bare = pl.when(text.str.starts_with("(")).then(pl.lit("-") + bare).otherwise(bare) if form.parentheses else bare
+    return pl.when(text.str.contains(whole)).then(bare)
+
+
+def _time(text: pl.Expr, written: str, target: pl.DataType, form: ColumnFormat) -> pl.Expr:
+    if isinstance(target, pl.Time):
+        return text.str.to_time(written, strict=False)
+    moment = _moment(text, written, form.time_zone if isinstance(target, pl.Datetime) and target.time_zone else None)
+    if isinstance(target, pl.Date):
+        return pl.when(moment.dt.time() == pl.time(0, 0)).then(moment.dt.date())
+    assert isinstance(target, pl.Datetime)
+    return (moment.dt.convert_time_zone(target.time_zone) if target.time_zone else moment).dt.cast_time_unit(
+        target.time_unit
+    )
+
+
+def _moment(text: pl.Expr, written: str, zone: str | None) -> pl.Expr:
+    """The moment that a text says: with a zone where the format has one, or where one is given."""
+    if written in EPOCH_UNITS:
+        number = text.cast(pl.Int64, strict=False) * EPOCH_UNITS[written]
+        value = pl.when(number.abs() < 10**17).then(number).cast(pl.Datetime("us"))
+        return value.dt.replace_time_zone("UTC") if zone else value
+    if written == "excel_days":
+        days = text.cast(pl.Float64, strict=False)
+        value = pl.when(days.is_between(0, 2_958_466)).then(((days + EXCEL_EPOCH) * 86_400_000).round(0) * 1000)
+        value = value.cast(pl.Int64).cast(pl.Datetime("us"))
+    else:
+        value = text.str.to_datetime(written, time_unit="us", strict=False)
+        value = pl.when(value.dt.year() >= FIRST_YEAR).then(value)
+    if zone and not says_zone(written):
+        return value.dt.replace_time_zone(zone, ambiguous="null", non_existent="null")
+    return value
+
+
+def renamed(frame: pl.DataFrame, names: Sequence[str], reader: Reader) -> pl.DataFrame:
+    """A frame's columns under the contract's names, without those that are left out.
+
+    Args:
+        frame: Columns under the file's names, and maybe others of our own.
+        names: The file's names.
+        reader: How the input's files are written.
+
+    Returns:
+        The frame.
+    """
+    if not reader.rename and not reader.omit:
+        return frame
+    return frame.drop(list(set(reader.omit) & set(names))).rename(reader.rename, strict=False)
