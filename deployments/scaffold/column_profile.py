@@ -12,7 +12,7 @@ import polars as pl
 from deployments.scaffold.type_inference import TIMES, Type, Typed
 
 CLOSED_SET = 12
-CATEGORIES = 50
+CATEGORIES = 400
 ROWS_PER_VALUE = 30
 COVERED = 0.2
 TEXT_WORDS, TEXT_CHARACTERS = 4.0, 40.0
@@ -50,12 +50,12 @@ class Profile:
     @cached_property
     def rows(self) -> int:
         """How many values it has: rows without those where nothing stands."""
-        return len(self.written) - self.nulls
+        return len(self.values) - self.nulls
 
     @cached_property
     def nulls(self) -> int:
         """Rows where nothing stands."""
-        return self.written.null_count()
+        return self.values.null_count()
 
     @cached_property
     def distinct(self) -> int:

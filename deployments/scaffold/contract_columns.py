@@ -84,8 +84,6 @@ def _role(profile: Profile, outcome: Outcome, key: Key, clock: Clock | None) -> 
         return "key", ""
     if profile.distinct == 1:
         return "constant", "always the same, so no feature"
-    if profile.typed.looks:
-        return "text", f"written like {profile.typed.looks}, which stays text; export ISO dates and plain numbers to use it"
     if profile.is_free_text:
         return "free text", "sentences, so no feature"
     if _is_id(profile, key):
@@ -107,7 +105,7 @@ def _known_later(profile: Profile, outcome: Outcome, clock: Clock | None) -> str
 
 def _tells(profile: Profile, outcome: Outcome) -> bool:
     """Whether the rows where nothing stands are exactly those of one class."""
-    pairs = pl.DataFrame({"filled": profile.written.is_not_null(), "class": outcome.profile.values}).drop_nulls()
+    pairs = pl.DataFrame({"filled": profile.values.is_not_null(), "class": outcome.profile.values}).drop_nulls()
     counts = pairs.group_by("filled", "class").len()
     often = (counts["len"] >= TELLING_ROWS).all()
     return counts.height == 2 and counts["filled"].n_unique() == 2 and often
@@ -121,8 +119,6 @@ def _is_id(profile: Profile, key: Key) -> bool:
 
 
 def _annotation(profile: Profile) -> str:
-    if profile.typed.missing:
-        return "str"
     if isinstance(profile.values.dtype, pl.Decimal):
         return f"Annotated[pl.Decimal, {profile.values.dtype.precision}, {profile.values.dtype.scale}]"
     if _has_nanoseconds(profile):
@@ -156,9 +152,6 @@ def _checks(column: Column, outcome: Outcome) -> tuple[tuple[tuple[str, str], ..
 
 def _rules(column: Column, outcome: Outcome) -> tuple[list[tuple[str, str]], str]:
     profile = column.profile
-    if words := ", ".join(profile.typed.missing):
-        guess = f"numbers, and {words} where there is none; export empty fields to have ranges checked"
-        return [("str_length", '{"max_value": 40}')], guess
     if column.role == "target" and outcome.kind != "regression" and profile.type != "flag":
         return [("isin", column.values[0] if column.values else _numbers(profile))], ""
     if profile.rows == 0:

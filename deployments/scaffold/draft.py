@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import polars as pl
 
@@ -12,11 +13,13 @@ from deployments.scaffold.column_profile import Profile
 from deployments.scaffold.contract_columns import Column, columns_of
 from deployments.scaffold.key_detection import Key, find_key
 from deployments.scaffold.policy_defaults import Policies, policies_for
+from deployments.scaffold.render_reader import drafted_reader
 from deployments.scaffold.sampling import Sample
 from deployments.scaffold.target_detection import Outcome, find_outcome
 from deployments.scaffold.time_detection import Clock, find_clock
 from deployments.scaffold.type_inference import type_column
 from schemas.errors import UsageError
+from schemas.reader import PLAIN, Reader
 from schemas.verdicts import Kind
 
 FEW = 200
@@ -30,6 +33,7 @@ class NewUseCaseOptions:
     kind: Kind | None = None
     key: tuple[str, ...] = ()
     time: str | None = None
+    reader: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,9 @@ class Draft:
     clock: Clock | None
     columns: tuple[Column, ...]
     policies: Policies
+    reader: Reader = PLAIN
+    seen: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -83,12 +90,14 @@ def draft(name: str, source: str, sample: Sample, options: NewUseCaseOptions) ->
         raise UsageError(f"{source!r}: no column can be a feature ({why}); bring numbers, dates or texts that repeat")
     policies = policies_for(outcome, clock, columns, frame.height)
     notes = _notes(outcome, key, clock, columns, sample)
-    return Draft(name, source, frame.height, sample.whole, outcome, key, clock, columns, policies, notes)
+    reader = drafted_reader(sample.reader, profiles, frozenset(options.reader))
+    found = {"reader": reader, "seen": sample.seen, "left_out": sample.left_out, "notes": notes}
+    return Draft(name, source, frame.height, sample.whole, outcome, key, clock, columns, policies, **found)
 
 
 def profile(sample: Sample) -> list[Profile]:
     """Facts of every column of a sample."""
-    return [Profile(type_column(series, sample.form), series) for series in sample.frame.get_columns()]
+    return [Profile(type_column(series, sample.form, sample.reader), series) for series in sample.frame.get_columns()]
 
 
 def _notes(outcome: Outcome, key: Key, clock: Clock | None, columns: Sequence[Column], sample: Sample) -> tuple[str, ...]:
@@ -102,6 +111,8 @@ def _notes(outcome: Outcome, key: Key, clock: Clock | None, columns: Sequence[Co
         times and not clock and f"time: none, for {times} may or may not be the event time; --time COLUMN tells",
         clock and clock.note and f"time {clock.column}: {clock.note}",
         *(f"{column.name}: {column.note}" for column in columns if column.note),
+        *(f"{column.name}: {column.profile.typed.confirm}" for column in columns if column.profile.typed.confirm),
+        *(f"{name}: left out, {why}" for name, why in sample.left_out.items()),
         not sample.whole and f"only the first {rows:,} rows were read; later ones may break the ranges",
         rows < FEW and f"{rows} rows are few: the gate may refuse for want of evidence",
     ]

@@ -59,7 +59,7 @@ def broken(frame: pl.DataFrame, columns: Sequence[str]) -> int:
 
 
 def _can_be_key(profile: Profile) -> bool:
-    exact = profile.type not in ("number", "decimal", "flag", "clock") and not profile.typed.missing
+    exact = profile.type not in ("number", "decimal", "flag", "clock")
     return exact and not profile.is_free_text
 
 

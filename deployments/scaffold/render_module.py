@@ -8,6 +8,8 @@ from datetime import datetime
 from deployments.scaffold import source_code
 from deployments.scaffold.contract_columns import Column
 from deployments.scaffold.draft import Draft
+from deployments.scaffold.render_reader import reader_lines
+from schemas.reader import PLAIN
 
 ALIASES = {
     "Utc": 'Utc = Annotated[pl.Datetime, "us", "UTC"]',
@@ -62,7 +64,10 @@ def _imports(draft: Draft, contract: list[str]) -> list[str]:
 
 def _names(draft: Draft) -> list[str]:
     split = ["Split"] if draft.policies.split else []
-    return ["Contract", "GatePolicy", "Input", "MonitorPolicy", *split, "Target", "Training", "UseCase", "column"]
+    formats = ["ColumnFormat"] if draft.reader.columns else []
+    reader = ["Reader"] if draft.reader != PLAIN else []
+    names = ["Contract", "GatePolicy", "Input", "MonitorPolicy", *reader, *split, "Target", "Training", "UseCase"]
+    return [*formats, *names, "column"]
 
 
 def _aliases(draft: Draft) -> list[str]:
@@ -128,6 +133,7 @@ def _arguments(values: Mapping[str, str]) -> list[str]:
 
 def _inputs(draft: Draft) -> list[str]:
     values = {"name": source_code.quote(draft.name), "contract": draft.contract}
+    reader = reader_lines(draft.reader, [column.profile for column in draft.columns], draft.seen, INDENT * 3)
     note = []
     if draft.clock:
         column = f"pl.col({source_code.quote(draft.clock.column)})"
@@ -138,7 +144,7 @@ def _inputs(draft: Draft) -> list[str]:
         note = source_code.comment(f"guess: {draft.clock.note}", INDENT * 3) if draft.clock.note else []
     lines = [line for name, value in values.items() for line in source_code.expression(f"{INDENT * 3}{name}=", value)]
     at = next((i for i, line in enumerate(lines) if line.strip().startswith("time=")), 0)
-    return [f"{INDENT}inputs=(", f"{INDENT * 2}Input(", *lines[:at], *note, *lines[at:], f"{INDENT * 2}),", f"{INDENT}),"]
+    return [f"{INDENT}inputs=(", f"{INDENT * 2}Input(", *lines[:at], *note, *lines[at:], *reader, f"{INDENT * 2}),", f"{INDENT}),"]
 
 
 def _target(draft: Draft) -> list[str]:

@@ -94,8 +94,6 @@ def _item(column: Column) -> list[str]:
 def example(column: Column) -> str:
     """A made-up value that passes the column's checks, as code."""
     profile = column.profile
-    if profile.typed.missing:
-        return '"1"'
     if profile.rows == 0:
         return "None"
     if profile.type in ("integer", "number", "decimal"):

@@ -1,50 +1,62 @@
-"""The first rows of a file, read within bounds: what a use case is drafted from.
+"""The first rows of a file, read within bounds: what a use case is drafted from, and how the file is written.
 
 CSV stays text, so that a code like 007 is not taken for a number; JSON Lines and Parquet bring types of their own.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
 
+from deployments.scaffold.column_names import clean_columns, find_names
+from deployments.scaffold.text_encoding import find_encoding
+from deployments.scaffold.text_layout import find_layout
 from schemas.errors import Refused, UsageError
+from schemas.reader import Reader
 from tasks import parsing
 
 MAX_ROWS = 1_000_000
 MAX_CELLS = 50_000_000
 MAX_BYTES = 256 * 2**20
 MAX_COLUMNS = 2_000
-RESERVED = "_"
+
+Form = Literal["csv", "jsonl", "parquet"]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The first rows of a file. `whole`: these are all of them. `form` tells what a text in it may stand for."""
+    """The first rows of a file. `whole`: these are all of them. `form` tells what a text in it may stand for.
+
+    `reader` is how the file is written as far as its layout tells; `seen` says in words what was found, and `left_out` why
+    columns of the file are no columns of the frame.
+    """
 
     frame: pl.DataFrame
     whole: bool
-    form: Literal["csv", "jsonl", "parquet"]
+    form: Form
+    reader: Reader = Reader()
+    seen: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = ()  # type: ignore[assignment]
 
 
-def read(path: Path) -> Sample:
-    """The first rows of a CSV or JSON Lines file (plain or compressed), or of a Parquet file.
+def read(path: Path, stated: Mapping[str, object] | None = None) -> Sample:
+    """The first rows of a file, under names that a contract can hold.
 
-    Raises UsageError, one line, for a file that is not there, cannot be read, holds no rows, or whose header cannot be
-    used: a name that is empty, twice there, or kept for Penstock's own columns.
+    `stated` holds facts of the reader that a person has said. Raises UsageError, one line, for a file that is not there,
+    cannot be read, or holds no rows.
     """
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "there is no such file"
         raise UsageError(f"{path}: {what}; name one CSV, JSON Lines or Parquet file")
+    reader, facts = Reader(**dict(stated or {})), frozenset(stated or ())  # type: ignore[arg-type]
     try:
-        form, compression = parsing.format_of(path.name)
-        sample = READERS[form](path, compression)
+        form, compression = parsing.format_of(path.name, reader.format or "csv")
+        sample = READERS[form](path, compression, reader, facts)
     except Refused as refusal:
         raise UsageError(str(refusal)) from None
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
@@ -55,53 +67,64 @@ def read(path: Path) -> Sample:
     return sample
 
 
-def check_names(names: list[str], source: str) -> None:
-    """Raise UsageError, one line, for column names that no contract can hold."""
-    if len(names) > MAX_COLUMNS:
-        raise UsageError(f"{source!r} has {len(names):,} columns; a contract that people read has at most {MAX_COLUMNS:,}")
-    for position, name in enumerate(names, 1):
-        if why := _wrong(name):
-            raise UsageError(f"{source!r}: column {position} {why}; rename it in the export")
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise UsageError(f"{source!r}: the header repeats {', '.join(map(repr, twice[:5]))}; rename them in the export")
+def _refuse_too_many(names: int, source: str) -> None:
+    if names > MAX_COLUMNS:
+        raise UsageError(f"{source!r} has {names:,} columns; a contract that people read has at most {MAX_COLUMNS:,}")
 
 
-def _wrong(name: str) -> str:
-    if not name.strip():
-        return "has no name (pandas writes its index so; index=False leaves it out)"
-    if name != name.strip() or not name.isprintable():
-        return f"{name!r} has spaces around it or characters that do not print"
-    if name.startswith(RESERVED):
-        return f"{name!r} begins with an underscore, which Penstock keeps for columns of its own"
-    if name.startswith("^") and name.endswith("$"):
-        return f"{name!r} reads as a regular expression (^...$)"
-    return f"{name!r} stands for all columns" if name == "*" else ""
-
-
-def _csv(path: Path, compression: str) -> Sample:
-    batches = parsing.csv_batches(parsing.pieces(path, path.name, "csv", compression), path.name)
-    first = next(batches, None)
-    if first is None:
+def _csv(path: Path, compression: str, reader: Reader, stated: frozenset[str]) -> Sample:
+    parts = find_encoding(parsing.pieces(path, path.name, "csv", compression), path.name)
+    if "encoding" not in stated:
+        reader = replace(reader, encoding=parts.encoding)
+    if "line_end" not in stated:
+        reader = replace(reader, line_end=parts.line_end)
+    if not parts.head.strip():
         raise UsageError(f"{path.name!r} is empty; the first line of a CSV file names its columns")
-    names = first.frame.columns[:-1]
-    _check_separator(names, path.name)
-    check_names(names, path.name)
-    frames, rows = [first.frame], 0
+    layout = find_layout(parts.head, parts.tail, parts.whole, reader, stated)
+    if parsing.format_of(f"x{path.suffix}", "declared")[0] == "declared" and compression == "":
+        layout = replace(layout, reader=replace(layout.reader, format="csv"))
+    _refuse_too_many(len(layout.names), path.name)
+    reader = find_names(layout.names, layout.reader, stated)
+    frame, whole = _first_rows(path, compression, reader)
+    if not reader.strip and "strip" not in stated and _has_blanks(frame):
+        reader = replace(reader, strip=True)
+    return _cleaned(frame, whole, "csv", reader, layout.seen, stated)
+
+
+def _first_rows(path: Path, compression: str, reader: Reader) -> tuple[pl.DataFrame, bool]:
+    """Rows as text under the contract's names, and whether these are all."""
+    batches = parsing.csv_batches(parsing.pieces(path, path.name, "csv", compression), path.name, reader)
+    frames, rows, broken = [], 0, 0
     for batch in batches:
         frames.append(batch.frame)
-        rows += batch.frame.height
-        if rows > _rows(len(names)):
+        rows, broken = rows + batch.frame.height, broken + len(batch.broken)
+        if rows > _rows(batch.frame.width):
             break
-    return _cut(pl.concat(frames).drop("_row"), True, "csv")
+    frame = pl.concat(frames).drop("_row")
+    if frame.is_empty() and broken:
+        raise UsageError(
+            f"{path.name!r}: its {broken:,} records do not fit a header of {frame.width} columns; say what parts the fields "
+            "with --read separator=..., or how many lines stand before the header with --read skip_lines=..."
+        )
+    names = reader.contract_names(frame.columns)
+    return frame.select(pl.col(own).alias(clean) for own, clean in names.items()), rows <= _rows(frame.width)
 
 
-def _check_separator(names: list[str], source: str) -> None:
-    for separator, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-        if len(names) == 1 and separator in names[0]:
-            raise UsageError(f"{source!r}: its fields are separated by {word}, not commas; export it with commas")
+def _has_blanks(frame: pl.DataFrame) -> bool:
+    text = [pl.col(name) for name, dtype in frame.schema.items() if dtype == pl.String]
+    flags = frame.select((column != column.str.strip_chars()).any() for column in text)
+    return any(flags.row(0)) if text else False
 
 
-def _jsonl(path: Path, compression: str) -> Sample:
+def _cleaned(
+    frame: pl.DataFrame, whole: bool, form: Form, reader: Reader, seen: tuple[str, ...], stated: frozenset[str]
+) -> Sample:
+    frame, reader, left_out = clean_columns(frame, reader, stated)
+    rows = _rows(max(frame.width, 1))
+    return Sample(frame.head(rows), whole and frame.height <= rows, form, reader, seen, left_out)
+
+
+def _jsonl(path: Path, compression: str, reader: Reader, stated: frozenset[str]) -> Sample:
     blocks = parsing.blocks(parsing.pieces(path, path.name, "jsonl", compression), path.name, dialect=None)
     kept, size = [], 0
     for block in blocks:
@@ -113,24 +136,35 @@ def _jsonl(path: Path, compression: str) -> Sample:
     if not text.strip():
         raise UsageError(f"{path.name!r} is empty; a JSON Lines file holds one object a line")
     frame = pl.read_ndjson(BytesIO(text), infer_schema_length=None)
-    check_names(frame.columns, path.name)
-    return _cut(frame, size <= MAX_BYTES, "jsonl")
+    return _of_types(frame, size <= MAX_BYTES, "jsonl", path, reader, stated)
 
 
-def _parquet(path: Path, _: str) -> Sample:
+def _parquet(path: Path, _: str, reader: Reader, stated: frozenset[str]) -> Sample:
     lazy = pl.scan_parquet(path, glob=False)
     names = lazy.collect_schema().names()
-    check_names(names, path.name)
-    return _cut(lazy.head(_rows(len(names)) + 1).collect(), True, "parquet")
+    _refuse_too_many(len(names), path.name)
+    return _of_types(lazy.head(_rows(len(names)) + 1).collect(), True, "parquet", path, reader, stated)
+
+
+def _of_types(
+    frame: pl.DataFrame, whole: bool, form: Form, path: Path, reader: Reader, stated: frozenset[str]
+) -> Sample:
+    """A sample of a format that names its columns and gives them types."""
+    _refuse_too_many(frame.width, path.name)
+    reader = find_names(frame.columns, reader, stated)
+    names = reader.contract_names(frame.columns)
+    frame = frame.select(pl.col(own).alias(clean) for own, clean in names.items())
+    if "strip" not in stated and _has_blanks(frame):
+        reader = replace(reader, strip=True)
+    return _cleaned(frame, whole, form, reader, (), stated)
 
 
 def _rows(columns: int) -> int:
     return min(MAX_ROWS, MAX_CELLS // max(columns, 1))
 
 
-def _cut(frame: pl.DataFrame, whole: bool, form: Literal["csv", "jsonl", "parquet"]) -> Sample:
-    rows = _rows(frame.width)
-    return Sample(frame.head(rows), whole and frame.height <= rows, form)
-
-
-READERS: dict[str, Callable[[Path, str], Sample]] = {"csv": _csv, "jsonl": _jsonl, "parquet": _parquet}
+READERS: dict[str, Callable[[Path, str, Reader, frozenset[str]], Sample]] = {
+    "csv": _csv,
+    "jsonl": _jsonl,
+    "parquet": _parquet,
+}

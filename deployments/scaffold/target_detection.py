@@ -109,8 +109,7 @@ def _rare(profile: Profile) -> str:
 
 def _regression(profile: Profile, stated: bool) -> Outcome:
     if not profile.is_numeric:
-        looks = f" like {profile.typed.looks}" if profile.typed.looks else ""
-        raise UsageError(f"--kind regression: {profile.name!r} holds {profile.type}{looks}, not numbers")
+        raise UsageError(f"--kind regression: {profile.name!r} holds {profile.type}, not numbers")
     return Outcome(profile, "regression", _number(profile))
 
 

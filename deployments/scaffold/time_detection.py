@@ -102,7 +102,7 @@ def _named_clock(profiles: dict[str, Profile], target: str, named: str) -> Clock
     if named == target:
         raise UsageError(f"--time {named}: the target cannot be the event time")
     if not profile.is_time:
-        example = profile.typed.looks or next((str(v) for v, _ in profile.counts[:1]), "nothing")
+        example = next((str(v) for v, _ in profile.counts[:1]), "nothing")
         raise UsageError(
             f"--time {named}: holds {example!r}, not ISO 8601 (2024-12-31 or 2024-12-31T23:59:00): export it so"
         )

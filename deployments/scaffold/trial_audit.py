@@ -13,6 +13,7 @@ import polars as pl
 
 from deployments.scaffold.sampling import Sample
 from schemas.errors import Refused, UsageError
+from schemas.reader import Reader
 from schemas.usecase import UseCase
 from schemas.verdicts import AuditVerdict
 from tasks.contracts import audit_parts
@@ -26,15 +27,24 @@ def check(module: str, constant: str, sample: Sample, path: Path, limits: Limits
     Raises UsageError, one line, where ingestion refuses the file as a whole.
     """
     with TemporaryDirectory(prefix="penstock-") as scratch, loaded(module, constant, Path(scratch)) as case:
+        spec = case.inputs[0]
         source = fingerprint(path if sample.whole else _written(sample, Path(scratch)))
+        reader = spec.reader if sample.whole else _plain_layout(spec.reader)
         try:
-            parsed = parse_source(source, case.inputs[0].contract, Path(scratch) / "parsed", limits, case.inputs[0].reader)
-            audited = audit_parts(parsed, case.inputs[0], Path(scratch) / "audited")
+            parsed = parse_source(source, spec.contract, Path(scratch) / "parsed", limits, reader)
+            audited = audit_parts(parsed, spec, Path(scratch) / "audited")
         except Refused as refusal:
             raise UsageError(str(refusal)) from None
         for part in audited.accepted[:1]:
-            pl.scan_parquet(part.path).select(**case.features, _target=case.target.value).collect()
+            features = [expression.alias(name) for name, expression in case.features.items()]
+            pl.scan_parquet(part.path).select(*features, case.target.value.alias("_target")).collect()
         return audited.verdict
+
+
+def _plain_layout(reader: Reader) -> Reader:
+    """A reader of the same values in a file of plain layout, under the contract's names."""
+    values = ("decimal", "thousands", "missing", "strip", "columns")
+    return Reader(**{name: getattr(reader, name) for name in values})
 
 
 def _written(sample: Sample, folder: Path) -> Path:

@@ -1,17 +1,21 @@
-"""Which type a column has. Of text, only what reads one way: 007 is a code, 31/12/2024 is text, 1e5 is a number.
+"""Which type a column has, and how its values are written: what a person reads as a number, a date or "nothing" is one.
 
-What is taken for a type here is never more than what ingestion parses to it.
+What is found is declared in the input's reader, and the values here are those that ingestion will read: it is the same code.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import polars as pl
 
+from deployments.scaffold import number_formats, time_formats
 from schemas.errors import UsageError
-from tasks.parsing import from_text
+from schemas.reader import ColumnFormat, Reader
+from tasks.parsing import from_written
 
 Type = Literal["integer", "number", "decimal", "flag", "date", "moment", "utc", "clock", "text"]
 TIMES = ("date", "moment", "utc")
@@ -26,6 +30,7 @@ PATTERNS: dict[Type, str] = {
     "date": f"^{DAY}$",
     "moment": f"^{DAY}[T ]{CLOCK}$",
     "utc": rf"^{DAY}[T ]{CLOCK}(Z|[+-][0-9]{{2}}:?[0-9]{{2}})$",
+    "clock": f"^{CLOCK}$",
 }
 DTYPES: dict[Type, pl.DataType] = {
     "integer": pl.Int64(),
@@ -34,48 +39,73 @@ DTYPES: dict[Type, pl.DataType] = {
     "date": pl.Date(),
     "moment": pl.Datetime("us"),
     "utc": pl.Datetime("us", "UTC"),
+    "clock": pl.Time(),
+    "text": pl.String(),
 }
 DIGITS_ONLY = r"^-?[0-9]+$"
 INFINITE = ("inf", "-inf", "+inf", "Infinity", "-Infinity", "INF", "-INF", "Inf", "-Inf")
-MISSING = ("NA", "N/A", "n/a", "NaN", "nan", "NULL", "Null", "null", "None", "none", "-", "?")
-DAY_FORMATS = {"%d/%m/%Y": "31/12/2024", "%m/%d/%Y": "12/31/2024", "%d.%m.%Y": "31.12.2024", "%Y/%m/%d": "2024/12/31"}
-OTHER_FORMATS = {
-    "1.234,56": r"^-?[0-9]{1,3}(\.?[0-9]{3})*,[0-9]+$",
-    "$1,234.56": r"^-?[$€£]? ?[0-9]{1,3}(,?[0-9]{3})*(\.[0-9]+)?( ?[%€$£])?$",
-    "2024-12-31 23:59": rf"^{DAY}[T ][0-9]{{2}}:[0-9]{{2}}$",
-}
+# Words that mean "no value" wherever they stand, and words that do so only among values of another type.
+NOTHING_WORDS = (
+    "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NaN", "nan", "-nan", "NULL", "Null", "null", "(null)", "?", "??", "",
+    "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!", "NaT", r"\N", '""', "''",
+)  # fmt: skip
+AMONG_OTHERS = (
+    "na", "Na", "N.A.", "n.a.", "none", "None", "NONE", "nil", "NIL", "Nil", "-", "--", "---", ".", "..", "*", "missing",
+    "Missing", "MISSING", "unknown", "Unknown", "UNKNOWN", "undefined", "not available", "Not available", "Not Available",
+    "n/d", "ND", "nd", "TBD", "tbd", "empty", "blank", "x", "X", "(blank)", "(empty)", "no data", "No data",
+)  # fmt: skip
+MISSING_WORDS = frozenset((*NOTHING_WORDS, *AMONG_OTHERS))
+ODD_WORDS, ODD_SHARE = 5, 0.02  # other words in a column of numbers or dates: few enough to be no values of it
 
 
 @dataclass(frozen=True)
 class Typed:
-    """A column with the type it was found to have.
+    """A column with the type that its values have.
 
-    `missing`: words such as NA that stand in a column of numbers: its contract stays text, its `values` are the numbers.
-    `looks`: a written-out example of the format of all its values, where it is one that ingestion does not parse.
+    Args:
+        name: The contract's name of the column.
+        type: The type.
+        values: Its values as ingestion reads them.
+        form: How they are written; the plain way where nothing is declared.
+        nothing: Words in it that mean "no value" in any column.
+        seen: What was seen that a person may want to know, for a comment.
+        confirm: What may be read in two ways, in words; empty where there is one.
     """
 
     name: str
     type: Type
     values: pl.Series
-    missing: tuple[str, ...] = field(default=())
-    looks: str = ""
+    form: ColumnFormat = field(default_factory=ColumnFormat)
+    nothing: tuple[str, ...] = ()
+    seen: str = ""
+    confirm: str = ""
 
     def cast(self, dtype: str) -> str:
-        """The end of an expression that makes numbers of the column, as code: a missing word becomes null."""
-        if not self.missing:
-            return f".cast(pl.{dtype})"
-        nan = ".fill_nan(None)" if any(word.lower() == "nan" for word in self.missing) else ""
-        return f".cast(pl.{dtype}, strict=False){nan}"
+        """The end of an expression that makes numbers of the column, as code."""
+        return f".cast(pl.{dtype})"
 
 
-def type_column(series: pl.Series, form: Literal["csv", "jsonl", "parquet"]) -> Typed:
-    """The type of a column: of text in CSV any, of text in JSON Lines dates and times, of text in Parquet none but text.
+@dataclass(frozen=True)
+class _Reading:
+    """A type that all of a column's texts have under a format."""
+
+    type: Type
+    form: ColumnFormat = field(default_factory=ColumnFormat)
+    seen: str = ""
+    confirm: str = ""
+
+
+def type_column(series: pl.Series, form: str, reader: Reader | None = None) -> Typed:
+    """The type of a column: of text in CSV any, of text in formats with types of their own dates, times and marked numbers.
 
     Raises UsageError for a column whose cells hold no single value (lists, structs, bytes, durations).
     """
     if series.dtype == pl.String:
-        return _type_text(series, form)
-    return Typed(series.name, *_known(series))
+        return _type_text(series, form, reader or Reader())
+    kind, values = _known(series)
+    if kind == "integer" and (times := time_formats.of_numbers(series)):
+        return Typed(series.name, times.type, _read(series, times.type, ColumnFormat(times=times.formats)), ColumnFormat(times=times.formats), seen=times.seen, confirm=times.confirm)
+    return Typed(series.name, kind, values)
 
 
 def _known(series: pl.Series) -> tuple[Type, pl.Series]:
@@ -97,50 +127,89 @@ def _known(series: pl.Series) -> tuple[Type, pl.Series]:
     )
 
 
-def _type_text(series: pl.Series, form: str) -> Typed:
-    name = series.name
-    distinct = series.drop_nulls().unique()
-    if not len(distinct):
-        return Typed(name, "text", series)
-    kind = next((kind for kind, pattern in PATTERNS.items() if _reads_as(distinct, kind, pattern)), None)
-    if kind and (form == "csv" or (form == "jsonl" and kind in TIMES)):
-        return Typed(name, kind, parse(series, kind))
-    if kind:
-        return Typed(name, "text", series, looks=f"{distinct[0]} in quotes" if kind in (*TIMES, "number") else "")
-    finite = distinct.filter(~distinct.is_in(INFINITE))
-    if form == "csv" and 0 < len(finite) < len(distinct) and _reads_as(finite, "number", NUMBER):
-        return Typed(name, "number", series.cast(pl.Float64))
-    rest = distinct.filter(~distinct.is_in(MISSING))
-    if form == "csv" and 0 < len(rest) < len(distinct) and _reads_as(rest, "number", NUMBER):
+def _type_text(series: pl.Series, form: str, reader: Reader) -> Typed:
+    name, written = series.name, series.str.strip_chars() if reader.strip else series
+    counts = written.drop_nulls().value_counts(name="count")
+    texts, distinct = counts.to_series(0), counts.to_series(0)
+    distinct = texts.filter(~texts.is_in([*NOTHING_WORDS, *INFINITE]) & (texts.str.strip_chars() != ""))
+    nothing = tuple(sorted(set(texts.filter(texts.is_in(NOTHING_WORDS)).to_list()) - {""}))
+    rest = distinct.filter(~distinct.is_in(AMONG_OTHERS))
+    if reading := len(rest) and _reading(rest, name, form):
         words = tuple(sorted(set(distinct.to_list()) - set(rest.to_list())))
-        return Typed(name, "number", parse(series, "number").fill_nan(None), missing=words)
-    return Typed(name, "text", series, looks=_looks(rest))
+        return _typed(series, reading, nothing, words, reader)
+    if reading := _nearly(counts, rest, name, form):
+        odd = tuple(sorted(set(distinct.to_list()) - set(reading[1].to_list())))
+        return _typed(series, reading[0], nothing, odd, reader)
+    return _typed(series, _Reading("text"), nothing, (), reader)
+
+
+def _typed(series: pl.Series, reading: _Reading, nothing: tuple[str, ...], words: tuple[str, ...], reader: Reader) -> Typed:
+    form = ColumnFormat(**{**vars(reading.form), "missing": (*reading.form.missing, *words)})
+    whole = Reader(strip=reader.strip, missing=nothing, columns={series.name: form})
+    return Typed(
+        series.name, reading.type, _read(series, reading.type, form, whole), form, nothing, reading.seen, reading.confirm
+    )
+
+
+def _read(series: pl.Series, kind: Type, form: ColumnFormat, reader: Reader | None = None) -> pl.Series:
+    """A column's values as ingestion reads them."""
+    reader = reader or Reader(columns={series.name: form})
+    conversion = from_written(series.name, DTYPES[kind], reader)
+    assert conversion
+    text = series.cast(pl.String).to_frame()
+    return text.select(conversion.value.alias(series.name)).to_series()
+
+
+def _reading(distinct: pl.Series, name: str, form: str) -> _Reading | None:
+    """The type that all texts have, or None. Of a format with types of its own, plain numbers in quotes stay text."""
+    typed_format = form != "csv"
+    for kind, pattern in PATTERNS.items():
+        if _reads_as(distinct, kind, pattern):
+            if kind == "integer" and (times := time_formats.of_digits(distinct, name)):
+                return _Reading(times.type, ColumnFormat(times=times.formats), times.seen, times.confirm)
+            return _Reading(kind) if not typed_format or kind in TIMES else None
+    if times := time_formats.of_digits(distinct, name) or time_formats.find(distinct, name):
+        return _Reading(times.type, ColumnFormat(times=times.formats), times.seen, times.confirm)
+    if numbers := number_formats.find(distinct):
+        return _Reading(numbers.type, numbers.form, numbers.seen, numbers.confirm)
+    return None
+
+
+def _nearly(counts: pl.DataFrame, rest: pl.Series, name: str, form: str) -> tuple[_Reading, pl.Series] | None:
+    """The type that nearly all texts have: what is none of it are few words, which then mean that there is no value."""
+    if form != "csv" or len(rest) < 20:
+        return None
+    numeric = rest.str.contains(r"[0-9]") & ~rest.str.contains(r"^[^0-9]{12,}")
+    kept = rest.filter(numeric)
+    odd = rest.filter(~numeric)
+    share = counts.filter(pl.nth(0).is_in(odd.implode()))["count"].sum() / max(int(counts["count"].sum()), 1)
+    if not 0 < len(odd) <= ODD_WORDS or share > ODD_SHARE or not len(kept):
+        return None
+    reading = _reading(kept, name, form)
+    if reading is None:
+        return None
+    words = ", ".join(repr(word) for word in odd.sort().to_list())
+    confirm = f"{words} in {share:.1%} of the rows is read as missing, as all else is {reading.type}"
+    return _Reading(reading.type, reading.form, reading.seen, "; ".join(filter(None, (reading.confirm, confirm)))), kept
 
 
 def _reads_as(distinct: pl.Series, kind: Type, pattern: str) -> bool:
     """Whether all values match and parse. Integers beyond 64 bits do not read as numbers, which would round them."""
     if not distinct.str.contains(pattern).all():
         return False
-    if kind == "number" and parse(distinct.filter(distinct.str.contains(DIGITS_ONLY)), "integer").null_count():
+    if kind == "number" and _read(distinct.filter(distinct.str.contains(DIGITS_ONLY)), "integer", ColumnFormat()).null_count():
         return False
-    parsed = parse(distinct, kind)
+    parsed = _read(distinct, kind, ColumnFormat())
     return parsed.null_count() == 0 and (kind != "number" or bool(parsed.is_finite().all()))
 
 
-def parse(series: pl.Series, kind: Type) -> pl.Series:
-    """Text as values of a type, as ingestion parses it; null where it does not parse."""
-    conversion = from_text(series.name, DTYPES[kind])
-    assert conversion
-    return series.to_frame().select(conversion.value.alias(series.name)).to_series()
+def looks_typed(values: Sequence[str]) -> bool:
+    """Whether values, nothing-words apart, are all numbers, dates, clock times or true and false. For a layout's header."""
+    rest = [value for value in values if value not in MISSING_WORDS]
+    return bool(rest) and all(TYPED_VALUE.fullmatch(value.strip()) for value in rest)
 
 
-def _looks(distinct: pl.Series) -> str:
-    if not len(distinct):
-        return ""
-    days = distinct.str.head(10)
-    for day_format, example in DAY_FORMATS.items():
-        if days.str.to_date(day_format, strict=False).null_count() == 0:
-            return example
-    if not distinct.str.contains("[,$€£%:]").any():  # plain digits are codes
-        return ""
-    return next((example for example, pattern in OTHER_FORMATS.items() if distinct.str.contains(pattern).all()), "")
+TYPED_VALUE = re.compile(
+    r"(?i)[-+(]?\s*[$€£¥]?\s*[-+]?\d[\d.,' \u00a0]*(e[-+]?\d+)?\s*[%$€£¥]?\)?|true|false"
+    r"|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ].*)?|\d{1,2}:\d{2}(:\d{2})?.*"
+)

@@ -1,5 +1,8 @@
+from .column_formats import from_typed as from_typed
+from .column_formats import from_written as from_written
 from .csv_records import blocks as blocks
 from .csv_records import csv_batches as csv_batches
+from .csv_records import numbered_names as numbered_names
 from .decompression import format_of as format_of
 from .decompression import pieces as pieces
 from .json_lines import json_batches as json_batches

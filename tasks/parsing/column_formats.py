@@ -129,7 +129,8 @@ def _plain_number(text: pl.Expr, form: ColumnFormat) -> pl.Expr:
 def _time(text: pl.Expr, written: str, target: pl.DataType, form: ColumnFormat) -> pl.Expr:
     if isinstance(target, pl.Time):
         return text.str.to_time(written, strict=False)
-    moment = _moment(text, written, form.time_zone if isinstance(target, pl.Datetime) and target.time_zone else None)
+    zone = form.time_zone or ("UTC" if written in EPOCH_UNITS else None)
+    moment = _moment(text, written, zone if isinstance(target, pl.Datetime) and target.time_zone else None)
     if isinstance(target, pl.Date):
         return pl.when(moment.dt.time() == pl.time(0, 0)).then(moment.dt.date())
     assert isinstance(target, pl.Datetime)

@@ -1,0 +1,260 @@
+"""How a text file lays out its table: separator and quotes, the lines before and after it, comments, and its header."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from deployments.scaffold.type_inference import MISSING_WORDS, looks_typed
+from schemas.reader import WHITESPACE, Reader
+
+SEPARATORS = ("::", "||", ",", ";", "\t", "|", "^", "~", ":")
+NAMES = {"\t": "tabs", ";": "semicolons", "|": "bars", WHITESPACE: "blanks", "::": "double colons", "||": "double bars"}
+LINES, LAST_LINES = 2_000, 200
+MOST_BEFORE = 60
+MOST_AFTER = 10
+COMMENTS = ("#", "%", "//", "--", "!", "*")
+SEP_LINE = re.compile(r'"?sep=(.)"?\s*')
+CONSISTENT = 0.8
+
+Record = list[str]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A reader's facts that the layout tells, the file's own names of the columns, and what was seen, for the comment."""
+
+    reader: Reader
+    names: tuple[str, ...]
+    seen: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Records under one separator: `records` by the line they begin in, how many fields most have, how many have that."""
+
+    reader: Reader
+    records: list[tuple[int, Record]]
+    width: int
+    share: float
+
+
+def find_layout(head: str, tail: str, whole: bool, reader: Reader, stated: frozenset[str]) -> Layout:
+    """The layout of a table in text, from its first and its last lines.
+
+    `reader` holds what is known already (the encoding), `stated` names the facts that a person has said: they stay.
+    """
+    lines = head.split("\n")
+    if not whole:
+        lines = lines[:-1]  # the last one may be cut
+    lines = lines[:LINES]
+    seen: list[str] = []
+    if "separator" not in stated and (match := SEP_LINE.fullmatch(lines[0].strip() if lines else "")):
+        reader = replace(reader, separator=match[1])
+        stated = stated | {"separator"}
+    if "backslash" not in stated and r"\"" in head:
+        reader = replace(reader, backslash=True)
+        seen.append("a backslash before quotes")
+    table = _best_table(lines, reader, stated)
+    table, before = _begin(table, lines, stated)
+    seen += before
+    layout = _header(table, stated)
+    layout = _after(layout, table, tail.split("\n"), stated)
+    return replace(layout, seen=(*seen, *layout.seen))
+
+
+def _best_table(lines: Sequence[str], reader: Reader, stated: frozenset[str]) -> _Table:
+    """Of all separators and quotes the one under which most records have the same number of fields, two or more."""
+    separators = (reader.separator,) if "separator" in stated else SEPARATORS
+    quotes = (reader.quote,) if "quote" in stated else ('"', "'")
+    tables = [_table(lines, replace(reader, separator=s, quote=q)) for s in separators for q in quotes if s != q]
+    wide = [table for table in tables if table.width > 1 and table.share >= CONSISTENT]
+    if not wide and "separator" not in stated:
+        blanks = _table(lines, replace(reader, separator=WHITESPACE))
+        if blanks.width > 1 and blanks.share >= 0.95 and not any("," in line for line in lines[:50]):
+            return blanks
+    if not wide:
+        return tables[0] if len(separators) == 1 else _table(lines, replace(reader, separator=","))
+    return max(wide, key=lambda table: (_fits_header(table), round(table.share, 1), _is_quoted(table), min(table.width, 200)))
+
+
+def _table(lines: Sequence[str], reader: Reader) -> _Table:
+    records = list(records_of(lines, reader))
+    widths = Counter(len(record) for _, record in records if any(record))
+    width, count = max(widths.items(), key=lambda item: (item[1], item[0]), default=(0, 0))
+    return _Table(reader, records, width, count / max(widths.total(), 1))
+
+
+def _fits_header(table: _Table) -> bool:
+    """Whether a record as wide as most is among the first: a header under the right separator is."""
+    return any(len(record) in (table.width, table.width - 1) for _, record in table.records[:MOST_BEFORE])
+
+
+def _is_quoted(table: _Table) -> int:
+    """1 where quotes stand about fields under this separator, -1 where they are left over within them."""
+    quote = table.reader.quote or '"'
+    left = any(field.strip().startswith(quote) for _, record in table.records[:200] for field in record)
+    return -1 if left else 0
+
+
+def records_of(lines: Sequence[str], reader: Reader) -> Iterator[tuple[int, Record]]:
+    """The records of some lines as fields, each with the number of its first line."""
+    separator, quote = reader.separator, reader.quote
+    if separator == WHITESPACE:
+        lines = [re.sub(r'("[^"]*")|[ \t]+', lambda m: m[1] or "\t", line).strip("\t") for line in lines]
+        separator = "\t"
+    elif len(separator) > 1:
+        lines = [line.replace(separator, "\x1f") for line in lines]
+        separator = "\x1f"
+    if reader.backslash:
+        lines = [line.replace(r"\"", '""') for line in lines]
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
+    rows = csv.reader(
+        (f"{line}\n" for line in lines), delimiter=separator, quotechar=quote, quoting=quoting, skipinitialspace=True
+    )
+    first = 0
+    try:
+        for record in rows:
+            yield first, record
+            first = rows.line_num
+    except csv.Error:
+        return
+
+
+def _begin(table: _Table, lines: Sequence[str], stated: frozenset[str]) -> tuple[_Table, list[str]]:
+    """Where the table begins: behind comments, titles and blank lines."""
+    if {"skip_lines", "comment"} & stated:
+        skipped = table.reader.skip_lines
+        return replace(table, records=[(at, record) for at, record in table.records if at >= skipped]), []
+    first = next((at for at, record in table.records[:MOST_BEFORE] if _is_in_table(record, table)), 0)
+    before = [line for line in lines[:first] if line.strip()]
+    comment = next((mark for mark in COMMENTS if before and all(line.startswith(mark) for line in before)), None)
+    everywhere = comment and not any(line.startswith(comment) for line in _table_lines(table, lines))
+    if comment and (everywhere or len(before) == first):
+        reader = replace(table.reader, comment=comment, skip_lines=0 if len(before) == first else first)
+        kept = [(at, r) for at, r in table.records if at >= first and not (r and r[0].startswith(comment))]
+        return replace(table, reader=reader, records=kept), [f"{len(before)} comment lines before the header"]
+    if not first:
+        return table, []
+    reader = replace(table.reader, skip_lines=first)
+    kept = [(at, record) for at, record in table.records if at >= first]
+    what = f"{first} lines before the header" if before else f"{first} blank lines before the header"
+    return replace(table, reader=reader, records=kept), [what]
+
+
+def _table_lines(table: _Table, lines: Sequence[str]) -> list[str]:
+    return [lines[at] for at, record in table.records if len(record) == table.width]
+
+
+def _is_in_table(record: Record, table: _Table) -> bool:
+    """Whether a record may be the header or the first row: as wide as the others, or one narrower with all names there."""
+    if len(record) == table.width:
+        return table.width == 1 or sum(map(bool, map(str.strip, record))) > 1
+    return table.width > 2 and len(record) == table.width - 1 and all(map(str.strip, record))
+
+
+def _header(table: _Table, stated: frozenset[str]) -> Layout:
+    reader, rows = table.reader, [record for _, record in table.records if any(field.strip() for field in record)]
+    if not rows:
+        return Layout(reader, ())
+    count = reader.header if "header" in stated else _header_lines(rows, table.width)
+    seen = []
+    if count == 0:
+        names = reader.names if "names" in stated else tuple(f"column_{i}" for i in range(1, table.width + 1))
+        return Layout(replace(reader, header=0, names=names), names, ("no header: the columns are numbered",))
+    width, names = len(rows[0]), _joined(rows[:count])
+    if width == table.width - 1 and len(rows) > count:
+        last = all(not record[-1].strip() for record in rows[count:] if len(record) == table.width)
+        reader = replace(reader, unnamed="last" if last else "first")
+        names = [*names, ""] if last else ["", *names]
+        seen.append("a separator at the end of each line" if last else "row names that the header does not name")
+    if count > 1:
+        reader = replace(reader, header=count)
+        seen.append(f"{count} header lines")
+    return Layout(reader, tuple(names), tuple(seen))
+
+
+def _joined(lines: Sequence[Record]) -> list[str]:
+    if len(lines) == 1:
+        return list(lines[0])
+    width = max(map(len, lines))
+    padded = [[*(text.strip() for text in line), *[""] * (width - len(line))] for line in lines]
+    return [" ".join(filter(None, parts)) for parts in zip(*padded, strict=True)]
+
+
+def _header_lines(rows: Sequence[Record], width: int) -> int:
+    """0, 1 or 2: a line of names is one whose fields are unlike the values below them."""
+    body = [row for row in rows[2:500] if len(row) == width]
+    if not body:
+        return 0 if len(rows) == 1 and any(looks_typed([field]) for field in rows[0]) else 1
+    if len(rows[0]) == width and _votes(rows[0], [rows[1], *body] if len(rows[1]) == width else body) < 0:
+        return 0
+    columns = list(zip(*body, strict=True))
+    typed = [at for at, column in enumerate(columns) if looks_typed([f for f in column if f.strip()])]
+    second = rows[1]
+    if len(second) != width or not typed:
+        return 1
+    words = [at for at in typed if second[at].strip() and second[at].strip() not in MISSING_WORDS and not looks_typed([second[at]])]
+    unnamed = any(not field.strip() for field in rows[0])
+    return 2 if len(words) >= max(1 if unnamed else 2, 0.6 * len([at for at in typed if second[at].strip()])) else 1
+
+
+def _votes(first: Record, body: Sequence[Record]) -> int:
+    """Positive where a line names the columns below it, negative where it is a row like them."""
+    votes = 0
+    for name, column in zip(first, zip(*body, strict=True), strict=True):
+        values = [value.strip() for value in column if value.strip() and value.strip() not in MISSING_WORDS]
+        if not values or not name.strip():
+            continue
+        if looks_typed(values):
+            votes += -1 if looks_typed([name.strip()]) or name.strip() in MISSING_WORDS else 1
+        elif len(set(values)) * 2 <= len(values):
+            votes += -1 if name.strip() in values else 1
+    return votes
+
+
+def _after(layout: Layout, table: _Table, last: Sequence[str], stated: frozenset[str]) -> Layout:
+    """What stands behind the table: a total, a source, rows of nothing."""
+    reader, seen = layout.reader, list(layout.seen)
+    ending = [record for _, record in records_of(last[-LAST_LINES:], reader)]
+    everything = [*(record for _, record in table.records), *ending]
+    if "blank_rows" not in stated and any(len(r) > 1 and not any(f.strip() for f in r) for r in everything):
+        reader = replace(reader, blank_rows="skip")
+        seen.append("rows in which nothing stands")
+    filled = [record for record in ending if any(field.strip() for field in record)]
+    if "footer" not in stated and (footer := _footer(filled, table.width)):
+        reader = replace(reader, footer=footer)
+        seen.append("lines behind the table")
+    if "strip" not in stated and (_has_blanks(layout.names) or any(map(_has_blanks, everything)) or _has_gaps(table, last)):
+        reader = replace(reader, strip=True)
+        seen.append("blanks about names or values")
+    return replace(layout, reader=reader, seen=tuple(seen))
+
+
+def _has_blanks(fields: Sequence[str]) -> bool:
+    return any(field != field.strip() for field in fields)
+
+
+def _has_gaps(table: _Table, lines: Sequence[str]) -> bool:
+    separator = table.reader.separator
+    return separator not in (WHITESPACE, "\t") and any(f"{separator} " in line for line in lines) and any(
+        len(line.split(f"{separator} ")) == table.width for line in lines
+    )
+
+
+def _footer(records: Sequence[Record], width: int) -> str | None:
+    """A regular expression of the last lines that are no rows: of another width, or a sum. None where there are none."""
+    beginnings: list[str] = []
+    for record in reversed(records[-MOST_AFTER:]):
+        text = record[0].strip()
+        is_total = re.match(r"(?i)(grand )?(total|sum|subtotal|average|mean)\b", text) and sum(map(bool, record)) < width
+        word = re.match(r"[^\W\d_]+", text)
+        if not (is_total or (len(record) != width and len(record) < width and word)):
+            break
+        beginnings.append(re.escape(word[0]) if word else "")
+    kept = sorted(set(filter(None, beginnings)))
+    return rf"\W*(?:{'|'.join(kept)})\b" if kept and len(beginnings) < len(records) else None
