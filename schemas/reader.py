@@ -80,6 +80,7 @@ class Reader:
         encoding: Encoding of text, by Python's name for it: `utf-8`, `cp1252`, `utf-16`.
         separator: What stands between fields: one or several characters, or `whitespace` for any run of blanks and tabs.
         quote: The character around fields that hold a separator; None where there is none.
+        stray_quotes: Whether a quote within a field that no quotes enclose stands for itself; else it refuses the file.
         backslash: Whether a backslash takes the meaning from the character after it (MySQL's exports), instead of doubled
             quotes.
         line_end: `\\n` (also behind `\\r`), or `\\r` alone.
@@ -107,6 +108,7 @@ class Reader:
     encoding: str = "utf-8"
     separator: str = ","
     quote: str | None = '"'
+    stray_quotes: bool = False
     backslash: bool = False
     line_end: Literal["\n", "\r"] = "\n"
     skip_lines: int = 0

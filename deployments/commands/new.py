@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 )
 @click.option("--key", multiple=True, metavar="COLUMN", help="What tells the rows apart; repeat it for several columns.")
 @click.option("--time", metavar="COLUMN", help="When each row's event took place.")
+@click.option(
+    "--read",
+    "facts",
+    multiple=True,
+    metavar="FACT=VALUE",
+    help="How the file is written, where that was seen wrong: separator=; missing=NA COLUMN.times=%d/%m/%Y (repeat it).",
+)
 @click.option("--force", is_flag=True, help="Overwrite a module and a test that are there.")
 def command(
     name: str,
@@ -32,6 +39,7 @@ def command(
     kind: Kind | None,
     key: tuple[str, ...],
     time: str | None,
+    facts: tuple[str, ...],
     force: bool,
     as_json: bool,
 ) -> None:
@@ -42,22 +50,27 @@ def command(
     """
     from deployments.scaffold.draft import NewUseCaseOptions
     from deployments.scaffold.new_use_case import new_use_case
+    from deployments.scaffold.read_options import reader_facts
     from schemas.settings import read_settings
     from tasks.parsing import Limits
 
     settings = read_settings()
     limits = Limits(settings.parse_memory_mb, settings.parse_seconds)
-    drafted = new_use_case(name, Path(source), NewUseCaseOptions(target, kind, key, time), Path.cwd(), limits, force=force)
+    options = NewUseCaseOptions(target, kind, key, time, reader_facts(facts))
+    drafted = new_use_case(name, Path(source), options, Path.cwd(), limits, force=force)
     show(drafted, as_json, lambda result: _print(result, source))
 
 
 def _print(drafted: Drafted, source: str) -> None:
     says = f": {', '.join(drafted.classes)}" if drafted.classes else ""
     click.echo(f"{click.style(drafted.name, bold=True)} predicts {drafted.outcome} ({drafted.kind}{says})")
+    _print_columns(drafted)
     click.echo(f"  key       {', '.join(drafted.key)}")
     click.echo(f"  time      {drafted.time or 'none: rows are split by a hash of their key'}")
     rest = " ..." if len(drafted.features) > 12 else ""
     click.echo(f"  features  {len(drafted.features)}: {', '.join(drafted.features[:12])}{rest}")
+    for seen in drafted.reader:
+        click.echo(f"  read      {seen}")
     for note in drafted.notes:
         click.echo(f"  {click.style('confirm', fg='yellow')}   {note}")
     audit = drafted.audit
@@ -68,3 +81,21 @@ def _print(drafted: Drafted, source: str) -> None:
         click.secho(f"  this file would not be published: {audit.why}", fg="red")
     click.echo(f"wrote {', '.join(drafted.files)}")
     click.echo(f"next: penstock lifecycle {drafted.name} {source}")
+
+
+def _print_columns(drafted: Drafted) -> None:
+    """What each column is, why, and five of its values."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for head in ("column", "what it is", "why", "values"):
+        table.add_column(head, overflow="fold", max_width=40)
+    for column in drafted.columns:
+        what = column.kind if column.role in ("none", column.kind) else f"{column.kind}, {column.role}"
+        table.add_row(_shown(column.name), what, _shown(column.why), _shown(", ".join(column.values), 60))
+    Console(highlight=False, markup=False).print(table)
+
+
+def _shown(text: str, most: int = 120) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -57,7 +57,7 @@ def clean_columns(
     frame: pl.DataFrame, reader: Reader, stated: frozenset[str]
 ) -> tuple[pl.DataFrame, Reader, Mapping[str, str]]:
     """A frame without the columns that are none, the reader that leaves them out, and why, by the file's name."""
-    own = {clean: name for name, clean in reader.contract_names([*reader.rename, *frame.columns]).items()}
+    own = {name: name for name in frame.columns} | {clean: name for name, clean in reader.rename.items()}
     left_out: dict[str, str] = {}
     for column in frame.get_columns():
         if "omit" not in stated and (why := _why_left_out(column, own[column.name], reader)):

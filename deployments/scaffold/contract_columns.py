@@ -25,6 +25,7 @@ ANNOTATIONS = {
     "text": "str",
 }
 TELLING_ROWS, TELLING_SHARE = 50, 0.01
+TWOS_EXPECTED = 8  # of a count whose ones are as frequent, if it is Poisson: none of them is seen in 1 of 3,000 files
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,16 @@ def _role(profile: Profile, outcome: Outcome, key: Key, clock: Clock | None) -> 
         return "outcome", why
     if len(key.columns) == 1 and profile.name in key.columns:
         return "key", ""
-    if profile.distinct == 1:
+    if profile.distinct == 1 and profile.nulls < TELLING_SHARE * profile.rows:
         return "constant", "always the same, so no feature"
+    if profile.distinct == 1:
+        return "mark", "filled or not: that is what the feature says"
     if profile.is_free_text:
         return "free text", "sentences, so no feature"
     if _is_id(profile, key):
         return "id", "names one row or one thing, so no feature"
+    if profile.is_text and (cut := profile.distinct - len(profile.categories)) > 0:
+        return "feature", f"{len(profile.categories):,} categories; {cut:,} rarer values are read as missing"
     why = f"{profile.not_finite:,} values are NaN or infinite: these rows are rejected" if profile.not_finite else ""
     return "feature", why
 
@@ -171,12 +176,20 @@ def _range(profile: Profile, *, numbered: bool) -> tuple[list[tuple[str, str]], 
     if low is None:
         return [], "no finite number stands in it"
     if whole and (low, high) == (0, 1):
-        return [("isin", "(0, 1)")], ""
+        return _flag(profile)
     if numbered and whole and low >= 0:
         return [("ge", "0")], ""
     least, most = bounds(low, high, whole=whole)
     guess = "a share, from 0 to 1" if is_share(low, high, whole=whole) else ""
     return [("ge", repr(least)), ("le", repr(most))], guess
+
+
+def _flag(profile: Profile) -> tuple[list[tuple[str, str]], str]:
+    """0 and 1 alone: a flag where a count of events would have shown a 2 by now, else a count that may grow."""
+    share = dict(profile.counts).get(1, 0) / profile.rows
+    if profile.rows * share**2 / 2 >= TWOS_EXPECTED:
+        return [("isin", "(0, 1)")], ""
+    return [("ge", "0")], "0 and 1 so far: a flag, or a count that may be larger?"
 
 
 def _text_rule(column: Column) -> tuple[list[tuple[str, str]], str]:
@@ -195,6 +208,8 @@ def _text_rule(column: Column) -> tuple[list[tuple[str, str]], str]:
 def _features(column: Column, clock: Clock | None) -> tuple[tuple[str, str], ...]:
     if column.role == "time" and clock:
         return _time_parts(column, clock)
+    if column.role == "mark":
+        return ((f"{_feature_name(column)}_filled", f"{_source(column)}.is_not_null().cast(pl.Float32)"),)
     if column.role != "feature":
         return ()
     if column.profile.is_time:
@@ -223,14 +238,20 @@ def _category(column: Column) -> str:
 
 
 def _hour(column: Column) -> str:
-    return f"{_source(column)}.dt.hour().cast(pl.Float32)"
+    hour = f"{_source(column)}.dt.hour().cast(pl.Float32)"
+    minutes = column.profile.values.dt.minute()
+    return f"{hour} + {_source(column)}.dt.minute().cast(pl.Float32) / 60" if (minutes > 0).any() else hour
 
 
 def _date_feature(column: Column, clock: Clock | None) -> tuple[tuple[str, str], ...]:
     """Days before the event; without an event time, days since 1970."""
-    if clock is None:
-        return ((f"{column.attribute}_day", f"day_number({source_code.quote(column.name)})"),)
-    return ((f"days_since_{column.attribute}", f"days_since({source_code.quote(column.name)})"),)
+    days = (
+        (f"{column.attribute}_day", f"day_number({source_code.quote(column.name)})")
+        if clock is None
+        else (f"days_since_{column.attribute}", f"days_since({source_code.quote(column.name)})")
+    )
+    hours = column.profile.type != "date" and _varies(column.profile.values, "hour")
+    return (days, (f"{column.attribute}_hour", _hour(column))) if hours else (days,)
 
 
 def _time_parts(column: Column, clock: Clock) -> tuple[tuple[str, str], ...]:

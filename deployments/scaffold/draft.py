@@ -81,9 +81,9 @@ def draft(name: str, source: str, sample: Sample, options: NewUseCaseOptions) ->
     outcome = find_outcome(profiles, options.target, options.kind)
     if len(profiles) == 1:
         raise UsageError(f"{source!r}: {options.target!r} is its only column; a prediction is made from others")
-    clock = find_clock(profiles, options.target, options.time)
+    clock = find_clock(profiles, outcome.column, options.time)
     frame = pl.DataFrame([p.values for p in profiles])
-    key = find_key(frame, profiles, options.target, clock.column if clock else None, options.key)
+    key = find_key(frame, profiles, outcome.column, clock.column if clock else None, options.key)
     columns = columns_of(profiles, outcome, key, clock, (source_code.constant(name), source_code.class_name(name)))
     if not any(column.features for column in columns):
         why = ", ".join(f"{column.name}: {column.role}" for column in columns[:8])
@@ -91,8 +91,8 @@ def draft(name: str, source: str, sample: Sample, options: NewUseCaseOptions) ->
     policies = policies_for(outcome, clock, columns, frame.height)
     notes = _notes(outcome, key, clock, columns, sample)
     reader = drafted_reader(sample.reader, profiles, frozenset(options.reader))
-    found = {"reader": reader, "seen": sample.seen, "left_out": sample.left_out, "notes": notes}
-    return Draft(name, source, frame.height, sample.whole, outcome, key, clock, columns, policies, **found)
+    parts = (name, source, frame.height, sample.whole, outcome, key, clock, columns, policies)
+    return Draft(*parts, reader=reader, seen=sample.seen, left_out=sample.left_out, notes=notes)
 
 
 def profile(sample: Sample) -> list[Profile]:

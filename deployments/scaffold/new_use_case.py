@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from deployments.scaffold import render_module, render_test, source_code
+from deployments.scaffold.contract_columns import Column
 from deployments.scaffold.draft import Draft, NewUseCaseOptions, draft
 from deployments.scaffold.location import Place, place_for
 from deployments.scaffold.sampling import read
@@ -19,6 +20,19 @@ from schemas.verdicts import AuditVerdict, Kind
 
 if TYPE_CHECKING:
     from tasks.parsing import Limits
+
+
+SHOWN = 5
+
+
+class ColumnSummary(Value):
+    """A column of the file as the draft sees it."""
+
+    name: str
+    kind: str = Field(description="type of its values, or 'left out'")
+    role: str
+    why: str
+    values: tuple[str, ...] = Field(description="some of its values as they are read; none of a private column")
 
 
 class Drafted(Value):
@@ -34,6 +48,8 @@ class Drafted(Value):
     features: tuple[str, ...]
     files: tuple[str, ...]
     notes: tuple[str, ...] = Field(description="what a person should confirm")
+    reader: tuple[str, ...] = Field(description="what was seen of how the file is written")
+    columns: tuple[ColumnSummary, ...]
     audit: AuditVerdict
 
 
@@ -57,6 +73,17 @@ def new_use_case(
     return _result(drafted, place, tuple(str(path.relative_to(place.root)) for path in files), verdict)
 
 
+def _summary(column: Column) -> ColumnSummary:
+    typed = column.profile.typed
+    values = () if column.profile.is_personal else tuple(str(value) for value, _ in column.profile.counts[:SHOWN])
+    why = "; ".join(filter(None, (typed.seen, column.note or column.guess)))
+    return ColumnSummary(name=column.name, kind=typed.type, role=column.role, why=why, values=values)
+
+
+def _gone(name: str, why: str) -> ColumnSummary:
+    return ColumnSummary(name=name, kind="left out", role="none", why=why, values=())
+
+
 def _refuse_taken(place: Place, force: bool) -> None:
     existing = [path for path in (place.module, place.test) if path.exists()]
     if existing and not force:
@@ -75,5 +102,7 @@ def _result(drafted: Draft, place: Place, files: tuple[str, ...], verdict: Audit
         features=tuple(name for name, _ in drafted.features),
         files=files,
         notes=drafted.notes,
+        reader=drafted.seen,
+        columns=(*map(_summary, drafted.columns), *(_gone(name, why) for name, why in drafted.left_out.items())),
         audit=verdict,
     )

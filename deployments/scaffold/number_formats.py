@@ -11,8 +11,8 @@ import polars as pl
 from schemas.reader import ColumnFormat
 
 CURRENCIES = (
-    "$", "€", "£", "¥", "₹", "USD", "EUR", "GBP", "CHF", "JPY", "CAD", "AUD", "INR", "CNY", "SEK", "NOK", "DKK", "PLN", "BRL",
-    "US$", "C$", "A$", "R$", "kr", "zł", "Rs", "Rs.", "Fr.",
+    "$", "€", "£", "¥", "₹", "USD", "EUR", "GBP", "CHF", "JPY", "CAD", "AUD", "INR", "CNY", "SEK", "NOK", "DKK", "PLN",
+    "BRL", "US$", "C$", "A$", "R$", "kr", "zł", "Rs", "Rs.", "Fr.",
 )  # fmt: skip
 SPACES = "   "
 PARTS = re.compile(
@@ -80,7 +80,7 @@ def _are_units(units: set[str], parts: list[re.Match[str]]) -> bool:
         return False
     if {unit.lower().rstrip(".") for unit in units} & (ORDINALS | SCALES) and "m" not in units:
         return False
-    money = units <= {*CURRENCIES, "%"}
+    money = bool(units) and units <= {*CURRENCIES, "%"}
     if any(match["before"] and not match["gap"] for match in parts) and not money:
         return False  # T123 is a code
     zeros = [match for match in parts if re.match(r"0\d", match["digits"])]
@@ -107,7 +107,12 @@ def _marks(numbers: list[str]) -> list[tuple[str, str | None]]:
 
 
 def _named(
-    values: pl.Series, form: ColumnFormat, parts: list[re.Match[str]], decimal: str, thousands: str | None, distinct: pl.Series
+    values: pl.Series,
+    form: ColumnFormat,
+    parts: list[re.Match[str]],
+    decimal: str,
+    thousands: str | None,
+    distinct: pl.Series,
 ) -> NumberFormat:
     seen = [f"numbers with {', '.join(map(repr, form.units))}" if form.units else "numbers"]
     seen += [f"decimal mark {decimal!r}"] if decimal != "." else []
@@ -115,7 +120,9 @@ def _named(
     seen += ["losses in parentheses"] if form.parentheses else []
     numbers = [match["digits"].strip() for match in parts]
     two_ways = thousands in (",", ".") and not any(decimal in n for n in numbers)
-    always = two_ways and all(re.fullmatch(r"\d{1,3}[.,]\d{3}", n) for n in numbers if thousands and thousands in n)
-    confirm = f"{distinct[0]!r} is read as {values[0]:,.0f}; or is {thousands!r} a decimal mark?" if always else ""
+    grouped = [at for at, number in enumerate(numbers) if thousands and thousands in number]
+    always = two_ways and grouped and all(re.fullmatch(r"\d{1,3}[.,]\d{3}", numbers[at]) for at in grouped)
+    at = grouped[0] if grouped else 0
+    confirm = f"{distinct[at]!r} is read as {values[at]:,.0f}; or is {thousands!r} a decimal mark?" if always else ""
     whole = not any(decimal in n for n in numbers) and bool((values == values.round(0)).all())
     return NumberFormat("integer" if whole and "%" not in form.units else "number", form, ", ".join(seen), confirm)

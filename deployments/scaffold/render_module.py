@@ -144,7 +144,16 @@ def _inputs(draft: Draft) -> list[str]:
         note = source_code.comment(f"guess: {draft.clock.note}", INDENT * 3) if draft.clock.note else []
     lines = [line for name, value in values.items() for line in source_code.expression(f"{INDENT * 3}{name}=", value)]
     at = next((i for i, line in enumerate(lines) if line.strip().startswith("time=")), 0)
-    return [f"{INDENT}inputs=(", f"{INDENT * 2}Input(", *lines[:at], *note, *lines[at:], *reader, f"{INDENT * 2}),", f"{INDENT}),"]
+    return [
+        f"{INDENT}inputs=(",
+        f"{INDENT * 2}Input(",
+        *lines[:at],
+        *note,
+        *lines[at:],
+        *reader,
+        f"{INDENT * 2}),",
+        f"{INDENT}),",
+    ]
 
 
 def _target(draft: Draft) -> list[str]:

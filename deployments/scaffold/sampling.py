@@ -6,7 +6,7 @@ CSV stays text, so that a code like 007 is not taken for a number; JSON Lines an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Literal
@@ -17,7 +17,7 @@ from deployments.scaffold.column_names import clean_columns, find_names
 from deployments.scaffold.text_encoding import find_encoding
 from deployments.scaffold.text_layout import find_layout
 from schemas.errors import Refused, UsageError
-from schemas.reader import Reader
+from schemas.reader import PLAIN, Reader
 from tasks import parsing
 
 MAX_ROWS = 1_000_000
@@ -39,9 +39,9 @@ class Sample:
     frame: pl.DataFrame
     whole: bool
     form: Form
-    reader: Reader = Reader()
+    reader: Reader = PLAIN
     seen: tuple[str, ...] = ()
-    left_out: Mapping[str, str] = ()  # type: ignore[assignment]
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def read(path: Path, stated: Mapping[str, object] | None = None) -> Sample:
@@ -146,9 +146,7 @@ def _parquet(path: Path, _: str, reader: Reader, stated: frozenset[str]) -> Samp
     return _of_types(lazy.head(_rows(len(names)) + 1).collect(), True, "parquet", path, reader, stated)
 
 
-def _of_types(
-    frame: pl.DataFrame, whole: bool, form: Form, path: Path, reader: Reader, stated: frozenset[str]
-) -> Sample:
+def _of_types(frame: pl.DataFrame, whole: bool, form: Form, path: Path, reader: Reader, stated: frozenset[str]) -> Sample:
     """A sample of a format that names its columns and gives them types."""
     _refuse_too_many(frame.width, path.name)
     reader = find_names(frame.columns, reader, stated)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -14,6 +15,7 @@ from schemas.verdicts import Kind
 
 FEW_NUMBERS = 10
 MOST_CLASSES = 50
+LEAST_BEGINNING = 12  # characters of a long name that a person typed only the beginning of
 YES = ("true", "yes", "y", "t", "positive", "bad", "late", "churned", "fraud", "default")
 
 
@@ -39,6 +41,7 @@ def find_outcome(profiles: Sequence[Profile], target: str, kind: Kind | None) ->
     Raises UsageError for a column that is not there, is empty or constant, or does not fit the kind.
     """
     names = [p.name for p in profiles]
+    target = meant_column(target, names) or target
     if target not in names:
         close = get_close_matches(target, names, n=1)
         meant = f"; did you mean {close[0]!r}?" if close else f"; it has {_list(names)}"
@@ -49,6 +52,22 @@ def find_outcome(profiles: Sequence[Profile], target: str, kind: Kind | None) ->
         raise UsageError(f"--target {target}: {only}, so there is nothing to predict; bring rows with both outcomes")
     make = {"binary": _binary, "multiclass": _multiclass, "regression": _regression}
     return make[kind or _guess(profile)](profile, stated=kind is not None)
+
+
+def meant_column(name: str, names: Sequence[str]) -> str | None:
+    """The column that a person means: its name but for blanks and case, its beginning, or its position if it has no name."""
+    if name in names:
+        return name
+    if name.isdigit() and all(each.startswith("column_") for each in names):
+        return f"column_{int(name)}" if f"column_{int(name)}" in names else None
+    plain = _plain(name)
+    alike = [each for each in names if _plain(each) == plain]
+    begun = [each for each in names if _plain(each).startswith(plain)] if len(plain) > LEAST_BEGINNING else []
+    return next((found[0] for found in (alike, begun) if len(found) == 1), None)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"\W+", " ", name).strip().casefold()
 
 
 def _guess(profile: Profile) -> Kind:

@@ -1,4 +1,4 @@
-"""The encoding and the line ends of a text file, from all of its bytes: a character beyond ASCII may stand in its last line."""
+"""The encoding and the line ends of a text file, from all of its bytes: the last line may hold the one odd character."""
 
 from __future__ import annotations
 

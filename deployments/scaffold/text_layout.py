@@ -14,6 +14,7 @@ from schemas.reader import WHITESPACE, Reader
 
 SEPARATORS = ("::", "||", ",", ";", "\t", "|", "^", "~", ":")
 NAMES = {"\t": "tabs", ";": "semicolons", "|": "bars", WHITESPACE: "blanks", "::": "double colons", "||": "double bars"}
+QUOTES = "\"'"
 LINES, LAST_LINES = 2_000, 200
 MOST_BEFORE = 60
 MOST_AFTER = 10
@@ -56,7 +57,7 @@ def find_layout(head: str, tail: str, whole: bool, reader: Reader, stated: froze
     if "separator" not in stated and (match := SEP_LINE.fullmatch(lines[0].strip() if lines else "")):
         reader = replace(reader, separator=match[1])
         stated = stated | {"separator"}
-    if "backslash" not in stated and r"\"" in head:
+    if "backslash" not in stated and re.search(r'\\"[^,;\t\n]', head):
         reader = replace(reader, backslash=True)
         seen.append("a backslash before quotes")
     table = _best_table(lines, reader, stated)
@@ -64,13 +65,19 @@ def find_layout(head: str, tail: str, whole: bool, reader: Reader, stated: froze
     seen += before
     layout = _header(table, stated)
     layout = _after(layout, table, tail.split("\n"), stated)
+    if "stray_quotes" not in stated and _has_stray_quotes(lines, layout.reader):
+        layout = replace(
+            layout,
+            reader=replace(layout.reader, stray_quotes=True),
+            seen=(*layout.seen, "quotes within fields that none encloses"),
+        )
     return replace(layout, seen=(*seen, *layout.seen))
 
 
 def _best_table(lines: Sequence[str], reader: Reader, stated: frozenset[str]) -> _Table:
     """Of all separators and quotes the one under which most records have the same number of fields, two or more."""
     separators = (reader.separator,) if "separator" in stated else SEPARATORS
-    quotes = (reader.quote,) if "quote" in stated else ('"', "'")
+    quotes = (reader.quote,) if "quote" in stated else tuple(QUOTES)
     tables = [_table(lines, replace(reader, separator=s, quote=q)) for s in separators for q in quotes if s != q]
     wide = [table for table in tables if table.width > 1 and table.share >= CONSISTENT]
     if not wide and "separator" not in stated:
@@ -79,7 +86,7 @@ def _best_table(lines: Sequence[str], reader: Reader, stated: frozenset[str]) ->
             return blanks
     if not wide:
         return tables[0] if len(separators) == 1 else _table(lines, replace(reader, separator=","))
-    return max(wide, key=lambda table: (_fits_header(table), round(table.share, 1), _is_quoted(table), min(table.width, 200)))
+    return max(wide, key=lambda table: (-_before(table), round(table.share, 1), _is_quoted(table), min(table.width, 200)))
 
 
 def _table(lines: Sequence[str], reader: Reader) -> _Table:
@@ -89,15 +96,28 @@ def _table(lines: Sequence[str], reader: Reader) -> _Table:
     return _Table(reader, records, width, count / max(widths.total(), 1))
 
 
-def _fits_header(table: _Table) -> bool:
-    """Whether a record as wide as most is among the first: a header under the right separator is."""
-    return any(len(record) in (table.width, table.width - 1) for _, record in table.records[:MOST_BEFORE])
+def _before(table: _Table) -> int:
+    """How many lines would stand before the table: under the right separator its header is as wide as its rows."""
+    filled = [record for _, record in table.records[:MOST_BEFORE] if any(record)]
+    return next((at for at, record in enumerate(filled) if _is_in_table(record, table)), MOST_BEFORE)
+
+
+def _has_stray_quotes(lines: Sequence[str], reader: Reader) -> bool:
+    """Whether a quote stands within a field, where nothing encloses it."""
+    if not reader.quote or len(reader.separator) > 1:
+        return False
+    quote, separator = re.escape(reader.quote), re.escape(reader.separator)
+    enclosed = rf"(?:(?<=^)|(?<={separator}))\s*{quote}(?:[^{quote}]|{quote}{quote})*{quote}\s*(?={separator}|\r|$)"
+    return any(
+        reader.quote in re.sub(enclosed, "", line)
+        for line in lines
+        if reader.quote in line and line.count(reader.quote) % 2 == 0
+    )
 
 
 def _is_quoted(table: _Table) -> int:
     """1 where quotes stand about fields under this separator, -1 where they are left over within them."""
-    quote = table.reader.quote or '"'
-    left = any(field.strip().startswith(quote) for _, record in table.records[:200] for field in record)
+    left = any(field.strip()[:1] in QUOTES for _, record in table.records[:200] for field in record)
     return -1 if left else 0
 
 
@@ -164,8 +184,8 @@ def _header(table: _Table, stated: frozenset[str]) -> Layout:
     count = reader.header if "header" in stated else _header_lines(rows, table.width)
     seen = []
     if count == 0:
-        names = reader.names if "names" in stated else tuple(f"column_{i}" for i in range(1, table.width + 1))
-        return Layout(replace(reader, header=0, names=names), names, ("no header: the columns are numbered",))
+        numbered = reader.names if "names" in stated else tuple(f"column_{i}" for i in range(1, table.width + 1))
+        return Layout(replace(reader, header=0, names=numbered), numbered, ("no header: the columns are numbered",))
     width, names = len(rows[0]), _joined(rows[:count])
     if width == table.width - 1 and len(rows) > count:
         last = all(not record[-1].strip() for record in rows[count:] if len(record) == table.width)
@@ -198,7 +218,11 @@ def _header_lines(rows: Sequence[Record], width: int) -> int:
     second = rows[1]
     if len(second) != width or not typed:
         return 1
-    words = [at for at in typed if second[at].strip() and second[at].strip() not in MISSING_WORDS and not looks_typed([second[at]])]
+    words = [
+        at
+        for at in typed
+        if second[at].strip() and second[at].strip() not in MISSING_WORDS and not looks_typed([second[at]])
+    ]
     unnamed = any(not field.strip() for field in rows[0])
     return 2 if len(words) >= max(1 if unnamed else 2, 0.6 * len([at for at in typed if second[at].strip()])) else 1
 
@@ -241,8 +265,10 @@ def _has_blanks(fields: Sequence[str]) -> bool:
 
 def _has_gaps(table: _Table, lines: Sequence[str]) -> bool:
     separator = table.reader.separator
-    return separator not in (WHITESPACE, "\t") and any(f"{separator} " in line for line in lines) and any(
-        len(line.split(f"{separator} ")) == table.width for line in lines
+    return (
+        separator not in (WHITESPACE, "\t")
+        and any(f"{separator} " in line for line in lines)
+        and any(len(line.split(f"{separator} ")) == table.width for line in lines)
     )
 
 

@@ -89,6 +89,7 @@ def find_clock(profiles: Sequence[Profile], target: str, named: str | None) -> C
     whole = [p for p in profiles if p.is_time and p.nulls == 0 and p.name != target]
     candidates = [p for p in whole if not NEVER.search(p.name.lower())]
     note = "the only date that every row has"
+    candidates = [p for p in candidates if not any(_is_finer(other, p) for other in candidates)]
     if len(candidates) > 1:
         candidates, note = _beyond_doubt(candidates)
     clock = _clock(candidates[0], note) if len(candidates) == 1 else None
@@ -104,7 +105,8 @@ def _named_clock(profiles: dict[str, Profile], target: str, named: str) -> Clock
     if not profile.is_time:
         example = next((str(v) for v, _ in profile.counts[:1]), "nothing")
         raise UsageError(
-            f"--time {named}: holds {example!r}, not ISO 8601 (2024-12-31 or 2024-12-31T23:59:00): export it so"
+            f"--time {named}: holds {example!r}, which reads as no date; say how it is written, as in "
+            f"--read '{named}.times=%d/%m/%Y'"
         )
     clock = _clock(profile, "")
     if profile.nulls or len(clock.event_days) < MIN_DAYS:
@@ -115,6 +117,13 @@ def _named_clock(profiles: dict[str, Profile], target: str, named: str) -> Clock
 
 def _clock(profile: Profile, note: str) -> Clock:
     return Clock(profile.name, profile.type, profile.values, note)
+
+
+def _is_finer(one: Profile, other: Profile) -> bool:
+    """Whether one column holds the moments of the other's days: Time 2024-01-01T10:30 beside Date 2024-01-01."""
+    if one.name == other.name or one.type == "date" or other.type != "date":
+        return False
+    return bool((one.values.dt.date() == other.values).all())
 
 
 def _beyond_doubt(candidates: list[Profile]) -> tuple[list[Profile], str]:

@@ -12,6 +12,8 @@ from typing import Literal
 
 import polars as pl
 
+from schemas.reader import ColumnFormat, says_zone
+
 FIRST_YEAR, LAST_YEAR = 1700, 2200
 DATES = (
     "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%m.%d.%Y", "%d-%m-%Y", "%m-%d-%Y",
@@ -44,6 +46,12 @@ class TimeFormats:
     formats: tuple[str, ...]
     seen: str
     confirm: str = ""
+    time_zone: str | None = None
+
+    @property
+    def form(self) -> ColumnFormat:
+        """The column's format."""
+        return ColumnFormat(times=self.formats, time_zone=self.time_zone)
 
 
 def find(distinct: pl.Series, name: str = "") -> TimeFormats | None:
@@ -63,7 +71,10 @@ def find(distinct: pl.Series, name: str = "") -> TimeFormats | None:
     if not few.str.contains(r"\d\D+\d|^[A-Za-z]{3,9}[ -]\d{2,4}$").all():
         return None
     for clock in CLOCKS if few.str.contains(r"^\d{1,2}[:.h]\d{2}([:.]\d{2}(\.\d+)?)?( ?[AaPp][Mm])?$").all() else ():
-        if few.str.to_time(clock, strict=False).null_count() == 0 and texts.str.to_time(clock, strict=False).null_count() == 0:
+        if (
+            few.str.to_time(clock, strict=False).null_count() == 0
+            and texts.str.to_time(clock, strict=False).null_count() == 0
+        ):
             return TimeFormats("clock", (clock,), f"clock times written {clock}")
     formats = _greedy(texts, few)
     return _decided(texts, formats, name) if formats else None
@@ -107,7 +118,7 @@ def _all_formats() -> tuple[str, ...]:
 
 
 def _shape_of(text: str) -> str:
-    without_offset = re.sub(r"(?<=\d)(\s?)(Z|[+-]\d{2}:?\d{2})$", r"\1z", text)
+    without_offset = re.sub(r"(:\d{2}(?:\.\d+)?)(\s?)(Z|[+-]\d{2}:?\d{2})$", r"\1\2z", text)
     return re.sub(r"[A-Za-z]+", "a", re.sub(r"\d+", "0", without_offset))
 
 
@@ -125,8 +136,7 @@ def _moments(texts: pl.Series, written: str) -> pl.Series:
     if "%y" in written:  # two digits, or it is no year
         moments = moments.to_frame("m").select(pl.when(texts.str.len_chars() >= 6).then(pl.col("m"))).to_series()
     years = moments.dt.year()
-    inside = moments.to_frame("m").select(pl.when(years.is_between(FIRST_YEAR, LAST_YEAR)).then(pl.col("m"))).to_series()
-    return inside
+    return moments.to_frame("m").select(pl.when(years.is_between(FIRST_YEAR, LAST_YEAR)).then(pl.col("m"))).to_series()
 
 
 def _decided(texts: pl.Series, formats: Sequence[str], name: str) -> TimeFormats:
@@ -137,11 +147,13 @@ def _decided(texts: pl.Series, formats: Sequence[str], name: str) -> TimeFormats
     if both:
         formats, confirm = _likelier(texts, formats[0], str(swapped[0]))
     moments = pl.concat([_moments(texts, each).drop_nulls().dt.replace_time_zone(None) for each in formats])
-    zones = {("%#z" in each or "%z" in each or "UTC" in each or "GMT" in each or each.endswith("Z")) for each in formats}
-    has_offset = any("%#z" in each or "%z" in each for each in formats)
+    zones = {says_zone(each) for each in formats}
     midnight = bool((moments.dt.time() == time(0)).all()) if len(moments) else False
-    kind: Kind = "utc" if has_offset and zones == {True} else "date" if midnight else "moment"
-    return TimeFormats(kind, tuple(formats), f"times written {', '.join(formats)}", confirm)
+    seen = f"times written {', '.join(formats)}"
+    if zones == {True, False}:
+        return TimeFormats("utc", tuple(formats), f"{seen}; without an offset they are read as UTC", confirm, "UTC")
+    kind: Kind = "utc" if zones == {True} else "date" if midnight else "moment"
+    return TimeFormats(kind, tuple(formats), seen, confirm)
 
 
 def _swapped(written: str) -> str | None:
@@ -152,9 +164,8 @@ def _swapped(written: str) -> str | None:
 
 
 def _likelier(texts: pl.Series, one: str, other: str) -> tuple[tuple[str], str]:
-    """Of two orders the one under which the days lie closer together; else day first with dots and dashes, month with slashes."""
-    spans = {each: _moments(texts, each).dt.date().sort().diff().drop_nulls().dt.total_days() for each in (one, other)}
-    gaps = {each: int(days.max() or 0) for each, days in spans.items()}  # type: ignore[call-overload]
+    """Of two orders the one under which the days lie closer together; else day first, but with slashes month first."""
+    gaps = {each: max(_moments(texts, each).dt.date().sort().diff().dt.total_days()[1:], default=0) for each in (one, other)}
     usual = next(each for each in (one, other) if each.startswith("%m") == ("/" in each))
     best = min(gaps, key=lambda each: (gaps[each], each != usual))
     unlike = other if best == one else one

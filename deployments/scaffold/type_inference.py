@@ -14,7 +14,7 @@ import polars as pl
 
 from deployments.scaffold import number_formats, time_formats
 from schemas.errors import UsageError
-from schemas.reader import ColumnFormat, Reader
+from schemas.reader import ColumnFormat, Reader, says_zone
 from tasks.parsing import from_written
 
 Type = Literal["integer", "number", "decimal", "flag", "date", "moment", "utc", "clock", "text"]
@@ -55,6 +55,7 @@ AMONG_OTHERS = (
     "n/d", "ND", "nd", "TBD", "tbd", "empty", "blank", "x", "X", "(blank)", "(empty)", "no data", "No data",
 )  # fmt: skip
 MISSING_WORDS = frozenset((*NOTHING_WORDS, *AMONG_OTHERS))
+MOST_SPELLINGS = 400
 ODD_WORDS, ODD_SHARE = 5, 0.02  # other words in a column of numbers or dates: few enough to be no values of it
 
 
@@ -104,7 +105,8 @@ def type_column(series: pl.Series, form: str, reader: Reader | None = None) -> T
         return _type_text(series, form, reader or Reader())
     kind, values = _known(series)
     if kind == "integer" and (times := time_formats.of_numbers(series)):
-        return Typed(series.name, times.type, _read(series, times.type, ColumnFormat(times=times.formats)), ColumnFormat(times=times.formats), seen=times.seen, confirm=times.confirm)
+        values = _read(series, times.type, times.form)
+        return Typed(series.name, times.type, values, times.form, seen=times.seen, confirm=times.confirm)
     return Typed(series.name, kind, values)
 
 
@@ -129,18 +131,54 @@ def _known(series: pl.Series) -> tuple[Type, pl.Series]:
 
 def _type_text(series: pl.Series, form: str, reader: Reader) -> Typed:
     name, written = series.name, series.str.strip_chars() if reader.strip else series
+    if name in reader.columns:
+        return _stated(series, reader)
     counts = written.drop_nulls().value_counts(name="count")
-    texts, distinct = counts.to_series(0), counts.to_series(0)
+    texts = counts.to_series(0)
     distinct = texts.filter(~texts.is_in([*NOTHING_WORDS, *INFINITE]) & (texts.str.strip_chars() != ""))
     nothing = tuple(sorted(set(texts.filter(texts.is_in(NOTHING_WORDS)).to_list()) - {""}))
     rest = distinct.filter(~distinct.is_in(AMONG_OTHERS))
-    if reading := len(rest) and _reading(rest, name, form):
+    if reading := _reading(rest, name, form) if len(rest) else None:
         words = tuple(sorted(set(distinct.to_list()) - set(rest.to_list())))
         return _typed(series, reading, nothing, words, reader)
-    if reading := _nearly(counts, rest, name, form):
-        odd = tuple(sorted(set(distinct.to_list()) - set(reading[1].to_list())))
-        return _typed(series, reading[0], nothing, odd, reader)
-    return _typed(series, _Reading("text"), nothing, (), reader)
+    if nearly := _nearly(counts, rest, name, form):
+        odd = tuple(sorted(set(distinct.to_list()) - set(nearly[1].to_list())))
+        return _typed(series, nearly[0], nothing, odd, reader)
+    return _typed(series, _text(counts.filter(~pl.nth(0).is_in(NOTHING_WORDS))), nothing, (), reader)
+
+
+def _stated(series: pl.Series, reader: Reader) -> Typed:
+    """A column whose format a person has said: the first type of which it gives all values, else text."""
+    form = reader.columns[series.name]
+    texts = series.drop_nulls().unique()
+    nothing = tuple(sorted(set(texts.filter(texts.is_in(NOTHING_WORDS)).to_list()) - {""}))
+    whole = Reader(strip=reader.strip, missing=nothing, columns={series.name: form})
+    meant = series.filter(series.is_not_null() & ~series.str.strip_chars().is_in([*nothing, *form.missing, ""]))
+    kinds: tuple[Type, ...] = ("date", "moment", "utc", "clock") if form.times else ("flag", "integer", "number")
+    for kind in kinds:
+        fits = not (form.times and kind in ("moment", "utc")) or any(map(says_zone, form.times)) == (kind == "utc")
+        if len(meant) and fits and not _read(meant, kind, form, whole).null_count():
+            return Typed(series.name, kind, _read(series, kind, form, whole), form, nothing, "as it was said")
+    if form.times or form.true:
+        raise UsageError(f"--read: not all values of {series.name!r} are written so, for example {meant.head(1).to_list()}")
+    return Typed(series.name, "text", _read(series, "text", form, whole), form, nothing)
+
+
+def _text(counts: pl.DataFrame) -> _Reading:
+    """Text: other spellings of a value that repeats are that value, and digits behind a zero are a code."""
+    values, often = counts.to_series(0), counts["count"]
+    if len(values) and values.str.contains(r"^-?\d+$").all() and values.str.contains(r"^-?0\d").any():
+        return _Reading("text", seen="codes: some begin with a zero, so they are text")
+    if len(values) > MOST_SPELLINGS:
+        return _Reading("text")
+    groups: dict[str, list[tuple[int, str]]] = {}
+    for value, count in zip(values.to_list(), often.to_list(), strict=True):
+        groups.setdefault(re.sub(r"\s+", " ", value.strip()).casefold(), []).append((-count, value))
+    spellings = {other: min(group)[1] for group in groups.values() for _, other in group if other != min(group)[1]}
+    if not spellings:
+        return _Reading("text")
+    seen = ", ".join(f"{other!r} is read as {value!r}" for other, value in sorted(spellings.items())[:5])
+    return _Reading("text", ColumnFormat(spellings=dict(sorted(spellings.items()))), seen)
 
 
 def _typed(series: pl.Series, reading: _Reading, nothing: tuple[str, ...], words: tuple[str, ...], reader: Reader) -> Typed:
@@ -164,12 +202,14 @@ def _reading(distinct: pl.Series, name: str, form: str) -> _Reading | None:
     """The type that all texts have, or None. Of a format with types of its own, plain numbers in quotes stay text."""
     typed_format = form != "csv"
     for kind, pattern in PATTERNS.items():
+        if form == "parquet" and kind in TIMES:
+            continue  # its text is text until a format says what it is
         if _reads_as(distinct, kind, pattern):
             if kind == "integer" and (times := time_formats.of_digits(distinct, name)):
-                return _Reading(times.type, ColumnFormat(times=times.formats), times.seen, times.confirm)
+                return _Reading(times.type, times.form, times.seen, times.confirm)
             return _Reading(kind) if not typed_format or kind in TIMES else None
     if times := time_formats.of_digits(distinct, name) or time_formats.find(distinct, name):
-        return _Reading(times.type, ColumnFormat(times=times.formats), times.seen, times.confirm)
+        return _Reading(times.type, times.form, times.seen, times.confirm)
     if numbers := number_formats.find(distinct):
         return _Reading(numbers.type, numbers.form, numbers.seen, numbers.confirm)
     return None
@@ -197,7 +237,10 @@ def _reads_as(distinct: pl.Series, kind: Type, pattern: str) -> bool:
     """Whether all values match and parse. Integers beyond 64 bits do not read as numbers, which would round them."""
     if not distinct.str.contains(pattern).all():
         return False
-    if kind == "number" and _read(distinct.filter(distinct.str.contains(DIGITS_ONLY)), "integer", ColumnFormat()).null_count():
+    if (
+        kind == "number"
+        and _read(distinct.filter(distinct.str.contains(DIGITS_ONLY)), "integer", ColumnFormat()).null_count()
+    ):
         return False
     parsed = _read(distinct, kind, ColumnFormat())
     return parsed.null_count() == 0 and (kind != "number" or bool(parsed.is_finite().all()))

@@ -24,6 +24,7 @@ from tasks.parsing.text_stream import prepared, single_separator, with_single_se
 CHUNK = 1 << 23
 LONGEST_RECORD = 1 << 24
 SHORT = 1 << 16
+AT_ONCE = 20_000  # records
 BOM = b"\xef\xbb\xbf"
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 NEWLINE, RETURN = 10, 13
@@ -237,8 +238,44 @@ def csv_batches(stream: Iterator[bytes], name: str, reader: Reader = PLAIN) -> I
 
 
 def _records(stream: Iterator[bytes], name: str, reader: Reader) -> Iterator[bytes]:
-    for block in blocks(prepared(stream, name, reader), name, dialect=Dialect.of(reader)):
+    dialect = Dialect.of(reader)
+    text = prepared(stream, name, reader)
+    if reader.stray_quotes and reader.quote:
+        text = _without_stray_quotes(text, dialect, name)
+    for block in blocks(text, name, dialect=dialect):
         yield with_single_separators(block, name, reader)
+
+
+def _without_stray_quotes(stream: Iterator[bytes], dialect: Dialect, name: str) -> Iterator[bytes]:
+    """The same records with fields enclosed, and quotes doubled, where they hold a quote: as a lenient reader takes them."""
+    marks: dict[str, Any] = {"delimiter": chr(dialect.separator), "quotechar": chr(dialect.quote or 0)}
+    written = io.StringIO(newline="")
+    writer = csv.writer(written, lineterminator="\n", **marks)
+    try:
+        for number, record in enumerate(csv.reader(_lines(stream), strict=False, **marks), 1):
+            writer.writerow(record)
+            if number % AT_ONCE == 0:
+                yield _taken(written)
+    except csv.Error as error:
+        raise Refused(f"{name!r} cannot be read ({error}): is a quote left open?") from None
+    yield _taken(written)
+
+
+def _lines(stream: Iterator[bytes]) -> Iterator[str]:
+    held = b""
+    for piece in stream:
+        *whole, held = (held + piece).split(b"\n")
+        for line in whole:
+            yield f"{line.decode(errors='surrogateescape')}\n"
+    if held:
+        yield held.decode(errors="surrogateescape")
+
+
+def _taken(written: io.StringIO) -> bytes:
+    text = written.getvalue().encode(errors="surrogateescape")
+    written.seek(0)
+    written.truncate()
+    return text
 
 
 def _with_last(blocks: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:

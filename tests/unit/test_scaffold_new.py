@@ -54,7 +54,8 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         ("routing", '    opened_at: Utc = column(alias="Opened At")'),
         ("routing", "        classes=QUEUE,"),
         ("houses", "    # no event time: rows are split by a hash of their key"),
-        ("houses", '        "heating_cost": pl.col("heating_cost").cast(pl.Float32, strict=False),'),
+        ("houses", '        "heating_cost": pl.col("heating_cost").cast(pl.Float32),'),
+        ("houses", '            reader=Reader(missing=("NA",)),'),
         ("stations", '        value=pl.col("state") == "fault",'),
         ("stations", '        unique = ["date", "station"]'),
         ("stations", '        "station_feature": pl.col("station").cast(pl.Enum(STATION), strict=False),'),
@@ -77,9 +78,9 @@ def test_features_and_target_see_all_of_the_file(tmp_path: Path) -> None:
     sample = read(domains.save(domains.houses(), tmp_path / "houses.csv"))
     made = draft("houses", "houses.csv", sample, NewUseCaseOptions("price"))
     with loaded(module(made), made.constant, tmp_path) as case:
-        frame = domains.houses().cast({"heating_cost": pl.String})
+        frame = domains.houses().with_columns(pl.col("heating_cost").cast(pl.Float64, strict=False))
         features = frame.select(**case.features)
-        assert features["heating_cost"].null_count() == (frame["heating_cost"] == "NA").sum()
+        assert features["heating_cost"].null_count() == (domains.houses()["heating_cost"].cast(pl.String) == "NA").sum()
         assert features["class"].null_count() == 0
         assert frame.select(case.target.value).to_series().equals(frame["price"])
 
@@ -103,19 +104,10 @@ def raw(name: str, data: bytes) -> Callable[[Path], Path]:
 BAD: dict[str, tuple[Callable[[Path], Path], dict[str, object], str]] = {
     "no such file": (lambda folder: folder / "nope.csv", {}, "no such file"),
     "a folder": (lambda folder: folder, {}, "is a folder"),
-    "unknown kind of file": (raw("a.xlsx", b"PK"), {}, "by its name"),
     "empty": (raw("a.csv", b""), {}, "is empty"),
     "empty lines": (raw("a.jsonl", b"\n"), {}, "is empty"),
     "header only": (raw("a.csv", b"id,x,y\n"), {}, "holds no rows"),
     "one column": (raw("a.csv", b"y\n0\n1\n"), {}, "its only column"),
-    "duplicate header": (raw("a.csv", b"id,a,a,y\n1,2,3,0\n"), {}, "repeats 'a'"),
-    "unnamed column": (raw("a.csv", b",a,y\n1,2,0\n2,3,1\n"), {}, "has no name"),
-    "underscore": (raw("a.csv", b"_row,y\n1,0\n2,1\n"), {}, "underscore"),
-    "regular expression": (raw("a.csv", b"^x$,y\n1,0\n2,1\n"), {}, "regular expression"),
-    "spaces around": (raw("a.csv", b" x,y\n1,0\n2,1\n"), {}, "spaces around"),
-    "semicolons": (raw("a.csv", b"id;y\n1;0\n"), {}, "semicolons"),
-    "UTF-16": (raw("a.csv", "id,y\n1,0\n".encode("utf-16")), {}, "UTF-16"),
-    "Latin-1": (raw("a.csv", "id,y\nä,0\n".encode("latin-1")), {}, "not UTF-8"),
     "NUL": (raw("a.csv", b"id,y\n\0,0\n"), {}, "NUL"),
     "open quote": (raw("a.csv", b'id,y\n1,"0\n2,1\n'), {}, "never closed"),
     "half a gzip": (raw("a.csv.gz", gzip.compress(b"id,y\n1,0\n2,1\n")[:-9]), {}, "cannot be unpacked"),
@@ -126,7 +118,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], dict[str, object], str]] = {
     "target null": (changed("y", pl.lit(None)), {}, "is empty"),
     "no key": (changed("id", pl.lit(1)), {}, "--key COLUMN"),
     "key that is none": (plain, {"key": ("plan",)}, "name more columns"),
-    "time that is none": (plain, {"time": "x"}, "ISO 8601"),
+    "time that is none": (plain, {"time": "x"}, "reads as no date"),
     "kind that does not fit": (plain, {"target": "plan", "kind": "regression"}, "not numbers"),
     "no feature": (raw("a.csv", b"id,y\n" + b"".join(b"%d,%d\n" % (i, i % 2) for i in range(50))), {}, "can be a feature"),
     "bad name": (plain, {"name": "Churn"}, "lower case"),
