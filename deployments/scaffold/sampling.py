@@ -106,8 +106,7 @@ def _first_rows(path: Path, compression: str, reader: Reader) -> tuple[pl.DataFr
             f"{path.name!r}: its {broken:,} records do not fit a header of {frame.width} columns; say what parts the fields "
             "with --read separator=..., or how many lines stand before the header with --read skip_lines=..."
         )
-    names = reader.contract_names(frame.columns)
-    return frame.select(pl.col(own).alias(clean) for own, clean in names.items()), rows <= _rows(frame.width)
+    return parsing.renamed(frame, frame.columns, reader), rows <= _rows(frame.width)
 
 
 def _has_blanks(frame: pl.DataFrame) -> bool:
@@ -150,8 +149,7 @@ def _of_types(frame: pl.DataFrame, whole: bool, form: Form, path: Path, reader: 
     """A sample of a format that names its columns and gives them types."""
     _refuse_too_many(frame.width, path.name)
     reader = find_names(frame.columns, reader, stated)
-    names = reader.contract_names(frame.columns)
-    frame = frame.select(pl.col(own).alias(clean) for own, clean in names.items())
+    frame = parsing.renamed(frame, frame.columns, reader)
     if "strip" not in stated and _has_blanks(frame):
         reader = replace(reader, strip=True)
     return _cleaned(frame, whole, form, reader, (), stated)

@@ -56,7 +56,7 @@ AMONG_OTHERS = (
 )  # fmt: skip
 MISSING_WORDS = frozenset((*NOTHING_WORDS, *AMONG_OTHERS))
 MOST_SPELLINGS = 400
-ODD_WORDS, ODD_SHARE = 5, 0.02  # other words in a column of numbers or dates: few enough to be no values of it
+ODD_WORDS, ODD_SHARE = 5, 0.03  # other words in a column of numbers or dates: few enough to be no values of it
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 from .column_formats import from_typed as from_typed
 from .column_formats import from_written as from_written
+from .column_formats import renamed as renamed
 from .csv_records import blocks as blocks
 from .csv_records import csv_batches as csv_batches
 from .csv_records import numbered_names as numbered_names

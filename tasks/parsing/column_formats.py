@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import TypeVar
 
 import polars as pl
+from polars import selectors as cs
 
 from schemas.reader import PLAIN, ColumnFormat, Reader, says_zone
 from tasks.parsing.type_conversion import Conversion, as_text, conversion, from_text, text_value
+
+Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
 FIRST_YEAR = 1000  # a year of fewer digits is one whose century was left out
 EXCEL_EPOCH = -25_569  # 1899-12-30 in days since 1970
@@ -157,7 +161,7 @@ def _moment(text: pl.Expr, written: str, zone: str | None) -> pl.Expr:
     return value
 
 
-def renamed(frame: pl.DataFrame, names: Sequence[str], reader: Reader) -> pl.DataFrame:
+def renamed(frame: Frame, names: Sequence[str], reader: Reader) -> Frame:
     """A frame's columns under the contract's names, without those that are left out.
 
     Args:
@@ -170,4 +174,5 @@ def renamed(frame: pl.DataFrame, names: Sequence[str], reader: Reader) -> pl.Dat
     """
     if not reader.rename and not reader.omit:
         return frame
-    return frame.drop(list(set(reader.omit) & set(names))).rename(reader.rename, strict=False)
+    gone = [name for name in names if name in reader.omit]
+    return frame.drop(cs.by_name(*gone)).rename(reader.rename, strict=False)  # by name: `*` and `^x$` are names, too

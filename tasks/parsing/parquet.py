@@ -9,7 +9,7 @@ import polars as pl
 
 from schemas.errors import Refused
 from schemas.reader import PLAIN, Reader
-from tasks.parsing.column_formats import from_typed
+from tasks.parsing.column_formats import from_typed, renamed
 from tasks.parsing.decompression import RATIO
 from tasks.parsing.type_conversion import ROW, Conversion, typed
 
@@ -40,8 +40,7 @@ def conversions(
 def batches(path: Path, name: str, conversions: Mapping[str, Conversion], reader: Reader = PLAIN) -> Iterator[pl.DataFrame]:
     """Frames of the contract's types with `_row` and `_untyped`. Raises Refused for files that grow beyond all measure."""
     lazy = pl.scan_parquet(path)
-    names = reader.contract_names(lazy.collect_schema().names())
-    lazy = lazy.select(pl.col(own).alias(clean) for own, clean in names.items())
+    lazy = renamed(lazy, lazy.collect_schema().names(), reader)
     rows = pl.scan_parquet(path).select(pl.len()).collect().item()
     if rows * max(len(conversions), 1) > max(ALWAYS_ALLOWED, RATIO * path.stat().st_size):
         raise Refused(f"{name!r} unpacks to {rows} rows, far more than a file of its size holds; split it if it is meant so")
