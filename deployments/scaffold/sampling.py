@@ -100,7 +100,7 @@ def _first_rows(path: Path, compression: str, reader: Reader) -> tuple[pl.DataFr
         rows, broken = rows + batch.frame.height, broken + len(batch.broken)
         if rows > _rows(batch.frame.width):
             break
-    frame = pl.concat(frames).drop("_row")
+    frame = pl.concat(frames)
     if frame.is_empty() and broken:
         raise UsageError(
             f"{path.name!r}: its {broken:,} records do not fit a header of {frame.width} columns; say what parts the fields "

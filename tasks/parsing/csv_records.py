@@ -36,9 +36,10 @@ Bytes = np.ndarray[tuple[int], np.dtype[np.uint8]]
 
 @dataclass(frozen=True)
 class Batch:
-    """Records in order: `frame` holds text columns and `_row`; `broken` the rows and texts of records that do not fit."""
+    """Records in order: text columns, the number of each row, and row and text of the records that do not fit."""
 
     frame: pl.DataFrame
+    rows: pl.Series
     broken: dict[int, str]
 
 
@@ -229,7 +230,7 @@ def csv_batches(stream: Iterator[bytes], name: str, reader: Reader = PLAIN) -> I
     for block, is_last in _with_last(_records(stream, name, reader)):
         if columns is None:
             columns, length = header(block, name, reader)
-            yield Batch(_empty(columns), {})
+            yield Batch(_empty(columns), pl.Series(dtype=pl.UInt64), {})
             block = block[length:]
         if block:
             batch, count = _batch(block, columns, name, row, reader, is_last)
@@ -310,7 +311,7 @@ def _batch(
     broken = {int(numbers[i]): _record(block, starts[i], scanned.ends[i]) for i in np.flatnonzero(wrong)}
     kept = ~(wrong | blank)
     frame = _frame(_only(block, starts, scanned.ends, kept), columns, int(kept.sum()), name, dialect)
-    return Batch(frame.with_columns(pl.Series("_row", numbers[kept], dtype=pl.UInt64)), broken), int((~blank).sum())
+    return Batch(frame, pl.Series(numbers[kept], dtype=pl.UInt64), broken), int((~blank).sum())
 
 
 def _without_blanks_at_quotes(block: bytes, dialect: Dialect) -> bytes:
@@ -356,7 +357,7 @@ def _only(block: bytes, starts: Indices, ends: Indices, kept: Flags) -> bytes:
 
 def _frame(records: bytes, columns: list[str], count: int, name: str, dialect: Dialect = COMMAS) -> pl.DataFrame:
     if not count:
-        return _empty(columns).drop("_row")
+        return _empty(columns)
     quote = None if dialect.quote is None else chr(dialect.quote)
     if len(columns) == 1:  # the reader skips some of the lines that are empty fields
         fields = [row[0] if row else None for row in dialect.rows(records.decode())]
@@ -371,7 +372,7 @@ def _frame(records: bytes, columns: list[str], count: int, name: str, dialect: D
 
 
 def _empty(columns: list[str]) -> pl.DataFrame:
-    return pl.DataFrame(schema={**dict.fromkeys(columns, pl.String()), "_row": pl.UInt64()})
+    return pl.DataFrame(schema=dict.fromkeys(columns, pl.String()))
 
 
 def check_text(block: bytes, name: str, row: int) -> None:

@@ -69,7 +69,7 @@ def parse(plan: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Read the planned source into parts of `folder`. Raises Refused."""
     path, name = Path(plan["path"]), str(plan["name"])
     wanted = dict(pl.read_ipc_schema(folder / "schema.arrow"))
-    reader = restore_reader(plan["reader"])
+    reader = restore_reader(plan.get("reader", {}))
     form, compression = format_of(name, reader.format)
     if path.stat().st_size == 0:
         return NOTHING
@@ -152,12 +152,17 @@ def _delimited(
     first = next(batches, None)
     if first is None:
         return NOTHING
-    names = first.frame.columns[:-1]
+    names = first.frame.columns
     columns = list(reader.contract_names(names).values())
     check_columns(name, columns, wanted, plan["required"], plan["strict"], reader)
     conversions = {c: text_conversion(c, dtype, name, reader) for c, dtype in wanted.items() if c in columns}
-    frames = (_with_broken(typed(renamed(batch.frame, names, reader), conversions), batch.broken) for batch in batches)
-    return _written(frames, list(conversions), folder)
+
+    def frames() -> Iterator[pl.DataFrame]:
+        for batch in batches:
+            numbered = renamed(batch.frame, names, reader).with_columns(batch.rows.alias(ROW))
+            yield _with_broken(typed(numbered, conversions), batch.broken)
+
+    return _written(frames(), list(conversions), folder)
 
 
 def text_conversion(column: str, dtype: pl.DataType, name: str, reader: Reader = PLAIN) -> Conversion:

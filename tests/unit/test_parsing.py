@@ -245,7 +245,7 @@ def test_a_csv_of_one_column_has_empty_fields() -> None:
         (b"a,a\n1,2\n", "repeats 'a'"),
         (b"a,b,c\n1,2,3\n", "not known: 'c'"),
         (b"a\n1\n", "missing: 'b'"),
-        (b"a;b\n1;2\n", "separated by commas"),
+        (b"a;b\n1;2\n", "separated by semicolons"),
         (b"1,2\n3,4\n", "missing: 'a', 'b'; not known: '1', '2'"),
         (b'a,b\n1,"2\n3,4\n', "near row 1 is stray or never closed"),
         (b'a,b\n1,2\n3,4"5\n', "near row 2 is stray"),
