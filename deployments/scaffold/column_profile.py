@@ -13,6 +13,7 @@ from deployments.scaffold.type_inference import TIMES, Type, Typed
 
 CLOSED_SET = 12
 CATEGORIES = 400
+SENTENCES = 50  # fewer different texts are categories, however long they are
 ROWS_PER_VALUE = 30
 COVERED = 0.2
 TEXT_WORDS, TEXT_CHARACTERS = 4.0, 40.0
@@ -105,7 +106,7 @@ class Profile:
     @cached_property
     def is_free_text(self) -> bool:
         """Whether it holds sentences: many different texts, of four words or forty characters on average."""
-        if not self.is_text or self.distinct < max(2, min(CATEGORIES, self.rows // 2)):
+        if not self.is_text or self.distinct < max(2, min(SENTENCES, self.rows // 2)):
             return False
         values = self.values.drop_nulls()
         words = _mean(values.str.count_matches(r"\s+")) + 1

@@ -17,7 +17,7 @@ ROW = {
     "queue_length": 20,
     "quoted_price": 400.0,
     "part_in_stock": "no",
-    "remark": "a spoke is loose now and then, as soon as you can",
+    "remark": "text",
     "finished_on": date(2024, 11, 14),
     "late": True,
 }
