@@ -51,6 +51,7 @@ class Drafted(Value):
     reader: tuple[str, ...] = Field(description="what was seen of how the file is written")
     columns: tuple[ColumnSummary, ...]
     audit: AuditVerdict
+    whole: bool = Field(description="whether the audit read all rows of the file")
 
 
 def new_use_case(
@@ -105,4 +106,5 @@ def _result(drafted: Draft, place: Place, files: tuple[str, ...], verdict: Audit
         reader=drafted.seen,
         columns=(*map(_summary, drafted.columns), *(_gone(name, why) for name, why in drafted.left_out.items())),
         audit=verdict,
+        whole=verdict.rows >= drafted.rows and drafted.whole,
     )

@@ -31,6 +31,7 @@ ZONES = ("", "%#z", " %#z", " UTC", " GMT")
 WHOLE = ("%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %z %Y", "%d/%b/%Y:%H:%M:%S %z", "%Y%m%dT%H%M%S", "%Y%m%dT%H%M%SZ")
 DIGITS = {8: ("%Y%m%d", "%m%d%Y", "%d%m%Y"), 12: ("%Y%m%d%H%M",), 14: ("%Y%m%d%H%M%S",)}
 EPOCHS = {10: "epoch_s", 13: "epoch_ms", 16: "epoch_us"}
+LENGTHS = frozenset((*DIGITS, *EPOCHS))
 NAMED_TIME = re.compile(r"(?i)time|date|stamp|epoch|_at$|^at$|_ts$|^ts$|created|updated|when|day$")
 MOST_FORMATS = 3
 EXAMPLES = 300

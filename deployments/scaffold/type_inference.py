@@ -133,6 +133,8 @@ def _type_text(series: pl.Series, form: str, reader: Reader) -> Typed:
     name, written = series.name, series.str.strip_chars() if reader.strip else series
     if name in reader.columns:
         return _stated(series, reader)
+    if form == "csv" and (kind := _plain_number(written)):
+        return Typed(name, kind, _read(series, kind, ColumnFormat(), Reader(strip=reader.strip)))
     counts = written.drop_nulls().value_counts(name="count")
     texts = counts.to_series(0)
     distinct = texts.filter(~texts.is_in([*NOTHING_WORDS, *INFINITE]) & (texts.str.strip_chars() != ""))
@@ -145,6 +147,21 @@ def _type_text(series: pl.Series, form: str, reader: Reader) -> Typed:
         odd = tuple(sorted(set(distinct.to_list()) - set(nearly[1].to_list())))
         return _typed(series, nearly[0], nothing, odd, reader)
     return _typed(series, _text(counts.filter(~pl.nth(0).is_in(NOTHING_WORDS))), nothing, (), reader)
+
+
+def _plain_number(series: pl.Series) -> Literal["integer", "number"] | None:
+    """Whether all texts are plain numbers: told without counting them, as most columns of large files are."""
+    first = series.head(1000).drop_nulls()
+    if not len(first) or not first.str.contains(NUMBER).all():
+        return None
+    texts = series.drop_nulls()
+    lengths = texts.str.len_chars()
+    if lengths.min() == lengths.max() and lengths[0] in time_formats.LENGTHS:
+        return None  # may be dates: 20240131
+    for kind in ("integer", "number"):
+        if _reads_as(texts, kind, PATTERNS[kind]):
+            return kind
+    return None
 
 
 def _stated(series: pl.Series, reader: Reader) -> Typed:
