@@ -74,9 +74,8 @@ def _print(drafted: Drafted, source: str) -> None:
     for note in drafted.notes:
         click.echo(f"  {click.style('confirm', fg='yellow')}   {note}")
     audit = drafted.audit
-    click.echo(
-        f"  audit     {'' if drafted.whole else 'the first '}{audit.rows:,} rows = {audit.accepted:,} accepted + {audit.rejected:,} rejected"
-    )
+    read = f"{'' if drafted.whole else 'the first '}{audit.rows:,} rows"
+    click.echo(f"  audit     {read} = {audit.accepted:,} accepted + {audit.rejected:,} rejected")
     for reason in audit.reasons[:5]:
         click.echo(f"            {reason.rows:,} x {reason.column or 'row'} {reason.check}")
     if not audit.publishable:
