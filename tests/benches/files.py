@@ -69,21 +69,15 @@ def tried(path: Path, target: str, home: Path) -> tuple[str, float | None, list[
         return drafted.stderr.strip().splitlines()[-1], None, []
     with loaded((home / f"{NAME}.py").read_text(), NAME.upper(), home) as case:
         script = losses(case, path, home)
-    life = _run(home, "lifecycle", NAME, str(path))
+    life = _run(home, "lifecycle", NAME, str(path), "--json")
     _run(home, "down")
     said = (life.stderr + life.stdout).strip()
     if "no model beats the baseline" in said:
         return "no model beats the baseline", None, script
     if life.returncode:
         return said.splitlines()[-1], None, script
-    return "champion", _champion_loss(home), script
-
-
-def _champion_loss(home: Path) -> float | None:
-    shown = json.loads(_run(home, "models", NAME, "--json").stdout)
-    champion = next(version for version in shown["versions"] if version["alias"] == "champion")
-    verdict: dict[str, Any] = champion["verdict"]
-    return verdict["challenger"]
+    verdict: dict[str, Any] = json.loads(life.stdout)["trained"][-1]["verdict"]
+    return "champion" if verdict["promoted"] else verdict["why"], verdict["challenger"], script
 
 
 def _run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
