@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -14,7 +15,10 @@ from deployments.scaffold.draft import NewUseCaseOptions
 from deployments.scaffold.new_use_case import Drafted, new_use_case
 from deployments.scaffold.read_options import reader_facts
 from deployments.scaffold.trial_audit import loaded
+from schemas.contract import Contract, column
 from schemas.errors import UsageError
+from schemas.reader import ColumnFormat, Reader
+from schemas.usecase import Input
 from tasks.parsing.parse import Limits, fingerprint, parse_source
 
 LIMITS = Limits(2048, 60)
@@ -252,3 +256,21 @@ def test_a_count_of_which_only_0_and_1_were_seen_may_be_larger(tmp_path: Path) -
 def test_a_fact_that_cannot_be_is_one_line(option: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         reader_facts([option])
+
+
+def test_the_page_on_your_own_file_shows_a_reader_that_can_be_declared() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "own-file.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+
+    class Churn(Contract):
+        """The page's contract."""
+
+        seen: pl.Date = column()
+        fee: float = column()
+
+    declared = eval(block, {"Input": Input, "Reader": Reader, "ColumnFormat": ColumnFormat, "Churn": Churn})
+    assert declared.reader.column("fee").thousands == "."
+    stated = re.findall(r"--read \"?([^\s\"]+)", page)
+    assert len(stated) > 3
+    for fact in stated:
+        assert reader_facts([fact])
