@@ -104,7 +104,7 @@ def _to_ship(use_case: str, case: UseCase, challenged: Challenge, settings: Sett
     """The gated version, or its recipe fitted on all rows, tried out."""
     shipped, registry = challenged.model, settings.registry_url
     if challenged.verdict.promoted:
-        if case.gate.refit and case.time is not None:
+        if case.gate.refit and not challenged.by_hash:
             shipped = flow_tasks.refit_challenger(use_case, challenged, registry, plan.device)
         flow_tasks.smoke_test(use_case, shipped, registry)
     return shipped

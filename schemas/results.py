@@ -138,6 +138,7 @@ class Challenge(Value):
     evaluation: Evaluation
     verdict: GateVerdict
     champion: ModelRef | None = None
+    by_hash: bool = Field(default=False, description="the holdout is a share of the keys, the same at every training")
 
 
 TrainingStatus = Literal["promoted", "refused", "skipped", "already done"]

@@ -16,13 +16,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.metadata import entry_points
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import polars as pl
 
 from schemas.digests import sha256, sorted_json
 from schemas.errors import UsageError
 from schemas.reader import PLAIN, Reader, check_reader, describe_reader
+from schemas.row_key import ROW_COLUMNS, delivered, is_keyed_by_row, keyed_by_row
 from schemas.verdicts import Kind
 
 if TYPE_CHECKING:
@@ -30,6 +31,21 @@ if TYPE_CHECKING:
 
 GROUP = "penstock.use_cases"
 NAME = re.compile(r"[a-z][a-z0-9-]{1,40}")
+Redelivery = Literal["reject", "keep_first", "replace_partition", "append"]
+
+
+class Key:
+    """`key="row"` is what an input is made with; what is read are the key columns of its contract."""
+
+    @overload
+    def __get__(self, spec: None, owner: type[Input]) -> None: ...
+    @overload
+    def __get__(self, spec: Input, owner: type[Input]) -> tuple[str, ...]: ...
+    def __get__(self, spec: Input | None, owner: type[Input]) -> tuple[str, ...] | None:
+        return spec.contract.key() if spec is not None else None
+
+    def __set__(self, spec: Input, key: Literal["row"] | tuple[str, ...] | None) -> None:
+        vars(spec)["key"] = key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,25 +55,51 @@ class Input:
     `partition` maps the input's rows to the name of the partition they lie in (a string expression of its time column);
     `time` is the event time; `known_at`, for labels, is the column that says when a row became known. `reader` says how the
     files are written; it is versioned with the contract.
+
+    `key` reads as the key columns, unique over all of `main`: those of the contract's `Config.unique`. `key="row"` is for
+    rows that nothing tells apart: the key is then `penstock_row`, a hash of what was known at the prediction, and
+    `penstock_occurrence`, the number of that value in its delivery (see schemas/row_key.py); `contract` gets both columns.
+
+    `on_redelivery` says what becomes of a row whose key lies on `main`: `reject` it, drop it (`keep_first`), or let the
+    delivery replace the partitions that it touches (`replace_partition`). `append`, for `key="row"` alone, takes every row
+    as a new one: its occurrence counts on from `main`. Left out it is `reject`, and `keep_first` for `key="row"`.
     """
 
     name: str
     contract: type[Contract]
     reader: Reader = PLAIN
+    key: Key = Key()
     time: str | None = None
     partition: pl.Expr = field(default_factory=lambda: pl.lit("all"))
     known_at: str | None = None
-    on_redelivery: Literal["reject", "keep_first", "replace_partition"] = "reject"
+    on_redelivery: Redelivery | None = None
     max_rejected_share: float = 0.05
 
     def __post_init__(self) -> None:
         if self.reader is not PLAIN:
             check_reader(self.reader, self.contract.dtypes(), self.name)
+        key = vars(self).pop("key")
+        if key == "row" or (key == ROW_COLUMNS and not self.by_row):
+            vars(self)["contract"] = keyed_by_row(self.contract)
+        elif key is not None and not (isinstance(key, tuple) and self.key):  # a tuple is what `replace` hands on
+            where = f"Config.unique of {self.contract.__name__}"
+            raise UsageError(f'input {self.name!r}: key={key!r} is not "row": list key columns in {where}')
+        if self.on_redelivery is None:
+            vars(self)["on_redelivery"] = "keep_first" if self.by_row else "reject"
+        if self.on_redelivery == "append" and not self.by_row:
+            raise UsageError(
+                f'input {self.name!r}: on_redelivery="append" takes rows that repeat a key, so it is for key="row" alone'
+            )
 
     @property
-    def key(self) -> tuple[str, ...]:
-        """Key columns, unique over all of `main`."""
-        return self.contract.key()
+    def by_row(self) -> bool:
+        """Whether the key is the row itself: `key="row"`."""
+        return is_keyed_by_row(self.contract)
+
+    @property
+    def delivered(self) -> type[Contract]:
+        """The contract of what a source brings: `contract`, without the key that is made at ingest."""
+        return delivered(self.contract)
 
     def described(self) -> dict[str, Any]:
         """The contract as plain data, with its reader where that is not the plain one: what a publish records."""
@@ -105,7 +147,8 @@ class Lookup:
 class Split:
     """Time split, newest last: [ training | early stopping | holdout of the gate ], in days.
 
-    Where rows have no event time, the shares count instead: a row's part then follows from a hash of its key.
+    Where rows have no event time, the shares count instead. Rows of one delivery are split by a hash of their key. From the
+    second delivery on the holdout is the newest delivered rows that no living version was fitted on, up to its share.
     """
 
     holdout_days: int = 14
@@ -136,11 +179,12 @@ class GatePolicy:
     level 1 - `alpha`, so that a wrong promotion stays rarer than `alpha` where few blocks make the interval less exact.
     `metric` is compared within blocks; of log_loss, rmse and mae less is better. A slice with `min_slice_rows` may lose at
     most `slice_margin`. Calibration passes at `max_calibration_error`, or at most `calibration_slack` above the reference's
-    error on the same rows: a week unlike the past miscalibrates everyone. `refit` needs event times: without them the
-    holdout is a fixed share of the keys, which a refit model has seen. `baseline` is the simple model that each challenger
-    must beat: the better of a linear model and the base rate (or mean), or the base rate alone, for problems so close to
-    linear that no tree model beats the linear one. `approval`: how long a promotion waits for a person's yes in the Prefect
-    dashboard before it is refused; none asks nobody.
+    error on the same rows: a week unlike the past miscalibrates everyone. `refit`: the model that
+    ships is fitted once more, on all rows; without event times on all but the deliveries held out, and not at all where a
+    share of the keys is held out. `baseline` is the simple model that each challenger must beat: the better of a linear
+    model and the base rate (or mean), or the base rate alone, for problems so close to linear that no tree model beats the
+    linear one. `approval`: how long a promotion waits for a person's yes in the Prefect dashboard before it is refused;
+    none asks nobody.
     """
 
     metric: Literal["log_loss", "auc", "rmse", "mae"] = "log_loss"
@@ -207,6 +251,20 @@ class UseCase:
         wanted = [self.rows, *([self.labels] if self.labels else []), *(lookup.input for lookup in self.lookups)]
         if missing := sorted(set(wanted) - set(names)):
             raise UsageError(f"use case {self.name!r}: no input named {', '.join(missing)}; it has {', '.join(names)}")
+        self._refuse_joins_by_row()
+
+    def _refuse_joins_by_row(self) -> None:
+        """What is known of a row by itself cannot be found from elsewhere."""
+        by_row = {spec.name for spec in self.inputs if spec.by_row}
+        if self.labels not in (None, self.rows) and by_row & {self.rows, self.labels}:
+            raise UsageError(
+                f'use case {self.name!r}: the labels of {self.labels!r} cannot be joined to {self.rows!r} by key="row": '
+                "deliver the outcome with its row, or name key columns that both have"
+            )
+        if looked_up := sorted(by_row & {lookup.input for lookup in self.lookups}):
+            raise UsageError(
+                f'use case {self.name!r}: nothing can be looked up in {looked_up[0]!r} by key="row": name its key columns'
+            )
 
     def input(self, name: str) -> Input:
         """The input of that name. Raises UsageError that lists those there are."""

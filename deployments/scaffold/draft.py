@@ -102,7 +102,7 @@ def profile(sample: Sample) -> list[Profile]:
 
 def _notes(outcome: Outcome, key: Key, clock: Clock | None, columns: Sequence[Column], sample: Sample) -> tuple[str, ...]:
     """What a person should look at, most important first."""
-    rows, named = sample.frame.height, ", ".join(key.columns)
+    rows, named = sample.frame.height, ", ".join(key.columns) or "of the row"
     times = ", ".join(column.name for column in columns if column.profile.is_time and column.profile.nulls == 0)
     notes = [
         outcome.note and f"target {outcome.column}: {outcome.note}",

@@ -1,11 +1,15 @@
-"""Which columns tell the rows apart: one that looks like an id, or the fewest columns that do it together."""
+"""Which columns tell the rows apart: one that looks like an id, or the fewest columns that do it together, or the row.
+
+Measurements that happen to differ are no key: the next file repeats one. Columns are one where so many rows without a pair
+would be a wonder if it were chance (the birthday problem).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import prod
+from math import gcd, prod
 
 import polars as pl
 
@@ -16,15 +20,24 @@ NEARLY = 0.98
 TOGETHER = 3
 CANDIDATES = 14
 PROBE = 20_000
+WONDER = 10  # pairs that are expected and missing: e^-10 is the chance of that
 
 
 @dataclass(frozen=True)
 class Key:
-    """The key columns, and how many rows the contract will reject for them: copies of a key, or a part missing."""
+    """The key columns, and how many rows the contract will reject for them: copies of a key, or a part missing.
+
+    No columns: the row itself is the key.
+    """
 
     columns: tuple[str, ...]
     rejected: int
     note: str = ""
+
+    @property
+    def by_row(self) -> bool:
+        """Whether the row itself is the key."""
+        return not self.columns
 
     def broken(self, rows: int) -> str:
         """What the contract will reject for the key, or ''."""
@@ -36,19 +49,16 @@ class Key:
 def find_key(frame: pl.DataFrame, profiles: Sequence[Profile], target: str, time: str | None, named: Sequence[str]) -> Key:
     """The key that was told, or the one that the rows suggest.
 
-    Raises UsageError for a told key that is no key, and where nothing tells the rows apart.
+    Raises UsageError for a told key that is no key.
     """
     usable = [p for p in profiles if p.name != target and p.distinct and _can_be_key(p)]
     if named:
         return _named_key(frame, profiles, target, named)
     distinct = frame.unique(maintain_order=True)
-    for key in (_single(distinct, usable), _together(distinct, usable, time), _by_chance(distinct, usable)):
+    for key in (_single(distinct, usable), _together(distinct, usable, time)):
         if key:
             return Key(key.columns, broken(frame, key.columns), key.note)
-    raise UsageError(
-        f"no column of the file tells its rows apart, nor do {TOGETHER} of them together: say --key COLUMN (repeat it for "
-        "several), or add a column that numbers the rows"
-    )
+    return Key((), 0, _why_the_row(distinct, usable))
 
 
 def broken(frame: pl.DataFrame, columns: Sequence[str]) -> int:
@@ -97,20 +107,21 @@ def _share(frame: pl.DataFrame, profile: Profile) -> float:
 
 def _is_formed(profile: Profile) -> bool:
     if profile.type != "integer":
-        return bool(profile.shape) and not profile.is_personal
+        words = profile.values.drop_nulls().str.contains(r"\s").any() if profile.is_text else False
+        return bool(profile.shape) and not profile.is_personal and not words
     values = profile.values
     return bool(values.max() - values.min() + 1 == len(values))  # type: ignore[operator]
 
 
 def _together(frame: pl.DataFrame, usable: Sequence[Profile], time: str | None) -> Key | None:
-    """The fewest columns whose values together are unique, those that look like parts of a key first."""
+    """The fewest columns whose values together are unique, and not by chance; those that look like parts of a key first."""
     fit = [p for p in usable if _is_part(p, frame.height)]
     parts = sorted(fit, key=lambda p: (p.name != time, not p.named_id, not p.is_time))[:CANDIDATES]
     probe = frame.head(PROBE)
     for size in range(1, TOGETHER + 1):
         for chosen in combinations(parts, size):
             names = [p.name for p in chosen]
-            enough = prod(p.distinct for p in chosen) >= frame.height
+            enough = prod(p.distinct for p in chosen) >= frame.height and expected_pairs(frame, chosen) >= WONDER
             if enough and _is_unique(probe, names) and _is_unique(frame, names):
                 return Key(tuple(names), 0, f"the fewest columns that tell the {frame.height:,} rows apart")
     return None
@@ -121,12 +132,44 @@ def _is_part(profile: Profile, rows: int) -> bool:
     return profile.nulls == 0 and profile.distinct > 1 and (profile.is_time or profile.named_id or repeats)
 
 
+def expected_pairs(frame: pl.DataFrame, chosen: Sequence[Profile]) -> float:
+    """Pairs of rows that would be equal in these columns if each column's values were drawn by themselves.
+
+    Args:
+        frame: The rows.
+        chosen: The columns.
+
+    Returns:
+        Their expected number: near 0 it says nothing that there is none.
+
+    References:
+        Mathis (1991), A generalized birthday problem.
+    """
+    return frame.height * (frame.height - 1) / 2 * prod(_chance_of_a_pair(p) for p in chosen)
+
+
+def _chance_of_a_pair(profile: Profile) -> float:
+    """How likely two rows have one value: by the values' frequencies, or by the places that they could have taken."""
+    counts = profile.values.drop_nulls().value_counts(name="count")["count"].cast(pl.Float64)
+    return max(float((counts / counts.sum()).pow(2).sum()), 1 / _places(profile.values.drop_nulls()))
+
+
+def _places(values: pl.Series) -> float:
+    """How many whole numbers, or moments of the values' own grain, lie between the first and the last."""
+    if not (values.dtype.is_integer() or isinstance(values.dtype, (pl.Date, pl.Datetime))):
+        return float("inf")
+    numbers = values.to_physical().cast(pl.Int64).sort().unique()
+    steps = numbers.diff().drop_nulls()
+    grain = gcd(*steps.to_list()) if len(steps) else 1
+    return float(numbers[-1] - numbers[0]) / max(grain, 1) + 1
+
+
 def _is_unique(frame: pl.DataFrame, names: list[str]) -> bool:
     return frame.select(pl.struct(names).n_unique()).item() == frame.height  # type: ignore[no-any-return]
 
 
-def _by_chance(frame: pl.DataFrame, usable: Sequence[Profile]) -> Key | None:
-    for profile in usable:
-        if profile.nulls == 0 and _is_unique(frame, [profile.name]):
-            return Key((profile.name,), 0, f"{profile.name!r} happens to be unique in this file: is it meant to be?")
-    return None
+def _why_the_row(frame: pl.DataFrame, usable: Sequence[Profile]) -> str:
+    unlike = [p.name for p in usable if p.nulls == 0 and _is_unique(frame, [p.name])]
+    if unlike:
+        return f"no column is an id ({', '.join(unlike[:3])}: unique here, perhaps by chance), so the row itself is the key"
+    return f"no column tells the rows apart, nor do {TOGETHER} together, so the row itself is the key"

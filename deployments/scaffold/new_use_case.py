@@ -16,6 +16,7 @@ from deployments.scaffold.trial_audit import check
 from deployments.scaffold.write_files import write_all
 from schemas.errors import UsageError
 from schemas.refs import Value
+from schemas.row_key import ROW_COLUMNS
 from schemas.verdicts import AuditVerdict, Kind
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _result(drafted: Draft, place: Place, files: tuple[str, ...], verdict: Audit
         kind=drafted.outcome.kind,
         outcome=drafted.outcome.column,
         classes=drafted.outcome.classes,
-        key=drafted.key.columns,
+        key=drafted.key.columns or ROW_COLUMNS,
         time=drafted.clock.column if drafted.clock else None,
         features=tuple(name for name, _ in drafted.features),
         files=files,

@@ -21,6 +21,11 @@ GATE_NOTE = (
     'where you write baseline="linear"'
 )
 
+ROW_NOTE = (
+    "a later file adds only the rows that are not there yet; where each file brings new rows alone, write "
+    'on_redelivery="append"'
+)
+
 
 def module(draft: Draft) -> str:
     """Source of the module: docstring, imports, values of the categories, contract, use case."""
@@ -87,11 +92,12 @@ def _constants(draft: Draft) -> list[str]:
 def _contract(draft: Draft) -> list[str]:
     says = f'"""A row of {draft.name}: what must hold for it to be let in."""'
     columns = [line for column in draft.columns for line in _column(column)]
-    why = [text for text in (draft.key.note, draft.key.broken(draft.rows)) if text]
+    why = [text for text in (draft.key.note, draft.key.broken(draft.rows)) if text]  # of the row: see _inputs
     note = source_code.comment(f"guess: {'; '.join(why)}", INDENT * 2) if why else []
     unique = source_code.call_lines(f"{INDENT * 2}unique = ", "[", [source_code.quote(c) for c in draft.key.columns], "]")
+    config = [] if draft.key.by_row else ["", f"{INDENT}class Config:", *note, *unique]
     head = [f"class {draft.contract}(Contract):", f"{INDENT}{says}", ""]
-    return [*head, *columns, "", f"{INDENT}class Config:", *note, *unique]
+    return [*head, *columns, *config]
 
 
 def _column(column: Column) -> list[str]:
@@ -134,6 +140,7 @@ def _arguments(values: Mapping[str, str]) -> list[str]:
 def _inputs(draft: Draft) -> list[str]:
     values = {"name": source_code.quote(draft.name), "contract": draft.contract}
     reader = reader_lines(draft.reader, [column.profile for column in draft.columns], draft.seen, INDENT * 3)
+    values |= {"key": '"row"'} if draft.key.by_row else {}
     note = []
     if draft.clock:
         column = f"pl.col({source_code.quote(draft.clock.column)})"
@@ -144,16 +151,11 @@ def _inputs(draft: Draft) -> list[str]:
         note = source_code.comment(f"guess: {draft.clock.note}", INDENT * 3) if draft.clock.note else []
     lines = [line for name, value in values.items() for line in source_code.expression(f"{INDENT * 3}{name}=", value)]
     at = next((i for i, line in enumerate(lines) if line.strip().startswith("time=")), 0)
-    return [
-        f"{INDENT}inputs=(",
-        f"{INDENT * 2}Input(",
-        *lines[:at],
-        *note,
-        *lines[at:],
-        *reader,
-        f"{INDENT * 2}),",
-        f"{INDENT}),",
-    ]
+    lines = [*lines[:at], *note, *lines[at:]]
+    if draft.key.by_row:
+        at = next(i for i, line in enumerate(lines) if line.strip().startswith("key="))
+        lines = [*lines[:at], *source_code.comment(f"guess: {draft.key.note}; {ROW_NOTE}", INDENT * 3), *lines[at:]]
+    return [f"{INDENT}inputs=(", f"{INDENT * 2}Input(", *lines, *reader, f"{INDENT * 2}),", f"{INDENT}),"]
 
 
 def _target(draft: Draft) -> list[str]:

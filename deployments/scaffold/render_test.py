@@ -20,13 +20,7 @@ def test_a_sound_row_is_let_in() -> None:
     {contract}.validate(frame(), lazy=True)
 
 
-@pytest.mark.parametrize("column", {contract}.key())
-def test_a_row_without_its_key_is_refused(column: str) -> None:
-    with pytest.raises(SchemaErrors):
-        {contract}.validate(frame(**{{column: None}}), lazy=True)
-
-
-def test_no_feature_reads_an_outcome() -> None:
+{key_test}def test_no_feature_reads_an_outcome() -> None:
     outcomes = set({contract}.known("outcome"))
     for name, feature in {constant}.features.items():
         assert not outcomes & set(feature.meta.root_names()), name
@@ -42,6 +36,13 @@ def test_the_outcome_is_one_that_the_target_knows() -> None:
     outcome = frame().select({constant}.target.value).item()
     assert {outcome}
 '''
+KEY_TEST = """@pytest.mark.parametrize("column", {contract}.key())
+def test_a_row_without_its_key_is_refused(column: str) -> None:
+    with pytest.raises(SchemaErrors):
+        {contract}.validate(frame(**{{column: None}}), lazy=True)
+
+
+"""
 OUTCOMES = {
     "binary": "isinstance(outcome, bool)",
     "multiclass": "outcome in {constant}.target.classes",
@@ -64,7 +65,8 @@ def source(draft: Draft, package: str) -> str:
         "",
         "ROW = {",
     ]
-    body = BODY.format(contract=draft.contract, constant=draft.constant, outcome=outcome)
+    key_test = "" if draft.key.by_row else KEY_TEST.format(contract=draft.contract)
+    body = BODY.format(contract=draft.contract, constant=draft.constant, outcome=outcome, key_test=key_test)
     return "\n".join([*head, *row, "}", "", ""]) + body
 
 
@@ -80,8 +82,7 @@ def _imports(draft: Draft, package: str, row: str) -> list[str]:
         *standard,
         *([""] if standard else []),
         "import polars as pl",
-        "import pytest",
-        "from pandera.errors import SchemaErrors",
+        *([] if draft.key.by_row else ["import pytest", "from pandera.errors import SchemaErrors"]),
         "",
         *own,
     ]

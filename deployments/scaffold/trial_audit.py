@@ -16,7 +16,7 @@ from schemas.errors import Refused, UsageError
 from schemas.reader import Reader
 from schemas.usecase import UseCase
 from schemas.verdicts import AuditVerdict
-from tasks.contracts import audit_parts
+from tasks.contracts import audit_parts, with_row_keys
 from tasks.ingestion import frame_source
 from tasks.parsing import Limits, fingerprint, parse_source
 
@@ -32,8 +32,8 @@ def check(module: str, constant: str, sample: Sample, path: Path, limits: Limits
         source = fingerprint(path if whole else _written(sample, Path(scratch)))
         reader = spec.reader if whole else _plain_layout(spec.reader)
         try:
-            parsed = parse_source(source, spec.contract, Path(scratch) / "parsed", limits, reader)
-            audited = audit_parts(parsed, spec, Path(scratch) / "audited")
+            parsed = parse_source(source, spec.delivered, Path(scratch) / "parsed", limits, reader)
+            audited = audit_parts(with_row_keys(parsed, spec, Path(scratch) / "keyed"), spec, Path(scratch) / "audited")
         except Refused as refusal:
             raise UsageError(str(refusal)) from None
         for part in audited.accepted[:1]:

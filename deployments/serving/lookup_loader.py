@@ -11,6 +11,7 @@ import polars as pl
 from schemas.errors import Refused
 from schemas.model_design import Design
 from schemas.refs import CommitId, DataRef
+from schemas.row_key import value_columns
 from schemas.usecase import UseCase
 from tasks import datasets
 from tasks.inference.online import Table, Tables, build_table, table_schema
@@ -70,7 +71,7 @@ class Loader:
         contract = self._case.input(self._case.rows).contract
         paths = [stored.path for stored in self._store.objects(MAIN, f"data/{self._case.rows}/")]
         frame = self._store.scan(MAIN, paths[-1:], contract.dtypes())
-        return frame.select(*contract.known("at_prediction")).head(SAMPLE).collect()
+        return frame.select(*value_columns(contract)).head(SAMPLE).collect()
 
 
 def commits(tables: Tables) -> str:

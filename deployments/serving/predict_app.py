@@ -70,7 +70,8 @@ class Application:
         self._prepared, self._serving, self._recorder, self._metrics = prepared, serving, recorder, metrics
         self._token, self._rest, self._canary_share = f"Bearer {token}".encode(), rest, canary_share
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="careful")
-        self._key = [list(prepared.columns).index(name) for name in prepared.use_case.key if name in prepared.columns]
+        named = [at for at, name in enumerate(prepared.columns) if name in prepared.use_case.key]
+        self._key = named or list(range(len(prepared.columns)))  # of rows without a key all values count
         self._counted: dict[tuple[str, str, int], Any] = {}
         self._fast, self._slow = metrics.paths.labels("compiled"), metrics.paths.labels("frame")
         self._statuses: dict[int, Any] = {}

@@ -16,6 +16,9 @@ from .failures import Failure as Failure
 from .failures import FailureCounts as FailureCounts
 from .model_audit import FrameAudit as FrameAudit
 from .model_audit import audit_rows as audit_rows
+from .row_keys import known_keys_of_rows as known_keys_of_rows
+from .row_keys import with_row_keys as with_row_keys
+from .row_keys import wrong_row_values as wrong_row_values
 from .schema_diff import Described as Described
 from .schema_diff import compare_contracts as compare_contracts
 from .uniqueness import find_repeated_keys as find_repeated_keys

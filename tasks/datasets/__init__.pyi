@@ -1,3 +1,5 @@
+from .deliveries import delivered_sources as delivered_sources
+from .deliveries import labelled_deliveries as labelled_deliveries
 from .loading import absent_columns as absent_columns
 from .loading import load_designed_rows as load_designed_rows
 from .loading import load_labels as load_labels

@@ -39,7 +39,9 @@ class SpilledParts:
     all: Spilled
 
 
-def spill_to_files(case: UseCase, data: DataRef, folder: Path, *, after: datetime | None = None) -> SpilledParts | None:
+def spill_to_files(
+    case: UseCase, data: DataRef, folder: Path, *, after: datetime | None = None, held: pl.Series | None = None
+) -> SpilledParts | None:
     """Write the labelled rows of a commit to `folder` and split them as `split_by_time` does; None where there are none.
 
     Args:
@@ -47,6 +49,7 @@ def spill_to_files(case: UseCase, data: DataRef, folder: Path, *, after: datetim
         data: Commit of the data, and the repository that it lies in.
         folder: Where the files are written.
         after: Newest event time that a champion was fitted on; the holdout is newer.
+        held: Hashes of the rows that are held out where there are no event times, as in `split_by_time`.
 
     Returns:
         What is fitted on in files, the rest as frames; None where there are no labelled rows.
@@ -61,11 +64,10 @@ def spill_to_files(case: UseCase, data: DataRef, folder: Path, *, after: datetim
     if not files:
         return None
     known = pl.scan_parquet(list(files))
-    stopping, holdout = split_conditions(case, known, after)
+    stopping, holdout = split_conditions(case, known, after, held)
     frames = [features.in_canonical_order(case, known.filter(condition)) for condition in (stopping, holdout)]
-    return SpilledParts(
-        _spilled("train", files, ~holdout & ~stopping), frames[0], frames[1], _spilled("all", files, pl.lit(True))
-    )
+    every = pl.lit(True) if held is None else ~holdout
+    return SpilledParts(_spilled("train", files, ~holdout & ~stopping), frames[0], frames[1], _spilled("all", files, every))
 
 
 def _spilled(name: str, files: tuple[Path, ...], keep: pl.Expr) -> Spilled:

@@ -9,6 +9,7 @@ from .engineering import numeric_target as numeric_target
 from .engineering import with_labels as with_labels
 from .engineering import with_outcome as with_outcome
 from .engineering import with_own_outcome as with_own_outcome
+from .keys import group_hash as group_hash
 from .keys import key_hash as key_hash
 from .keys import key_text as key_text
 from .keys import receipt_inputs as receipt_inputs
@@ -29,5 +30,8 @@ from .row_order import even_batches as even_batches
 from .row_order import in_canonical_order as in_canonical_order
 from .row_order import is_sorted as is_sorted
 from .row_order import sort_order as sort_order
+from .row_values import row_value as row_value
+from .row_values import row_value_of as row_value_of
+from .row_values import with_row_key as with_row_key
 from .splitting import split_by_time as split_by_time
 from .splitting import split_conditions as split_conditions

@@ -15,7 +15,8 @@ import polars as pl
 from schemas.errors import UsageError
 from schemas.usecase import Lookup, UseCase
 from schemas.verdicts import Kind
-from tasks.features.keys import key_hash
+from tasks.features.keys import group_hash
+from tasks.features.row_values import with_row_key
 
 BLOCK = "_block"
 TARGET = "_target"
@@ -67,6 +68,7 @@ def design(use_case: UseCase, rows: pl.LazyFrame, context: Mapping[str, pl.LazyF
         UsageError: An input is missing, or names clash.
     """
     _check_names(use_case)
+    rows = with_row_key(use_case.input(use_case.rows), rows)
     for lookup in use_case.lookups:
         if lookup.input not in context:
             raise UsageError(f"use case {use_case.name!r}: rows of the input {lookup.input!r} are needed to look up columns")
@@ -86,7 +88,7 @@ def block(use_case: UseCase) -> pl.Expr:
         return use_case.block
     if use_case.time is not None:
         return pl.col(use_case.time).dt.date()
-    return (key_hash(use_case) % GROUPS).cast(pl.Int64)
+    return (group_hash(use_case) % GROUPS).cast(pl.Int64)
 
 
 def with_labels(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from schemas.row_key import ROW_VALUE
 from schemas.usecase import UseCase
 
 
@@ -35,6 +36,22 @@ def key_hash(use_case: UseCase) -> pl.Expr:
         An expression of UInt64.
     """
     return key_text(use_case).map_batches(_hash, return_dtype=pl.UInt64, is_elementwise=True)
+
+
+def group_hash(use_case: UseCase) -> pl.Expr:
+    """64 bits of a hash by which rows are split and sampled: those of the key, but for the occurrence of a row's value.
+
+    So rows that say the same never fall on both sides of a split.
+
+    Args:
+        use_case: The use case.
+
+    Returns:
+        An expression of UInt64.
+    """
+    if not use_case.input(use_case.rows).by_row:
+        return key_hash(use_case)
+    return pl.col(ROW_VALUE).map_batches(_hash, return_dtype=pl.UInt64, is_elementwise=True)
 
 
 def receipt_inputs(use_case: UseCase, names: Sequence[str]) -> pl.Expr:

@@ -9,7 +9,7 @@ import polars as pl
 
 from schemas.usecase import UseCase
 from tasks.features.engineering import BLOCK, with_outcome
-from tasks.features.keys import key_hash
+from tasks.features.keys import group_hash
 from tasks.features.row_order import in_canonical_order
 from tasks.timestamps import cast_like
 
@@ -29,42 +29,48 @@ class Cuts(NamedTuple):
     holdout: pl.Expr
 
 
-def split_by_time(use_case: UseCase, frame: pl.DataFrame, *, after: datetime | None = None) -> Parts3:
+def split_by_time(
+    use_case: UseCase, frame: pl.DataFrame, *, after: datetime | None = None, held: pl.Series | None = None
+) -> Parts3:
     """Cut the rows that have an outcome into [ train | stopping | holdout ], each in canonical order.
 
     Every row of the holdout is newer than every other row, and, where `after` is given (the newest event time a champion
     was fitted on), newer than that. Where blocks follow each other in time, a part begins with a whole block. Without
-    event times a hash of the key decides and `after` has no meaning. Parts may be empty.
+    event times a hash of the key decides, or `held` says what is held out, and `after` has no meaning. Parts may be empty.
 
     Args:
         use_case: The use case.
         frame: Designed rows with `_target`.
         after: Newest event time that a champion was fitted on; the holdout is newer. None for no champion.
+        held: Hashes (`group_hash`) of the rows that are held out where there are no event times; None for a share of all.
 
     Returns:
         The three parts: what is fitted on, what stops the boosting, what the gate judges.
     """
     known = in_canonical_order(use_case, with_outcome(frame))
-    stopping, holdout = known.select(**split_conditions(use_case, known.lazy(), after)._asdict())
+    stopping, holdout = known.select(**split_conditions(use_case, known.lazy(), after, held)._asdict())
     if use_case.time is None:
         return Parts3(known.filter(~holdout & ~stopping), known.filter(stopping), known.filter(holdout))
     middle, end = known.height - int(holdout.sum()), int(stopping.sum())  # in order of time: each part is one slice
     return Parts3(known[: middle - end], known[middle - end : middle], known[middle:])
 
 
-def split_conditions(use_case: UseCase, known: pl.LazyFrame, after: datetime | None = None) -> Cuts:
+def split_conditions(
+    use_case: UseCase, known: pl.LazyFrame, after: datetime | None = None, held: pl.Series | None = None
+) -> Cuts:
     """The cuts for rows that have an outcome, as `split_by_time` makes them. Reads event times and blocks only.
 
     Args:
         use_case: The use case.
         known: Designed rows that have an outcome.
         after: As in `split_by_time`.
+        held: As in `split_by_time`.
 
     Returns:
         Two expressions, true for rows of `stopping` and of `holdout`.
     """
     if use_case.time is None:
-        return _by_key(use_case)
+        return _by_key(use_case, held)
     holdout = _newest(use_case.time, known, use_case.split.holdout_days)
     if after is not None:
         holdout &= pl.col(use_case.time) > cast_like(known.collect_schema()[use_case.time], after)
@@ -83,7 +89,8 @@ def _newest(time: str, rows: pl.LazyFrame, days: int) -> pl.Expr:
     return pl.col(time) >= starts[0] if whole else pl.col(time) > cutoff
 
 
-def _by_key(use_case: UseCase) -> Cuts:
-    share, split = key_hash(use_case) / 2.0**64, use_case.split
-    held = share < split.holdout_share
-    return Cuts(~held & (share < split.holdout_share + split.stopping_share), held)
+def _by_key(use_case: UseCase, hashes: pl.Series | None) -> Cuts:
+    share, split = group_hash(use_case) / 2.0**64, use_case.split
+    stopping = share.is_between(split.holdout_share, split.holdout_share + split.stopping_share, closed="left")
+    held = share < split.holdout_share if hashes is None else group_hash(use_case).is_in(hashes.implode())
+    return Cuts(stopping & ~held, held)

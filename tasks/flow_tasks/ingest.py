@@ -128,12 +128,12 @@ def _parsed(case: UseCase, input: str, source: Source, limits: parsing.Limits, f
     """The source by the code's contract or, where that refuses it, with the columns that a living version still needs."""
     spec = case.input(input)
     try:
-        return spec, parsing.parse_source(source, spec.contract, folder, limits, spec.reader)
+        return spec, parsing.parse_source(source, spec.delivered, folder, limits, spec.reader)
     except Refused:
         wider = wanted_input(case, input, open_registry(in_force().registry_url))
         if wider is spec:
             raise
-    return wider, parsing.parse_source(source, wider.contract, folder, limits, wider.reader)
+    return wider, parsing.parse_source(source, wider.delivered, folder, limits, wider.reader)
 
 
 def _audit(store: VersionStore, spec: Input, source: Source, parsed: parsing.Parsed, flow_run: str, folder: Path) -> Staged:
@@ -142,6 +142,11 @@ def _audit(store: VersionStore, spec: Input, source: Source, parsed: parsing.Par
     checked_at = store.head(MAIN)
     partitions = contracts.touched_partitions(parsed, spec)
     known = publishing.known_keys(store, checked_at, spec, partitions)
+    if spec.by_row:
+        appended = spec.on_redelivery == "append"
+        parsed = contracts.with_row_keys(parsed, spec, folder / "keyed", known if appended else None)
+        files = () if appended else publishing.known_files(store, checked_at, spec, partitions)
+        known = contracts.known_keys_of_rows(parsed, spec, known, files)
     audited = contracts.audit_parts(parsed, spec, folder / "audited", known)
     branch, commit = None, None
     if audited.verdict.rows:

@@ -66,7 +66,9 @@ def gate_version(use_case: str, version: int, data: DataRef, registry_url: str) 
     model, champion = registry.version(case.name, version), registry.champion(case.name)
     training_ends = [promotion.fitted_until(registry, each) for each in (model, champion) if each]
     after = max((moment for moment in training_ends if moment), default=None)
-    parts = features.split_by_time(case, datasets.load_training_rows(case, data), after=after)
+    held = training.choose_held_out(case, registry, data, (model, champion))
+    hashes = held.hashes if held else None
+    parts = features.split_by_time(case, datasets.load_training_rows(case, data), after=after, held=hashes)
     older = pl.concat([parts.train, parts.stopping])
     if parts.holdout.is_empty() or older.is_empty():
         newer = f" newer than {after:%Y-%m-%d %H:%M}, up to when either was fitted" if after else ""

@@ -75,9 +75,12 @@ def train_challenger(use_case: str, data: DataRef, registry_url: str, plan: Plan
     reigning = registry.champion(case.name)
     reference = training.choose_reference(case, registry, reigning, data, plan.engine)
     after = reference.after
-    with training.split_rows(case, data, plan.engine, after) as parts:
+    held = training.choose_held_out(case, registry, data, (reigning, registry.challenger(case.name)))
+    by_hash = case.time is None and held is None
+    with training.split_rows(case, data, plan.engine, after, held) as parts:
         if parts.holdout.is_empty():
             newer = f"newer than {after:%Y-%m-%d %H:%M}, up to when the champion was fitted" if after else "at all"
+            newer = "that the champion was not fitted on" if held and reigning else newer
             raise NotEnoughEvidence(f"{case.name}: there are no labelled rows {newer}; publish rows and labels first")
         tuned, search = training.tune(case, parts, data, registry, plan) if plan.trials else (case, None)
         fitted = training.fit_split(tuned, parts, plan.engine, plan.device)
@@ -96,6 +99,7 @@ def train_challenger(use_case: str, data: DataRef, registry_url: str, plan: Plan
             engine=plan.engine,
             device=plan.device,
             search=search,
+            held_out=training.describe_held_out(case, held),
         )
         documents = {
             "evidence": reporting.card_evidence(case, parts.holdout, scores),
@@ -104,7 +108,7 @@ def train_challenger(use_case: str, data: DataRef, registry_url: str, plan: Plan
         with excluding(cross_machine_lock):
             model = record_candidate(registry, data, build_candidate(tuned, made_from, fitted, sample, evaluated, documents))
         sizes = (parts.train.height, parts.stopping.height, parts.holdout.height)
-        log_step(reporting.challenger_line(model, data.commit, *sizes, fitted.best_rounds))
+        log_step(reporting.challenger_line(model, data.commit, *sizes, fitted.best_rounds, by_hash=by_hash))
         baseline = evaluation.baseline_scores(case, sample, parts.holdout)
         holdout = parts.holdout
     verdict = evaluation.gate_challenger(
@@ -118,7 +122,7 @@ def train_challenger(use_case: str, data: DataRef, registry_url: str, plan: Plan
         seen_until=training.newest_event(case, sample, after),
         designs=_designs(case, registry, reference, made_from),
     )
-    challenged = Challenge(model=model, data=data, evaluation=evaluated, verdict=verdict, champion=reigning)
+    challenged = Challenge(model=model, data=data, evaluation=evaluated, verdict=verdict, champion=reigning, by_hash=by_hash)
     log_step(reporting.gate_line(case, challenged))
     return challenged
 
@@ -148,6 +152,8 @@ def _designs(
 def refit_challenger(use_case: str, challenged: Challenge, registry_url: str, device: Device) -> ModelRef:
     """Fit the challenger's recipe on all labelled rows of its commit, the gate's window included, and record it.
 
+    Without event times the deliveries that were held out stay so: nothing else would tell which rows a model has not seen.
+
     Args:
         use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
         challenged: What `train_challenger` gave.
@@ -161,7 +167,8 @@ def refit_challenger(use_case: str, challenged: Challenge, registry_url: str, de
     registry = open_registry(registry_url)
     recipe = registry.document(challenged.model, "manifest")
     tuned, engine, data = training.apply_recipe(case, recipe), recipe["engine"], challenged.data
-    with training.split_rows(case, data, engine) as parts:
+    held = training.recorded_held_out(case, data, recipe)
+    with training.split_rows(case, data, engine, held=held) as parts:
         fitted = training.refit_split(tuned, parts, recipe["rounds"], training.coefficients(recipe), engine, device)
         rows = training.sample_rows(parts.known)
         made_from = training.build_manifest(
@@ -176,6 +183,7 @@ def refit_challenger(use_case: str, challenged: Challenge, registry_url: str, de
             device=device,
             search=recipe["search"],
             recipe_of=challenged.model,
+            held_out=training.describe_held_out(case, held),
         )
         evaluated = challenged.evaluation.model_copy(update={"model_sha256": sha256(fitted.model)})
         # The refit has seen every row: what only unseen rows can say stays that of the gated version.

@@ -165,7 +165,8 @@ def _score_audited(job: Job, design: Design, source: Source, limits: parsing.Lim
 
     spec = job.case.input(job.case.rows)
     spec = replace(spec, contract=contracts.without_outcomes(spec.contract))
-    parsed = parsing.parse_source(source, spec.contract, scratch / "parsed", limits, spec.reader)
+    parsed = parsing.parse_source(source, spec.delivered, scratch / "parsed", limits, spec.reader)
+    parsed = contracts.with_row_keys(parsed, spec, scratch / "keyed")
     audited = contracts.audit_parts(parsed, spec, scratch / "audited")
     verdict = audited.verdict
     if not verdict.publishable:

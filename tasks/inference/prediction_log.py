@@ -24,6 +24,8 @@ import numpy as np
 import polars as pl
 
 from schemas.refs import Commit
+from schemas.row_key import ROW_OCCURRENCE
+from schemas.usecase import UseCase
 from tasks import features
 from tasks.fault_injection import fault_point
 from tasks.inference import prediction_rows, write_ahead_log
@@ -68,7 +70,7 @@ def receipts_frame(prepared: Prepared, records: Sequence[Sequence[Any]], model: 
 
     case = prepared.use_case
     ids, roles, values, scores = zip(*records, strict=True)
-    rows = frame_of(prepared, values)
+    rows = with_request_keys(case, frame_of(prepared, values))
     private = case.input(case.rows).contract.private()
     named = [name for name in features.identity_columns(case) if name not in private]
     return pl.concat(
@@ -81,11 +83,20 @@ def receipts_frame(prepared: Prepared, records: Sequence[Sequence[Any]], model: 
             pl.DataFrame({"scored_at": [_moment(each) for each in ids]}, schema={"scored_at": pl.Datetime("us", "UTC")}),
             rows.select(
                 features.key_hash(case).alias("row_key"),
-                features.receipt_inputs(case, rows.columns),
+                features.receipt_inputs(case, list(prepared.columns)),
             ),
         ],
         how="horizontal",
     )
+
+
+def with_request_keys(case: UseCase, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of requests with their key, where it is the row itself: each request is a delivery of its own, of one row."""
+    spec = case.input(case.rows)
+    if not spec.by_row:
+        return rows
+    first = pl.lit(1, dtype=spec.contract.dtypes()[ROW_OCCURRENCE]).alias(ROW_OCCURRENCE)
+    return rows.with_columns(features.row_value_of(spec, rows.schema), first)
 
 
 _TOLD: dict[str, pl.DataType] = {

@@ -11,6 +11,7 @@ from .merge_hook import audit_past_merges as audit_past_merges
 from .publish import BRANCH_PREFIX as BRANCH_PREFIX
 from .publish import branch_name as branch_name
 from .publish import delete_published_branch as delete_published_branch
+from .publish import known_files as known_files
 from .publish import known_keys as known_keys
 from .publish import publish_commit as publish_commit
 from .publish import stage as stage

@@ -19,6 +19,7 @@ import polars as pl
 
 from schemas.errors import PenstockError, Refused, ServiceUnavailable, first_line
 from schemas.refs import Change, Commit, CommitId, Guard
+from schemas.row_key import ROW_VALUE
 from schemas.usecase import Input, UseCase
 from schemas.verdicts import AuditVerdict
 from tasks import contracts, datasets, parsing
@@ -214,6 +215,10 @@ def _audit_file(
         file = scratch / "source.parquet"
         file.write_bytes(store.read(arrival.source, path))
         parsed = parsing.parse_source(parsing.fingerprint(file), spec.contract, scratch / "parsed", limits, spec.reader)
+        if spec.by_row and (wrong := sum(contracts.wrong_row_values(pl.read_parquet(p), spec) for p in parsed.parts)):
+            raise Refused(
+                f"{path!r} has {wrong:,} rows whose {ROW_VALUE} is not what their values give: use penstock ingest"
+            )
         audited = contracts.audit_parts(parsed, spec, scratch / "audited", known)
         for fault in _faults(audited.verdict, {part.partition for part in audited.accepted}, partition):
             raise Refused(f"{path!r} {fault}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ import polars as pl
 from schemas.digests import sha256, sorted_json
 from schemas.errors import NotFound, NothingToCommit, Refused, StaleCheck
 from schemas.refs import Commit, CommitId, Guard, Source
+from schemas.row_key import value_columns
 from schemas.usecase import Input
 from schemas.verdicts import AuditVerdict
 from tasks.datasets import AUDITS, DATA, INGEST, REJECTED, PublishRecord, data_paths, published_commit, source_history
@@ -64,15 +65,36 @@ def known_keys(store: VersionStore, commit: CommitId, spec: Input, partitions: C
     Returns:
         The key columns; nothing is read until it is collected.
     """
+    paths = _known_paths(store, commit, spec, partitions)
+    return store.scan(commit, paths, spec.contract.dtypes()).select(spec.key)
+
+
+def known_files(store: VersionStore, commit: CommitId, spec: Input, partitions: Collection[str]) -> Iterator[pl.LazyFrame]:
+    """The files that hold the keys of `known_keys`, each with the columns that it has.
+
+    Args:
+        store: The repository with the use case's data.
+        commit: Id of a commit of `main`.
+        spec: The input, with its contract, key and partitions.
+        partitions: Partitions that the source touches.
+
+    Yields:
+        A lazy frame a file.
+    """
+    return (store.scan(commit, [path]) for path in _known_paths(store, commit, spec, partitions))
+
+
+def _known_paths(store: VersionStore, commit: CommitId, spec: Input, partitions: Collection[str]) -> list[str]:
     paths = data_paths(store, commit, spec.name, partitions if key_tells_partition(spec) else None)
     if spec.on_redelivery == "replace_partition":
         paths = [path for path in paths if path.split("/")[2] not in partitions]
-    return store.scan(commit, paths, spec.contract.dtypes()).select(spec.key)
+    return paths
 
 
 def key_tells_partition(spec: Input) -> bool:
     """Whether rows with one key lie in one partition."""
-    return set(spec.partition.meta.root_names()) <= set(spec.key)
+    told = value_columns(spec.contract) if spec.by_row else spec.key
+    return set(spec.partition.meta.root_names()) <= set(told)
 
 
 def stage(

@@ -67,7 +67,9 @@ def retraction_line(result: Retraction) -> str:
     return f"{line} Models that were fitted on its rows: {affected}." if affected else line
 
 
-def challenger_line(model: ModelRef, commit: str, fitted: int, stopping: int, holdout: int, rounds: int) -> str:
+def challenger_line(
+    model: ModelRef, commit: str, fitted: int, stopping: int, holdout: int, rounds: int, *, by_hash: bool = False
+) -> str:
     """How many rows a challenger was fitted on, and how many were kept back.
 
     Args:
@@ -77,12 +79,16 @@ def challenger_line(model: ModelRef, commit: str, fitted: int, stopping: int, ho
         stopping: Rows that stopped the boosting.
         holdout: Rows that the gate judges.
         rounds: Boosting rounds.
+        by_hash: Whether rows have no event time and came at once, so that a hash of their key decides.
 
     Returns:
         One line.
     """
     rows = f"{fitted:,} rows of commit {_commit(commit)}"
-    apart = f"{stopping:,} rows stopped it early, the newest {holdout:,} are held out for the gate"
+    held = f"the newest {holdout:,} are held out for the gate"
+    if by_hash:
+        held = f"{holdout:,} are held out for the gate by a hash of their key, since rows have no event time"
+    apart = f"{stopping:,} rows stopped it early, {held}"
     return f"Challenger v{model.version} is fitted on {rows}, {rounds} rounds; {apart}."
 
 

@@ -52,7 +52,7 @@ def choose_reference(
     """
     on_newer_rows = Reference(champion, fitted_until(registry, champion) if champion else None)
     gated = _gated_reference(case, registry, champion)
-    if gated is None:
+    if gated is None or case.time is None:  # without event times a refit has not seen what is held out
         return on_newer_rows
     with split_rows(case, data, engine, on_newer_rows.after) as parts:
         return on_newer_rows if evaluation.is_enough(case, parts.holdout) else gated

@@ -28,11 +28,12 @@ from tasks.datasets import spill_to_files
 from tasks.features import SAMPLED, Rows, Spilled, split_by_time
 from tasks.models import Sigmoid
 from tasks.training.fit import Fitted, fit_booster, refit_booster
+from tasks.training.holdout import HeldOut
 
 
 @dataclass(frozen=True)
 class Split:
-    """Labelled rows of a commit, cut by time; `known` are all of them."""
+    """Labelled rows of a commit, cut by time; `known` are those of a refit: all, or all but the deliveries held out."""
 
     train: Rows
     stopping: pl.DataFrame
@@ -41,7 +42,9 @@ class Split:
 
 
 @contextmanager
-def split_rows(case: UseCase, data: DataRef, engine: Engine, after: datetime | None = None) -> Iterator[Split]:
+def split_rows(
+    case: UseCase, data: DataRef, engine: Engine, after: datetime | None = None, held: HeldOut | None = None
+) -> Iterator[Split]:
     """The labelled rows of a commit, split as `split_by_time` does; files live as long as the context.
 
     Args:
@@ -49,16 +52,20 @@ def split_rows(case: UseCase, data: DataRef, engine: Engine, after: datetime | N
         data: Commit of the data, and the repository that it lies in.
         engine: Where the rows lie meanwhile: `memory`, `external` or `dask`.
         after: Newest event time that a champion was fitted on; the holdout is newer.
+        held: Deliveries that are held out where rows have no event time; None for a share of the keys.
 
     Yields:
-        What is fitted on, what stops the boosting, what the gate judges, and all of them.
+        What is fitted on, what stops the boosting, what the gate judges, and what a refit is fitted on.
     """
+    hashes = held.hashes if held else None
     if engine == "memory":
         known = datasets.load_training_rows(case, data)
-        yield Split(*split_by_time(case, known, after=after), known)
+        parts3 = split_by_time(case, known, after=after, held=hashes)
+        seen = known if held is None else features.in_canonical_order(case, pl.concat([parts3.train, parts3.stopping]))
+        yield Split(*parts3, seen)
         return
     with tempfile.TemporaryDirectory(prefix="penstock-rows-", dir=in_force().spill) as folder:
-        parts = spill_to_files(case, data, Path(folder), after=after)
+        parts = spill_to_files(case, data, Path(folder), after=after, held=hashes)
         if parts is None:
             none = datasets.load_training_rows(case, data)
             yield Split(none, none, none, none)

@@ -32,6 +32,7 @@ CODE = {
     "engines": "tasks.training.engines",
     "features": "tasks.features.engineering",
     "frames": "tasks.datasets.loading",
+    "holdout": "tasks.training.holdout",
     "matrices": "tasks.training.dmatrix",
     "moments": "tasks.timestamps",
     "spilling": "tasks.datasets.out_of_core",
@@ -67,6 +68,7 @@ def build_manifest(
     engine: Engine = "memory",
     device: Device = "cpu",
     search: Mapping[str, Any] | None = None,
+    held_out: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The manifest of a fitted model: what it was made from, complete enough to make it again.
 
@@ -83,6 +85,7 @@ def build_manifest(
         engine: Where the rows lay: `memory`, `external` or `dask`.
         device: Where XGBoost computes, `cpu` or `cuda`.
         search: What the search for parameters came to.
+        held_out: What `describe_held_out` says; None, and not written, where rows have event times.
 
     Returns:
         A document that JSON can hold.
@@ -106,6 +109,7 @@ def build_manifest(
         "device": device,
         "recipe_of": recipe_of.version if recipe_of else None,
         "model_sha256": sha256(fitted.model),
+        **({"held_out": held_out} if held_out else {}),
     }
 
 

@@ -15,6 +15,7 @@ from schemas.usecase import UseCase
 from tasks import models
 from tasks.registry import CHALLENGER, CHAMPION, ModelRegistry, use_case_of
 from tasks.training import engines, fit, manifest
+from tasks.training.holdout import recorded_held_out
 from tasks.versions import open_store
 
 
@@ -72,7 +73,9 @@ def reproduce(
     recorded = registry.document(model, "manifest")
     recipe = manifest.apply_recipe(use_case_of(case, registry, model), recorded)
     differences = list(_stated(case, recorded))
-    with engines.split_rows(recipe, _data(recorded, store_url), _engine(recorded), _after(recorded)) as parts:
+    data = _data(recorded, store_url)
+    held = recorded_held_out(recipe, data, recorded)
+    with engines.split_rows(recipe, data, _engine(recorded), _after(recorded), held) as parts:
         gated = bool(recorded.get("split"))
         rows = (parts.train, parts.stopping) if gated else (parts.known,)
         differences += _differ("number of rows", recorded["rows"], engines.count_rows(*rows))

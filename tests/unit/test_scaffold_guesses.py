@@ -7,6 +7,7 @@ import sys
 from datetime import date, timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -233,10 +234,42 @@ def test_copies_of_a_key_are_counted_not_hidden() -> None:
     assert find_key(frame, profiles(frame), "y", None, ()).rejected == 6
 
 
-def test_a_key_that_no_column_makes_is_asked_for() -> None:
-    frame = plain().select("plan", "y").with_columns(z=pl.col("plan") + "x")
-    with pytest.raises(UsageError, match="--key COLUMN"):
-        find_key(frame, profiles(frame), "y", None, ())
+def by_chance() -> pl.DataFrame:
+    """Whole numbers, texts and three measurements that are unique, alone or together, as any would be in so few rows."""
+    rng = np.random.default_rng(6)
+    return pl.DataFrame(
+        {
+            "weight": rng.choice(10**6, 300, replace=False),
+            "model": [f"{word} {at * 7}" for at, word in enumerate(rng.choice(["Fiat", "Dodge", "Merc"], 300))],
+            "age": rng.integers(18, 90, 300),
+            "height": rng.integers(140, 200, 300),
+            "pulse": rng.integers(40, 160, 300),
+            "y": rng.integers(0, 2, 300),
+        }
+    )
+
+
+KEYLESS = {
+    "nothing": plain().select("plan", "y").with_columns(z=pl.col("plan") + "x"),
+    "measurements": plain().drop("id").with_columns(z=pl.int_range(pl.len()) * 7919 % 100_003),
+    "chance": by_chance(),
+}
+
+
+@pytest.mark.parametrize("name", KEYLESS)
+def test_where_no_column_is_a_key_the_row_is(name: str) -> None:
+    key = find_key(KEYLESS[name], profiles(KEYLESS[name]), "y", None, ())
+    assert key.by_row, key
+    assert "the row itself is the key" in key.note
+
+
+def test_columns_that_are_unique_against_all_odds_are_a_key() -> None:
+    rng, orders = np.random.default_rng(7), 300
+    lines = [(order, line) for order in rng.integers(10**6, 10**7, orders) for line in range(1, rng.integers(2, 6))]
+    frame = pl.DataFrame(lines, schema=["purchase", "position"], orient="row").with_columns(
+        amount=pl.Series(rng.integers(1, 50, len(lines))), y=pl.Series(rng.integers(0, 2, len(lines)))
+    )
+    assert find_key(frame, profiles(frame), "y", None, ()).columns == ("purchase", "position")
 
 
 @pytest.mark.parametrize(

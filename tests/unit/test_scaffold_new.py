@@ -116,7 +116,6 @@ BAD: dict[str, tuple[Callable[[Path], Path], dict[str, object], str]] = {
     "target missing": (plain, {"target": "z"}, "no such column"),
     "target constant": (changed("y", pl.lit(1)), {}, "holds only 1"),
     "target null": (changed("y", pl.lit(None)), {}, "is empty"),
-    "no key": (changed("id", pl.lit(1)), {}, "--key COLUMN"),
     "key that is none": (plain, {"key": ("plan",)}, "name more columns"),
     "time that is none": (plain, {"time": "x"}, "reads as no date"),
     "kind that does not fit": (plain, {"target": "plan", "kind": "regression"}, "not numbers"),

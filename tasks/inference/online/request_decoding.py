@@ -15,6 +15,7 @@ import msgspec
 import polars as pl
 
 from schemas.contract import Contract
+from schemas.row_key import value_columns
 from tasks import contracts
 from tasks.inference.online.expression_compiler import Expressions
 from tasks.inference.online.expression_operators import INTEGERS, Declined, Evaluate, NotInVocabulary, is_int
@@ -42,7 +43,7 @@ def predictable(contract: type[Contract]) -> dict[str, pl.DataType]:
         Types, by column.
     """
     dtypes = contract.dtypes()
-    return dict(pl.Schema({name: dtypes[name] for name in contract.known("at_prediction")}))
+    return dict(pl.Schema({name: dtypes[name] for name in value_columns(contract)}))
 
 
 def compiled(contract: type[Contract]) -> contracts.Compiled:

@@ -1,0 +1,141 @@
+"""A file in which nothing tells the rows apart, through the whole loop: with event times and without."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from flows.ingest import ingest
+from flows.lifecycle import lifecycle
+from flows.retract import retract
+from flows.score import score
+from flows.train import train
+from schemas.refs import DataRef
+from schemas.row_key import ROW_COLUMNS, ROW_VALUE
+from schemas.settings import Settings
+from tasks.datasets.loading import load_training_rows
+from tasks.inference.prediction_store import published_predictions
+from tasks.inference.trace import trace_prediction
+from tasks.registry.factory import open_registry
+from tasks.reporting.status import label_coverage
+from tasks.training.engines import digest_rows, sample_rows, split_rows
+from tasks.training.holdout import choose_held_out, recorded_held_out
+from tasks.training.reproduction import reproduce
+from tasks.versions.factory import open_store
+from tests.row_key_kit import SALES, TIMELESS, Sale, counted, named, on_main, sales, save
+
+
+def test_the_loop_goes_round_on_a_file_without_a_key(settings: Settings, tmp_path: Path) -> None:
+    first, more = sales(1500, days=20), sales(700, seed=8, days=7, start=20)
+    loop = lifecycle(named(SALES), str(save(first, tmp_path / "sales.csv")))
+    assert loop.trained[0].status == "promoted", loop.trained[0].why
+    assert loop.monitored[0].coverage == 1.0
+    assert loop.scored[0].rows > 0
+
+    again = lifecycle(named(SALES), str(save(pl.concat([first, more]), tmp_path / "sales-2.csv")))
+    assert again.ingested.deliveries[0].audit
+    assert again.ingested.deliveries[0].audit.redelivered == first.height
+    assert [scores.rows for scores in again.scored] == [more.height]
+    assert again.monitored[0].coverage == 1.0
+    assert again.monitored[0].realized is not None
+    data, log = settings.store_url("sales"), open_store(settings.store_url("sales-log"))
+    assert counted(on_main(data)) == counted(pl.concat([first, more]))
+
+    predictions = published_predictions(log, log.get(again.scored[0].predictions.commit)).collect()
+    assert set(ROW_COLUMNS) <= set(predictions.columns)
+    assert predictions.select(ROW_COLUMNS).is_unique().all()
+    assert predictions["prediction_id"].n_unique() == more.height
+    registry = open_registry(settings.registry_url)
+    traced = trace_prediction(SALES, predictions["prediction_id"][0], registry, open_store(data), log, tmp_path)
+    assert traced is not None
+    assert [source.name for source in traced.sources] == ["sales.csv"]
+    assert label_coverage(SALES, open_store(data), log, ()) == (more.height, 1.0)
+
+    taken_back = retract(named(SALES), "sales-2.csv", "a wrong file")
+    assert taken_back.status == "retracted"
+    assert counted(on_main(data)) == counted(first)
+    assert ingest(named(SALES), str(tmp_path / "sales-2.csv")).accepted == more.height
+
+
+def test_a_file_is_scored_and_a_frame_predicted_by_the_same_keys(settings: Settings, tmp_path: Path) -> None:
+    loop = lifecycle(named(SALES), str(save(sales(1500, days=20), tmp_path / "sales.csv")))
+    rows = sales(60, seed=9, hours=1).drop("returned")
+    scored = score(named(SALES), file=str(save(rows, tmp_path / "open.csv")))
+    assert (scored.status, scored.rows) == ("published", rows.height)
+    log = open_store(settings.store_url("sales-log"))
+    stored = published_predictions(log, log.get(scored.predictions.commit)).collect()
+    predicted = loop.trained[0].predict(rows)
+    assert stored.select(ROW_COLUMNS).sort(ROW_COLUMNS).equals(predicted.select(ROW_COLUMNS).sort(ROW_COLUMNS))
+    both = stored.join(predicted, on=list(ROW_COLUMNS), validate="1:1")
+    assert (both["probability"] == both["probability_right"]).all()
+    assert both.height == rows.height
+    assert list(Sale.dtypes()) == list(SALES.inputs[0].delivered.dtypes())
+
+
+def keys_of(frame: pl.DataFrame) -> set[tuple[object, ...]]:
+    return set(frame.select(ROW_COLUMNS).rows())
+
+
+def test_without_event_times_the_newest_delivery_is_held_out(settings: Settings, tmp_path: Path) -> None:
+    first, more = sales(1500).drop("at"), sales(200, seed=8).drop("at")
+    more = more.with_columns(price=pl.int_range(pl.len()) / 7 + 9.05)  # prices that no older row has
+    loop = lifecycle(named(TIMELESS), str(save(first, tmp_path / "sales.csv")))
+    registry, url = open_registry(settings.registry_url), settings.store_url("timeless")
+    assert loop.trained[0].status == "promoted", loop.trained[0].why
+    champion = registry.champion("timeless")
+    assert champion
+    assert champion == loop.trained[0].model
+    made_from = registry.document(champion, "manifest")
+    assert made_from["held_out"] == {"hash_share": 0.2}
+    assert made_from["recipe_of"] is None
+
+    before = keys_of(on_main(url, named(TIMELESS)))
+    delivered = ingest(named(TIMELESS), str(save(pl.concat([first, more]), tmp_path / "sales-2.csv"))).deliveries[0]
+    assert delivered.audit
+    assert (delivered.audit.redelivered, delivered.audit.accepted) == (1500, 200)
+    data = DataRef(store=url, commit=open_store(url).head())
+    held = choose_held_out(TIMELESS, registry, data, (champion,))
+    assert held
+    (newest, part), (_, rest) = held.deliveries
+    assert (newest, part) == (delivered.sha256, 1.0)
+    assert 0 < rest < 0.2, "the rest of the share comes from what the champion has not seen of the first delivery"
+    labelled = load_training_rows(TIMELESS, data)
+    with split_rows(TIMELESS, data, "memory", held=held) as parts:
+        holdout, known = parts.holdout, parts.known
+    assert isinstance(known, pl.DataFrame)
+    assert keys_of(labelled) - before <= keys_of(holdout)
+    assert not set(known[ROW_VALUE]) & set(holdout[ROW_VALUE])
+    assert keys_of(known) | keys_of(holdout) == keys_of(labelled)
+    with split_rows(TIMELESS, DataRef(store=url, commit=made_from["data_commit"]), "memory") as parts:
+        seen = keys_of(sample_rows(parts.train, parts.stopping))
+    assert not seen & keys_of(holdout), "the champion was fitted on a row that it is compared on"
+    second = train(named(TIMELESS))
+    assert second.verdict
+    assert second.verdict.rows == holdout.height
+
+
+def test_without_event_times_a_refit_is_made_without_what_was_held_out(settings: Settings, tmp_path: Path) -> None:
+    for number in (1, 2):
+        rows = sales(900, seed=number).drop("at").with_columns(price=pl.int_range(pl.len()) / 9 + number / 100)
+        rows = rows.with_columns(returned=(pl.col("item") == "shoe") == (pl.col("price") > 50))
+        ingest(named(TIMELESS), str(save(rows, tmp_path / f"{number}.csv")))
+    trained = train(named(TIMELESS))
+    assert trained.status == "promoted", trained.why
+    assert trained.model
+    assert trained.verdict
+    registry = open_registry(settings.registry_url)
+    made_from = registry.document(trained.model, "manifest")
+    assert made_from["recipe_of"] == 1
+    [[_, part]] = made_from["held_out"]["deliveries"]
+    assert part == pytest.approx(0.4)
+    assert made_from["rows"] + trained.verdict.rows == 1800
+    for version in (1, 2):
+        again = reproduce(TIMELESS, registry, registry.version("timeless", version), settings.store_url("timeless"))
+        assert again.identical, again.why
+    data = DataRef(store=settings.store_url("timeless"), commit=made_from["data_commit"])
+    held = recorded_held_out(TIMELESS, data, made_from)
+    with split_rows(TIMELESS, data, "memory", held=held) as here, split_rows(TIMELESS, data, "external", held=held) as there:
+        assert digest_rows(here.known) == digest_rows(there.known) == made_from["row_digest"]
+        assert digest_rows(here.holdout) == digest_rows(there.holdout)
