@@ -13,15 +13,14 @@ from flows.retract import retract
 from flows.score import score
 from flows.train import train
 from schemas.refs import DataRef
-from schemas.row_key import ROW_COLUMNS, ROW_VALUE
+from schemas.row_key import ROW_COLUMNS
 from schemas.settings import Settings
-from tasks.datasets.loading import load_training_rows
 from tasks.inference.prediction_store import published_predictions
 from tasks.inference.trace import trace_prediction
 from tasks.registry.factory import open_registry
 from tasks.reporting.status import label_coverage
-from tasks.training.engines import digest_rows, sample_rows, split_rows
-from tasks.training.holdout import choose_held_out, recorded_held_out
+from tasks.training.engines import digest_rows, split_rows
+from tasks.training.holdout import recorded_held_out
 from tasks.training.reproduction import reproduce
 from tasks.versions.factory import open_store
 from tests.row_key_kit import SALES, TIMELESS, Sale, counted, named, on_main, sales, save
@@ -72,48 +71,6 @@ def test_a_file_is_scored_and_a_frame_predicted_by_the_same_keys(settings: Setti
     assert (both["probability"] == both["probability_right"]).all()
     assert both.height == rows.height
     assert list(Sale.dtypes()) == list(SALES.inputs[0].delivered.dtypes())
-
-
-def keys_of(frame: pl.DataFrame) -> set[tuple[object, ...]]:
-    return set(frame.select(ROW_COLUMNS).rows())
-
-
-def test_without_event_times_the_newest_delivery_is_held_out(settings: Settings, tmp_path: Path) -> None:
-    first, more = sales(1500).drop("at"), sales(200, seed=8).drop("at")
-    more = more.with_columns(price=pl.int_range(pl.len()) / 7 + 9.05)  # prices that no older row has
-    loop = lifecycle(named(TIMELESS), str(save(first, tmp_path / "sales.csv")))
-    registry, url = open_registry(settings.registry_url), settings.store_url("timeless")
-    assert loop.trained[0].status == "promoted", loop.trained[0].why
-    champion = registry.champion("timeless")
-    assert champion
-    assert champion == loop.trained[0].model
-    made_from = registry.document(champion, "manifest")
-    assert made_from["held_out"] == {"hash_share": 0.2}
-    assert made_from["recipe_of"] is None
-
-    before = keys_of(on_main(url, named(TIMELESS)))
-    delivered = ingest(named(TIMELESS), str(save(pl.concat([first, more]), tmp_path / "sales-2.csv"))).deliveries[0]
-    assert delivered.audit
-    assert (delivered.audit.redelivered, delivered.audit.accepted) == (1500, 200)
-    data = DataRef(store=url, commit=open_store(url).head())
-    held = choose_held_out(TIMELESS, registry, data, (champion,))
-    assert held
-    (newest, part), (_, rest) = held.deliveries
-    assert (newest, part) == (delivered.sha256, 1.0)
-    assert 0 < rest < 0.2, "the rest of the share comes from what the champion has not seen of the first delivery"
-    labelled = load_training_rows(TIMELESS, data)
-    with split_rows(TIMELESS, data, "memory", held=held) as parts:
-        holdout, known = parts.holdout, parts.known
-    assert isinstance(known, pl.DataFrame)
-    assert keys_of(labelled) - before <= keys_of(holdout)
-    assert not set(known[ROW_VALUE]) & set(holdout[ROW_VALUE])
-    assert keys_of(known) | keys_of(holdout) == keys_of(labelled)
-    with split_rows(TIMELESS, DataRef(store=url, commit=made_from["data_commit"]), "memory") as parts:
-        seen = keys_of(sample_rows(parts.train, parts.stopping))
-    assert not seen & keys_of(holdout), "the champion was fitted on a row that it is compared on"
-    second = train(named(TIMELESS))
-    assert second.verdict
-    assert second.verdict.rows == holdout.height
 
 
 def test_without_event_times_a_refit_is_made_without_what_was_held_out(settings: Settings, tmp_path: Path) -> None:
