@@ -24,6 +24,8 @@ ANNOTATIONS = {
     "clock": "pl.Time",
     "text": "str",
 }
+MEASURED = r"^[~<>+\-" + "\u2248\u00b1\u2212" + r"]?\s*\d[\d.,:'/ ]*\s*[^\d\s]{0,6}(\s*\d+[a-z'\"]{0,3})?$"
+MOST = 0.9
 TELLING_ROWS, TELLING_SHARE = 50, 0.01
 TWOS_EXPECTED = 8  # of a count whose ones are as frequent, if it is Poisson: none of them is seen in 1 of 3,000 files
 
@@ -90,11 +92,23 @@ def _role(profile: Profile, outcome: Outcome, key: Key, clock: Clock | None) -> 
     if profile.is_free_text:
         return "free text", "sentences, so no feature"
     if _is_id(profile, key):
-        return "id", "names one row or one thing, so no feature"
+        return "id", _why_no_feature(profile)
     if profile.is_text and (cut := profile.distinct - len(profile.categories)) > 0:
         return "feature", f"{len(profile.categories):,} categories; {cut:,} rarer values are read as missing"
     why = f"{profile.not_finite:,} values are NaN or infinite: these rows are rejected" if profile.not_finite else ""
     return "feature", why
+
+
+def _why_no_feature(profile: Profile) -> str:
+    """Of an id that it is one; of other texts that they were not understood, with an example."""
+    values = profile.values.drop_nulls()
+    if not profile.is_text or profile.shape or profile.named_id or _share_of(values.str.contains(MEASURED)) < MOST:
+        return "names one row or one thing, so no feature"
+    return f"no number, date or category as far as could be seen (such as {values[0]!r}): --read can say what it is"
+
+
+def _share_of(flags: pl.Series) -> float:
+    return int(flags.sum()) / max(len(flags), 1)
 
 
 def _known_later(profile: Profile, outcome: Outcome, clock: Clock | None) -> str:

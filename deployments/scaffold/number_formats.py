@@ -14,7 +14,7 @@ CURRENCIES = (
     "$", "€", "£", "¥", "₹", "USD", "EUR", "GBP", "CHF", "JPY", "CAD", "AUD", "INR", "CNY", "SEK", "NOK", "DKK", "PLN",
     "BRL", "US$", "C$", "A$", "R$", "kr", "zł", "Rs", "Rs.", "Fr.",
 )  # fmt: skip
-SPACES = "   "
+SPACES = " \u00a0\u202f\u2009"  # plain, no-break, narrow and thin
 PARTS = re.compile(
     rf"^(?P<open>\()?\s*(?P<sign>[-+])?\s*(?P<before>[^\d\s.,()+-]+\.?)?(?P<gap>\s*)(?P<sign2>[-+])?"
     rf"(?P<digits>[\d.,'{SPACES}]*\d[.,]?)(?P<gap2>\s*)(?P<after>[^\d\s.,()+-][^\d\s()+,-]*)?\s*(?P<close>\))?$"
@@ -63,6 +63,17 @@ def find(distinct: pl.Series) -> NumberFormat | None:
         if values.null_count() == 0:
             return _named(values, form, parts, decimal, thousands, distinct)
     return None
+
+
+def several_units(distinct: pl.Series) -> str:
+    """Examples of numbers whose units differ, such as 218g and 1.3kg, or ''."""
+    few = distinct.head(EXAMPLES).to_list()
+    matches = [PARTS.fullmatch(text.strip()) for text in few]
+    parts = [match for match in matches if match]
+    by_unit = {(match["after"] or match["before"] or ""): match[0] for match in parts}
+    if len(parts) < len(few) or not 1 < len(by_unit) <= 6 or any(match["before"] and not match["gap"] for match in parts):
+        return ""
+    return ", ".join(list(by_unit.values())[:3]) if "" not in by_unit or len(by_unit) > 2 else ""
 
 
 def _numbers(distinct: pl.Series, form: ColumnFormat) -> pl.Series:

@@ -85,10 +85,17 @@ def _csv(path: Path, compression: str, reader: Reader, stated: frozenset[str]) -
         layout = replace(layout, reader=replace(layout.reader, format="csv"))
     _refuse_too_many(len(layout.names), path.name)
     reader = find_names(layout.names, layout.reader, stated)
-    frame, whole = _first_rows(path, compression, reader)
+    seen = layout.seen
+    try:
+        frame, whole = _first_rows(path, compression, reader)
+    except Refused as refusal:
+        if "stray" not in str(refusal) or "stray_quotes" in stated:
+            raise
+        reader, seen = replace(reader, stray_quotes=True), (*seen, "quotes within fields that none encloses")
+        frame, whole = _first_rows(path, compression, reader)
     if not reader.strip and "strip" not in stated and _has_blanks(frame):
         reader = replace(reader, strip=True)
-    return _cleaned(frame, whole, "csv", reader, layout.seen, stated)
+    return _cleaned(frame, whole, "csv", reader, seen, stated)
 
 
 def _first_rows(path: Path, compression: str, reader: Reader) -> tuple[pl.DataFrame, bool]:

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Literal
 
 from deployments.scaffold.type_inference import MISSING_WORDS, looks_typed
@@ -65,12 +66,6 @@ def find_layout(head: str, tail: str, whole: bool, reader: Reader, stated: froze
     seen += before
     layout = _header(table, stated)
     layout = _after(layout, table, tail.split("\n"), stated)
-    if "stray_quotes" not in stated and _has_stray_quotes(lines, layout.reader):
-        layout = replace(
-            layout,
-            reader=replace(layout.reader, stray_quotes=True),
-            seen=(*layout.seen, "quotes within fields that none encloses"),
-        )
     return replace(layout, seen=(*seen, *layout.seen))
 
 
@@ -100,19 +95,6 @@ def _before(table: _Table) -> int:
     """How many lines would stand before the table: under the right separator its header is as wide as its rows."""
     filled = [record for _, record in table.records[:MOST_BEFORE] if any(record)]
     return next((at for at, record in enumerate(filled) if _is_in_table(record, table)), MOST_BEFORE)
-
-
-def _has_stray_quotes(lines: Sequence[str], reader: Reader) -> bool:
-    """Whether a quote stands within a field, where nothing encloses it."""
-    if not reader.quote or len(reader.separator) > 1:
-        return False
-    quote, separator = re.escape(reader.quote), re.escape(reader.separator)
-    enclosed = rf"(?:(?<=^)|(?<={separator}))\s*{quote}(?:[^{quote}]|{quote}{quote})*{quote}\s*(?={separator}|\r|$)"
-    return any(
-        reader.quote in re.sub(enclosed, "", line)
-        for line in lines
-        if reader.quote in line and line.count(reader.quote) % 2 == 0
-    )
 
 
 def _is_quoted(table: _Table) -> int:
@@ -229,16 +211,22 @@ def _header_lines(rows: Sequence[Record], width: int) -> int:
 
 def _votes(first: Record, body: Sequence[Record]) -> int:
     """Positive where a line names the columns below it, negative where it is a row like them."""
-    votes = 0
+    votes, years = 0, _are_years(first)
     for name, column in zip(first, zip(*body, strict=True), strict=True):
         values = [value.strip() for value in column if value.strip() and value.strip() not in MISSING_WORDS]
         if not values or not name.strip():
             continue
         if looks_typed(values):
-            votes += -1 if looks_typed([name.strip()]) or name.strip() in MISSING_WORDS else 1
+            votes += 0 if years else -1 if looks_typed([name.strip()]) or name.strip() in MISSING_WORDS else 1
         elif len(set(values)) * 2 <= len(values):
             votes += -1 if name.strip() in values else 1
     return votes
+
+
+def _are_years(names: Record) -> bool:
+    """Whether the numbers among some names follow each other, as the years of a wide table do."""
+    numbers = [int(name) for name in map(str.strip, names) if re.fullmatch(r"[12]\d{3}", name)]
+    return len(numbers) > 2 and all(later - one == 1 for one, later in pairwise(numbers))
 
 
 def _after(layout: Layout, table: _Table, last: Sequence[str], stated: frozenset[str]) -> Layout:

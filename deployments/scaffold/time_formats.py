@@ -187,6 +187,8 @@ def of_digits(distinct: pl.Series, name: str) -> TimeFormats | None:
         if moments.null_count() == 0 and years.is_between(1900, 2100).all():
             kind: Kind = "date" if "%H" not in written else "moment"
             return TimeFormats(kind, (written,), f"dates written {written}")
+    if lengths == [5] and NAMED_TIME.search(name) and distinct.cast(pl.Int64).is_between(25_000, 60_000).all():
+        return TimeFormats("date", ("excel_days",), "days as a spreadsheet numbers them")
     epoch = EPOCHS.get(lengths[0])
     if epoch and NAMED_TIME.search(name):
         return TimeFormats("moment", (epoch,), f"times as {epoch.replace('_', ' in ')} since 1970")

@@ -55,7 +55,9 @@ AMONG_OTHERS = (
     "n/d", "ND", "nd", "TBD", "tbd", "empty", "blank", "x", "X", "(blank)", "(empty)", "no data", "No data",
 )  # fmt: skip
 MISSING_WORDS = frozenset((*NOTHING_WORDS, *AMONG_OTHERS))
+SENTINEL = re.compile(r"-?9{2,6}|-200|-?8{2,5}|-1000|-32768|-2147483648")
 MOST_SPELLINGS = 400
+MOST_UNITS = 8  # so many different texts with numbers and units are rather numbers than categories
 ODD_WORDS, ODD_SHARE = 5, 0.03  # other words in a column of numbers or dates: few enough to be no values of it
 
 
@@ -134,7 +136,7 @@ def _type_text(series: pl.Series, form: str, reader: Reader) -> Typed:
     if name in reader.columns:
         return _stated(series, reader)
     if form == "csv" and (kind := _plain_number(written)):
-        return Typed(name, kind, _read(series, kind, ColumnFormat(), Reader(strip=reader.strip)))
+        return _without_sentinel(Typed(name, kind, _read(series, kind, ColumnFormat(), Reader(strip=reader.strip))), series)
     counts = written.drop_nulls().value_counts(name="count")
     texts = counts.to_series(0)
     distinct = texts.filter(~texts.is_in([*NOTHING_WORDS, *INFINITE]) & (texts.str.strip_chars() != ""))
@@ -146,7 +148,10 @@ def _type_text(series: pl.Series, form: str, reader: Reader) -> Typed:
     if nearly := _nearly(counts, rest, name, form):
         odd = tuple(sorted(set(distinct.to_list()) - set(nearly[1].to_list())))
         return _typed(series, nearly[0], nothing, odd, reader)
-    return _typed(series, _text(counts.filter(~pl.nth(0).is_in(NOTHING_WORDS))), nothing, (), reader)
+    reading = _text(counts.filter(~pl.nth(0).is_in(NOTHING_WORDS)))
+    if form == "csv" and len(rest) > MOST_UNITS and (example := number_formats.several_units(rest)):
+        reading = _Reading("text", reading.form, reading.seen, f"numbers in several units ({example}) are read as text")
+    return _typed(series, reading, nothing, (), reader)
 
 
 def _plain_number(series: pl.Series) -> Literal["integer", "number"] | None:
@@ -162,6 +167,28 @@ def _plain_number(series: pl.Series) -> Literal["integer", "number"] | None:
         if _reads_as(texts, kind, PATTERNS[kind]):
             return kind
     return None
+
+
+def _without_sentinel(typed: Typed, series: pl.Series) -> Typed:
+    """Numbers of which one stands for "no value": -999 or 9999, often there and far from all others."""
+    counts = typed.values.drop_nulls().value_counts(name="count").sort(typed.name)
+    if counts.height < 8:
+        return typed
+    for at, beside in ((0, 1), (-1, -2)):
+        value, other = counts.to_series(0)[at], counts.to_series(0)[beside]
+        far = (
+            abs(value) > 3 * max(abs(other), abs(counts.to_series(0)[-1 if at == 0 else 0]) / 20)
+            if at
+            else value < 0 <= other
+        )
+        often = counts["count"][at] >= max(5, 0.002 * len(series))
+        if SENTINEL.fullmatch(f"{value:.0f}") and value == round(value) and far and often:
+            texts = tuple(sorted(series.filter(typed.values == value).unique().str.strip_chars().unique().to_list()))
+            form = ColumnFormat(missing=texts)
+            confirm = f"{texts[0]} stands for no value in {counts['count'][at]:,} rows, and is read as missing"
+            values = _read(series, typed.type, form, Reader(strip=True, columns={typed.name: form}))
+            return Typed(typed.name, typed.type, values, form, typed.nothing, typed.seen, confirm)
+    return typed
 
 
 def _stated(series: pl.Series, reader: Reader) -> Typed:

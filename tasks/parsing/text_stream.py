@@ -13,7 +13,7 @@ from schemas.errors import Refused
 from schemas.reader import WHITESPACE, Reader
 
 UNIT_SEPARATOR = "\x1f"  # stands for a separator of several characters
-ESCAPED = re.compile(rb'\\\\(["\\\\])')
+ESCAPED = re.compile(rb'\\(["\\])')
 
 
 def single_separator(reader: Reader) -> str:

@@ -36,6 +36,7 @@ def read(folder: Path, content: bytes, reader: Reader, contract: type[Contract] 
 
 
 DAY = date(2024, 3, 4)
+A_B = ColumnFormat(spellings={'a" b': "a"})
 TEXTS = {
     "semicolons": (b"name;amount;day\na;1.5;2024-03-04\n", Reader(separator=";")),
     "tabs": (b"name\tamount\tday\na\t1.5\t2024-03-04\n", Reader(separator="\t")),
@@ -62,7 +63,11 @@ TEXTS = {
     "a name twice": (b"name,amount,name,day\na,1.5,b,2024-03-04\n", Reader(omit=("name (2)",))),
     "another name": (b"Name of it,amount,day\na,1.5,2024-03-04\n", Reader(rename={"Name of it": "name"})),
     "blanks about": (b'name, amount ,day\n a, 1.5, "2024-03-04"\n', Reader(strip=True)),
-    "backslashes": (b'name,amount,day\n"a",1.5,2024-03-04\n', Reader(backslash=True)),
+    "backslashes": (b'name,amount,day\n"a\\" b",1.5,2024-03-04\n', Reader(backslash=True, columns={"name": A_B})),
+    "stray quotes": (
+        b'name,amount,day\na" b,"1.5",2024-03-04\n',
+        Reader(stray_quotes=True, columns={"name": A_B}),
+    ),
     "no quotes": (b"name,amount,day\na,1.5,2024-03-04\n", Reader(quote=None)),
     "another format's name": (b"name,amount,day\na,1.5,2024-03-04\n", PLAIN),
     "decimal comma": (b"name;amount;day\na;1,5;2024-03-04\n", Reader(separator=";", decimal=",")),
