@@ -58,7 +58,14 @@ class Menu(click.Group):
 
 
 @click.group(cls=Menu, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="penstock", message="penstock %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda context, _, wanted: _print_version(context) if wanted else None,
+    help="Show the version and exit.",
+)
 def penstock() -> None:
     """Gated pipelines from data lake to model.
 
@@ -67,6 +74,13 @@ def penstock() -> None:
 
     Exit code: 0 done, 1 refused by a gate or contract, 2 usage, 3 a service could not be reached.
     """
+
+
+def _print_version(context: click.Context) -> None:
+    from tasks.distribution import own_version
+
+    click.echo(f"penstock {own_version()}")
+    context.exit()
 
 
 def main() -> None:

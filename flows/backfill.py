@@ -17,6 +17,7 @@ from schemas.replaying import Backfill, Partition, Unit
 from schemas.settings import Settings, in_force, read_settings
 from tasks import flow_tasks, orchestration, reporting
 from tasks.orchestration import penstock_flow, track_progress
+from tasks.distribution import install_command
 
 Where = Mapping[str, Any]
 
@@ -78,7 +79,7 @@ def runner(settings: Settings, at_once: int) -> TaskRunner[Any]:
     try:
         from prefect_dask.task_runners import DaskTaskRunner
     except ImportError:
-        raise UsageError("the task runner dask needs prefect-dask: pip install 'penstock[dask]'") from None
+        raise UsageError(f"the task runner dask needs prefect-dask: {install_command('dask')}") from None
     if settings.dask_address:
         return DaskTaskRunner(address=settings.dask_address)
     cluster = {"n_workers": at_once, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}

@@ -18,9 +18,9 @@ __all__ = sorted(_MODULES)
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
-        from importlib.metadata import version
+        from tasks.distribution import own_version
 
-        return version("penstock")
+        return own_version()
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_MODULES[name]), name)

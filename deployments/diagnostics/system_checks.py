@@ -18,6 +18,7 @@ from deployments.prefect_server.apply import POOL, definitions, flows_of
 from schemas.errors import UsageError
 from schemas.settings import Settings
 from tasks import ingestion
+from tasks.distribution import install_command
 
 APPLY = "penstock deploy"
 
@@ -59,7 +60,7 @@ def _system(settings: Settings) -> Iterator[Finding]:
             name="up",
             status="note",
             detail=f"{' and '.join(missing)} not installed: penstock up needs both",
-            mend="pip install 'penstock[up]'",
+            mend=install_command("up"),
         )
     if binary("lakefs") is None:
         yield Finding(name="up", status="note", detail="lakefs is not installed: penstock up takes the embedded store")

@@ -16,6 +16,7 @@ from typing import Any
 
 from deployments.local_stack.services import Part
 from schemas.errors import PenstockError, UsageError
+from tasks.distribution import install_command
 
 GRACE = 20  # s that a process has to stop
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
@@ -41,7 +42,7 @@ class ProcessManager:
         try:
             import circus  # type: ignore[import-untyped]  # noqa: F401
         except ImportError:
-            raise UsageError("penstock up needs circus and watchfiles: pip install 'penstock[up]'") from None
+            raise UsageError(f"penstock up needs circus and watchfiles: {install_command('up')}") from None
         self.logs.mkdir(parents=True, exist_ok=True)
         config = self.folder / "circus.ini"
         config.write_text(self._config())

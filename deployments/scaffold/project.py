@@ -22,12 +22,14 @@ from deployments.scaffold.source_code import WIDTH, quote
 from schemas.errors import UsageError
 from schemas.settings import Settings
 from schemas.usecase import GROUP
+from tasks.distribution import FORMER_NAME, NAME, direct_reference, plain_requirement
 from tasks.orchestration import PACKAGES
 
 TEMPLATES = files("deployments") / "templates" / "project"
 SUFFIX = ".tmpl"
 TABLE = f'[project.entry-points."{GROUP}"]'
-OURS = "penstock"
+OURS = (NAME, FORMER_NAME)
+EXTRAS = ("serve", "up")
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def find_project(folder: Path) -> Project | None:
         return None
     document = _read(manifest)
     project = document.get("project", {})
-    if GROUP not in project.get("entry-points", {}) or project.get("name") == OURS:
+    if GROUP not in project.get("entry-points", {}) or project.get("name") in OURS:
         return None
     return Project(manifest.parent, _package(manifest.parent, document))
 
@@ -116,11 +118,26 @@ def create(folder: Path, name: str | None = None) -> list[Path]:
     package = _package_name(project)
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UsageError(f"{folder}: is in use; name a folder that is empty or not there yet")
-    values = {"project": project, "package": package, "settings": settings_lines()}
+    values = {"project": project, "package": package, "settings": settings_lines(), "requirement": requirement()}
     try:
         return _build(root, values)
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written ({error.strerror or error})") from None
+
+
+def requirement() -> str:
+    """How a project depends on Penstock: by where it was installed from, else by name."""
+    return direct_reference(*EXTRAS) or plain_requirement(*EXTRAS)
+
+
+def requirement_note() -> str | None:
+    """What to say where it cannot be told where Penstock was installed from; None where it can."""
+    if direct_reference():
+        return None
+    return (
+        f"it cannot be told where {NAME} was installed from: pyproject.toml depends on it by name alone; where your package "
+        f"index does not have it, write its place there ({NAME} @ file:///...)"
+    )
 
 
 def _build(root: Path, values: dict[str, str]) -> list[Path]:

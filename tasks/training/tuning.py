@@ -22,6 +22,7 @@ from tasks.models import load_xgboost
 from tasks.registry import ModelRegistry
 from tasks.training import engines, fit
 from tasks.training.dmatrix import matrix
+from tasks.distribution import install_command
 
 if TYPE_CHECKING:
     import optuna
@@ -134,7 +135,7 @@ def load_optuna() -> Any:
     try:
         import optuna
     except ImportError:
-        raise UsageError("a search needs Optuna: pip install 'penstock[search]'") from None
+        raise UsageError(f"a search needs Optuna: {install_command('search')}") from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna
 

@@ -109,4 +109,4 @@ def test_no_dependency_provides_one_of_our_package_names() -> None:
     from importlib.metadata import packages_distributions
 
     owners = {name: set(packages_distributions().get(name, ())) for name in PACKAGES}
-    assert all(found <= {"penstock"} for found in owners.values()), owners
+    assert all(found <= {"penstock-ml"} for found in owners.values()), owners

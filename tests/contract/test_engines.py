@@ -116,7 +116,7 @@ def test_a_worker_that_dies_ends_the_fit_with_one_line(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("broken", "error", "said"),
     [
-        ("absent", UsageError, r"penstock\[dask\]"),
+        ("absent", UsageError, r"pip install .*prefect-dask"),
         ("address", ServiceUnavailable, "no Dask scheduler answers at tcp://127.0.0.1:9"),
     ],
 )

@@ -90,5 +90,5 @@ def test_what_a_search_needs_is_said(parts, monkeypatch):
     with pytest.raises(NotEnoughEvidence):
         told(engines.Split(parts.train.clear(), parts.stopping, parts.holdout, parts.known), trials=2)
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(UsageError, match=r"penstock\[search\]"):
+    with pytest.raises(UsageError, match=r"pip install .*optuna"):
         told(parts, trials=2)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.distribution import install_command
 from tests.ports import free_port
 
 SECONDS = 60.0
@@ -53,7 +54,7 @@ def wanted() -> Path:
         pytest.skip(HOW)
     for driver in ("psycopg2", "asyncpg"):
         if importlib.util.find_spec(driver) is None:
-            pytest.skip(f"{driver} is not installed: pip install 'penstock[postgres]'")
+            pytest.skip(f"{driver} is not installed: {install_command('postgres')}")
     return programs
 
 

@@ -166,7 +166,7 @@ def test_the_wheel_holds_all_of_the_packages_and_nothing_else(wheel: Path) -> No
     assert sorted({*DATA.values(), *(f"{package}/py.typed" for package in PACKAGES)} - sources()) == []
     assert sorted(sources() - names) == []
     assert {"deployments/prefect.yaml", "deployments/serving/page.html"} <= names
-    assert {name.partition("/")[0] for name in names} - set(PACKAGES) == {f"penstock-{VERSION}.dist-info"}
+    assert {name.partition("/")[0] for name in names} - set(PACKAGES) == {f"penstock_ml-{VERSION}.dist-info"}
     assert [name for name in names if name.endswith((".pyc", ".env", ".db", ".log")) or "/." in name] == []
 
 

