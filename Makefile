@@ -27,6 +27,7 @@ $(READY): $(LOCK) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Penstock needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $(LOCK)
+	@$(BIN)/python -m pip uninstall --quiet --yes penstock 2> /dev/null || true  # this project's former name
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -53,11 +54,12 @@ lint: $(READY)
 bench: $(READY)
 	@$(BIN)/python -m tests.benches $(ARGS)
 
-# The CPU lock leaves out the CUDA collectives that xgboost's Linux wheel asks for; the GPU lock keeps them. The images' lock
-# holds what runs in a worker or a server, and nothing of what builds or tests it.
+# The CPU lock leaves out the CUDA collectives that xgboost's Linux wheel asks for; the GPU lock keeps them: it is resolved
+# without pyproject.toml's [tool.uv]. The images' lock holds what runs in a worker or a server, and nothing of what builds or
+# tests it.
 lock:
 	@printf 'nvidia-nccl-cu%s ; sys_platform == "never"\n' 12 13 | $(COMPILE) --override /dev/stdin --output-file requirements.lock
-	@$(COMPILE) --output-file requirements-gpu.lock
+	@$(COMPILE) --no-config --output-file requirements-gpu.lock
 	@printf 'nvidia-nccl-cu%s ; sys_platform == "never"\n' 12 13 | $(RESOLVE) pyproject.toml --extra demo --extra search \
 		--extra dask --extra serve --extra postgres --extra up --constraint requirements.lock --override /dev/stdin \
 		--output-file $(IMAGES)/requirements.lock

@@ -16,8 +16,8 @@ from schemas.errors import PenstockError, Refused, UsageError
 from schemas.replaying import Backfill, Partition, Unit
 from schemas.settings import Settings, in_force, read_settings
 from tasks import flow_tasks, orchestration, reporting
-from tasks.orchestration import penstock_flow, track_progress
 from tasks.distribution import install_command
+from tasks.orchestration import penstock_flow, track_progress
 
 Where = Mapping[str, Any]
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-
 NAME, FORMER_NAME = "penstock-ml", "penstock"
 COMMAND = "deployments.cli:main"
 

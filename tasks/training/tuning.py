@@ -18,11 +18,11 @@ from schemas.errors import UsageError
 from schemas.fitting import Device, Plan
 from schemas.refs import DataRef
 from schemas.usecase import UseCase
+from tasks.distribution import install_command
 from tasks.models import load_xgboost
 from tasks.registry import ModelRegistry
 from tasks.training import engines, fit
 from tasks.training.dmatrix import matrix
-from tasks.distribution import install_command
 
 if TYPE_CHECKING:
     import optuna

@@ -78,7 +78,7 @@ def test_the_parts_know_each_other_and_listen_on_loopback_only(tmp_path: Path, m
     monkeypatch.setattr("deployments.local_stack.lakefs.binary", lambda name: f"/opt/{name}")
     monkeypatch.setenv("PREFECT_API_KEY", "of the user's own server")
     home = tmp_path / "home"
-    planned = plan(Settings(home=home), tmp_path, "penstock", Ports(usual=False))
+    planned = plan(Settings(home=home), tmp_path, "penstock", Ports(usual=False), ["flights"])
     assert [part.name for part in planned.parts] == [
         "prefect", "mlflow", "lakefs", "hook", "worker", "trainer", "landing", "api-flights",
     ]  # fmt: skip
@@ -92,13 +92,13 @@ def test_the_parts_know_each_other_and_listen_on_loopback_only(tmp_path: Path, m
     secrets = [told[name] for name in ("PENSTOCK_LAKE_HOOK_TOKEN", "LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY")]
     assert not [part.name for part in planned.parts for secret in secrets if secret in part.cmd]
     assert (home / "lakefs" / "keys.json").stat().st_mode & 0o077 == 0
-    again = plan(Settings(home=home), tmp_path, "penstock", Ports(usual=False))
+    again = plan(Settings(home=home), tmp_path, "penstock", Ports(usual=False), ["flights"])
     assert again.environment["PENSTOCK_LAKE_HOOK_TOKEN"] == secrets[0]
 
 
 def test_what_is_set_already_is_not_started(tmp_path: Path) -> None:
     theirs = Settings(home=tmp_path, mlflow_url="http://127.0.0.1:1", lake_url="lakefs://theirs")
-    names = [part.name for part in plan(theirs, tmp_path, "penstock", Ports(usual=False)).parts]
+    names = [part.name for part in plan(theirs, tmp_path, "penstock", Ports(usual=False), ["flights"]).parts]
     assert names == ["prefect", "worker", "trainer", "landing", "api-flights"]
 
 
