@@ -57,7 +57,7 @@ def test_what_the_project_has_not_registered_yet_is_said(tmp_path: Path) -> None
     assert found.notes == (f"not served: visits; register the project's use cases first: {served.REGISTER}",)
     with pytest.raises(UsageError, match=r"unknown use case visits; .*pip install --no-deps --editable \."):
         served.served_use_cases(["visits"], folder)
-    with pytest.raises(UsageError, match="unknown use case other; registered: churn, flights, theirs$"):
+    with pytest.raises(UsageError, match=r"unknown use case other; registered: churn, flights, theirs$"):
         served.served_use_cases(["other"], folder)
 
 
