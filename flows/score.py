@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import polars as pl
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from schemas.errors import StaleCheck, UsageError
 from schemas.refs import DataRef
 from schemas.results import RowsToScore, Scores
 from schemas.settings import in_force
+from schemas.usecase import resolve
 from tasks import flow_tasks, orchestration
-from tasks.inference import prediction_paths
+from tasks.inference import check_destination, explain_predictions, prediction_paths, write_predictions
 from tasks.ingestion import fetched, locate
 from tasks.orchestration import penstock_flow
 from tasks.parsing import Limits
@@ -25,6 +28,8 @@ ATTEMPTS = 5
 class ScoreResult(Scores):
     """What became of a scoring, with the predictions at hand."""
 
+    _asked: str = PrivateAttr(default="")  # as the caller named the use case: short, or module:NAME
+
     def frame(self) -> pl.DataFrame:
         """The predictions with their receipts, one row a scored row. Raises UsageError where there are none."""
         return self.scan().collect()
@@ -35,6 +40,26 @@ class ScoreResult(Scores):
             raise UsageError(f"this scoring made no predictions ({self.why})")
         log, commit = open_store(self.predictions.store), self.predictions.commit
         return log.scan(commit, prediction_paths(log, commit, self.path))
+
+    def write(self, path: str | Path, *, reasons: bool = False) -> Path:
+        """Write the predictions to a file of your own, whole or not at all, in the rows' order.
+
+        Args:
+            path: A file in a folder that is there; its name says the format: .csv, .parquet or .jsonl.
+            reasons: Whether to add the three features that moved each prediction most.
+
+        Returns:
+            The path.
+
+        Raises:
+            UsageError: There are no predictions, the name claims no format, or the folder takes no file.
+        """
+        check_destination(Path(path))
+        predictions = self.scan()
+        with TemporaryDirectory(prefix="penstock-") as scratch:
+            why = explain_predictions(resolve(self._asked or self.use_case), self, Path(scratch)) if reasons else None
+            write_predictions(predictions, Path(path), why)
+        return Path(path)
 
 
 @penstock_flow("score", "score {use_case}")
@@ -87,7 +112,9 @@ def score(
             continue  # another run published these predictions in between: the next look finds them
         flow_tasks.report_scores(case, scores)
         orchestration.record_predictions_asset(case, scores)
-        return ScoreResult(**dict(scores))
+        result = ScoreResult(**dict(scores))
+        result._asked = use_case
+        return result
     raise StaleCheck(f"{case.name}: the predictions kept changing while they were published; score again")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import polars as pl
 from pydantic import Field
 
 from schemas.errors import NotEnoughEvidence, StaleCheck, UsageError
@@ -14,6 +13,7 @@ from schemas.results import Challenge, Training
 from schemas.settings import Settings, in_force
 from schemas.usecase import UseCase, resolve
 from tasks import flow_tasks, inference, orchestration
+from tasks.frame_kinds import Frame
 from tasks.orchestration import penstock_flow, wait_for_approval, wait_for_turn
 
 ATTEMPTS = 3
@@ -22,17 +22,19 @@ ATTEMPTS = 3
 class TrainResult(Training):
     """What became of a training, with a model that predicts."""
 
-    def predict(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def predict(self, frame: Frame) -> Frame:
         """Predictions of the trained version, whether it was promoted or not.
 
         Args:
-            frame: Rows with the columns of the use case's contract that are known at the prediction.
+            frame: Rows with the columns of the use case's contract that are known at the prediction, as a pandas or polars
+                frame.
 
         Returns:
-            One prediction a row, in the rows' order, with its receipt.
+            One prediction a row, in the rows' order, with its receipt: a frame of the same kind, of pandas with the same
+                index.
 
         Raises:
-            UsageError: The training made no model.
+            UsageError: The training made no model, a column is missing, or a value cannot be what the contract says.
         """
         if self.model is None or self.data is None:
             raise UsageError(f"this training made no model ({self.why}); look at .status before calling predict")

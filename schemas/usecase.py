@@ -22,6 +22,7 @@ import polars as pl
 
 from schemas.digests import sha256, sorted_json
 from schemas.errors import UsageError
+from schemas.output_columns import refuse_clashes
 from schemas.reader import PLAIN, Reader, check_reader, describe_reader
 from schemas.row_key import ROW_COLUMNS, delivered, is_keyed_by_row, keyed_by_row
 from schemas.verdicts import Kind
@@ -252,6 +253,7 @@ class UseCase:
         if missing := sorted(set(wanted) - set(names)):
             raise UsageError(f"use case {self.name!r}: no input named {', '.join(missing)}; it has {', '.join(names)}")
         self._refuse_joins_by_row()
+        refuse_clashes(self)
 
     def _refuse_joins_by_row(self) -> None:
         """What is known of a row by itself cannot be found from elsewhere."""

@@ -1,8 +1,10 @@
 from .batch import already_scored as already_scored
-from .batch import predict_frame as predict_frame
 from .batch import score_commit as score_commit
 from .batch import score_file as score_file
 from .batch import scoring_cause as scoring_cause
+from .export import check_destination as check_destination
+from .export import write_predictions as write_predictions
+from .frame_prediction import predict_frame as predict_frame
 from .prediction_log import CANARY as CANARY
 from .prediction_log import CHAMPION as CHAMPION
 from .prediction_log import RECEIPTS_FOLDER as RECEIPTS_FOLDER
@@ -23,6 +25,7 @@ from .prediction_store import SCORE_KIND as SCORE_KIND
 from .prediction_store import prediction_paths as prediction_paths
 from .prediction_store import published_predictions as published_predictions
 from .prediction_store import scorings as scorings
+from .reasons import explain_predictions as explain_predictions
 from .trace import trace_prediction as trace_prediction
 from .write_ahead_log import WriteAheadLog as WriteAheadLog
 from .write_ahead_log import abandoned_logs as abandoned_logs

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from schemas.errors import NotEnoughEvidence, NotFound, UsageError
+from schemas.errors import NotEnoughEvidence, NotFound
 from schemas.model_design import Design, absent_columns
 from schemas.refs import Commit, CommitId, DataRef, ModelRef, Source
 from schemas.results import RowsToScore, Scores
@@ -247,7 +247,7 @@ def run(
 
 
 def _add_missing(job: Job, rows: Iterable[pl.LazyFrame], parts: prediction_store.PredictionWriter) -> None:
-    predict, receipts = predictor(job), _receipts_of(job)
+    predict, receipts = predictor(job), receipts_of(job)
     context = datasets.inputs_at(open_store(job.data.store), job.data.commit, job.case)
     written: Future[None] | None = None
     with ThreadPoolExecutor(1, thread_name_prefix="receipts") as writer:
@@ -298,7 +298,8 @@ def predictor(job: Job) -> Callable[[pl.DataFrame], np.ndarray]:
     return partial(models.predict_scores, job.case, booster)
 
 
-def _receipts_of(job: Job) -> Callable[[pl.DataFrame, np.ndarray], pl.DataFrame]:
+def receipts_of(job: Job) -> Callable[[pl.DataFrame, np.ndarray], pl.DataFrame]:
+    """What makes predictions with receipts of designed rows and their scores."""
     return partial(
         prediction_rows.prediction_rows,
         job.case,
@@ -309,27 +310,6 @@ def _receipts_of(job: Job) -> Callable[[pl.DataFrame, np.ndarray], pl.DataFrame]
         scored_at=datetime.now(UTC),
         origin=job.cause if job.with_inputs else "",  # another file may hold other rows of the same keys
     )
-
-
-def predict_frame(case: UseCase, model: ModelRef, data: DataRef, frame: pl.DataFrame) -> pl.DataFrame:
-    """Predictions for rows of the contract that lie in no repository; other inputs are looked up as of `data`.
-
-    Args:
-        case: The use case.
-        model: The version.
-        data: Commit of the data, and the repository that it lies in.
-        frame: Rows with the contract's columns that are known at the prediction.
-
-    Returns:
-        One prediction a row, in the rows' order, with its receipt.
-    """
-    store, contract_version = open_store(data.store), contract_version_of(case)
-    case, design = versioned(case, open_registry(model.registry), model)
-    job = Job(case, model, data, store, cause="", contract_version=contract_version)
-    if absent := sorted(absent_columns(design, case.rows, frame.columns)):
-        raise UsageError(f"cannot predict with v{model.version}: the frame lacks {', '.join(absent)}; add what it needs")
-    rows = features.design(case, frame.lazy(), datasets.inputs_at(store, data.commit, case)).collect()
-    return _receipts_of(job)(rows, predictor(job)(rows))
 
 
 def already_scored(log: VersionStore, rows: RowsToScore, cause: str) -> Commit | None:

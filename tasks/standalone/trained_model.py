@@ -11,6 +11,7 @@ from prefect import task
 
 from schemas.errors import UsageError
 from schemas.verdicts import Kind, ScoreEvaluation
+from tasks.frame_kinds import Frame, as_polars
 from tasks.models import load_booster, predict_scores
 from tasks.standalone.arguments import require_frame
 from tasks.standalone.feature_columns import model_features
@@ -61,31 +62,33 @@ class TrainedModel:
         return replace(self, holdout=holdout, evaluation=evaluation)
 
 
-def predict_frame(model: TrainedModel, rows: pl.DataFrame) -> pl.DataFrame:
+def predict_frame(model: TrainedModel, rows: Frame) -> Frame:
     """Score rows by a trained model.
 
     Args:
         model: What `train_xgboost` gave.
-        rows: A frame with the model's features; other columns stay. A category that the model does not know counts as
-            missing.
+        rows: A pandas or polars frame with the model's features; other columns stay. A category that the model does not
+            know counts as missing.
 
     Returns:
-        The rows with float32 columns: `probability` of the positive (binary), `probability_<class>` of each class, or
+        The rows, as a frame of the same kind, of pandas with the same index, with float32 columns: `probability` of the positive (binary), `probability_<class>` of each class, or
         `prediction` (regression).
 
     Raises:
         UsageError: For a feature that is missing or of a wrong type, and where the frame has a column of the score's name.
         NotEnoughEvidence: For a frame without rows.
     """
-    require_frame(rows, "rows")
+    given, back = as_polars(rows, "rows")
+    require_frame(given, "rows")
     names = score_columns(model.scores)
-    if clashes := [name for name in names if name in rows.columns]:
+    if clashes := [name for name in names if name in given.columns]:
         raise UsageError(f"rows: the column {clashes[0]!r} is there already; drop or rename it")
     booster = model.booster
-    features = model_features(booster, rows)
-    case = frame_use_case(rows, model.kind, model.target, classes=model.classes, features=model.features)
-    scores = predict_scores(case, booster, features).reshape(rows.height, -1)
-    return rows.with_columns(pl.Series(name, column) for name, column in zip(names, scores.T, strict=True))
+    features = model_features(booster, given)
+    case = frame_use_case(given, model.kind, model.target, classes=model.classes, features=model.features)
+    scores = predict_scores(case, booster, features).reshape(given.height, -1)
+    made: Frame = back(given.with_columns(pl.Series(name, column) for name, column in zip(names, scores.T, strict=True)))
+    return made
 
 
 predict_frame_task = task(**STANDALONE_TASK_OPTIONS)(predict_frame)

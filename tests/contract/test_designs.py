@@ -18,7 +18,7 @@ from schemas.settings import Settings
 from schemas.usecase import UseCase
 from schemas.verdicts import GateVerdict
 from tasks import flow_tasks
-from tasks.inference import batch
+from tasks.inference import batch, frame_prediction
 from tasks.registry.designs import use_case_of
 from tasks.registry.factory import open_registry
 from tasks.registry.protocol import ModelRegistry
@@ -80,7 +80,7 @@ class Lived:
         return int(self.registry.document(self.champion, "manifest")["recipe_of"])
 
     def predict(self, case: UseCase) -> pl.DataFrame:
-        made = batch.predict_frame(case, self.champion, self.data, self.rows)
+        made = frame_prediction.predict_frame(case, self.champion, self.data, self.rows)
         return made.select("category", "probability")
 
 
@@ -93,7 +93,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
         assert challenged.verdict.promoted
         registry = open_registry(settings.registry_url)
         rows = training_kit.tables()[0].tail(200)
-        made = batch.predict_frame(CHANGING, champion, data, rows)
+        made = frame_prediction.predict_frame(CHANGING, champion, data, rows)
         yield Lived(settings, registry, data, champion, rows, made.select("category", "probability"))
 
 
@@ -144,14 +144,14 @@ def test_a_feature_of_a_function_goes_with_its_version_as_long_as_its_code_is_th
     data = publish(settings, "early", tmp_path / "sources", NAME)
     champion = train(settings, data, NAME)[1]
     rows = training_kit.tables()[0].tail(50)
-    before = batch.predict_frame(case, champion, data, rows)
+    before = frame_prediction.predict_frame(case, champion, data, rows)
     monkeypatch.setattr(training_kit, "CHANGING", CHANGING)
-    after = batch.predict_frame(CHANGING, champion, data, rows)
+    after = frame_prediction.predict_frame(CHANGING, champion, data, rows)
     assert after["probability"].equals(before["probability"])
 
     monkeypatch.setattr(f"{__name__}.doubled", lambda rows: rows["size"])
     with pytest.raises(UsageError, match=r"v\d+: the feature size needs the function .*:doubled as it was") as changed:
-        batch.predict_frame(CHANGING, champion, data, rows)
+        frame_prediction.predict_frame(CHANGING, champion, data, rows)
     assert "\n" not in str(changed.value)
     challenged = flow_tasks.train_challenger.fn(NAME, data, settings.registry_url, Plan())  # everything else goes on
     assert challenged.verdict.champion is None
@@ -209,7 +209,7 @@ def test_a_column_that_the_champion_needs_stays_wanted(
     assert (skipped.status, skipped.absent, skipped.rows) == ("skipped", ("size",), 0)
     assert f"lacks size, which v{champion.version} needs: its rows are not scored" in skipped.why
     with pytest.raises(UsageError, match="the frame lacks size"):
-        batch.predict_frame(less, champion, without_size, halves[1].drop("size"))
+        frame_prediction.predict_frame(less, champion, without_size, halves[1].drop("size"))
 
 
 def test_a_new_threshold_is_a_version_with_the_same_scores_and_other_words(settings: Settings, tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_a_new_threshold_is_a_version_with_the_same_scores_and_other_words(setti
     assert champion == model != before
     assert reproduce(CHANGING, open_registry(registry), model, data.store).identical
     rows = training_kit.tables()[0].tail(400)
-    old, new = (batch.predict_frame(CHANGING, each, data, rows) for each in (before, model))
+    old, new = (frame_prediction.predict_frame(CHANGING, each, data, rows) for each in (before, model))
     assert new["probability"].equals(old["probability"])
     assert new["category"].to_list() == ["late" if p >= 0.9 else "on time" for p in new["probability"]]
     assert old["category"].to_list() != new["category"].to_list()

@@ -14,7 +14,7 @@ from schemas.results import RowsToScore, Scores
 from schemas.score_columns import internal_names
 from schemas.settings import Settings
 from tasks.datasets import published as datasets
-from tasks.inference import batch, prediction_log, prediction_store
+from tasks.inference import batch, frame_prediction, prediction_log, prediction_store
 from tasks.maintenance import retention
 from tasks.monitoring import monitoring_log, scored_window, window_report
 from tasks.parsing import parse
@@ -95,7 +95,7 @@ def test_many_parts_hold_what_one_frame_would(home: Settings) -> None:
     champion = open_registry(home.registry_url).champion("parcels")
     assert champion
     assert scores.data
-    whole = batch.predict_frame(serving_cases.PARCELS, champion, scores.data, serving_cases.rows(ROWS))
+    whole = frame_prediction.predict_frame(serving_cases.PARCELS, champion, scores.data, serving_cases.rows(ROWS))
     changing = ("scored_at", "flow_run")
     assert found.drop(changing).equals(whole.drop(changing))
     assert score(home).model_dump(exclude={"status", "why"}) == scores.model_dump(exclude={"status", "why"})

@@ -16,7 +16,7 @@ from schemas.refs import DataRef
 from schemas.results import RowsToScore
 from schemas.usecases.flights import FLIGHTS
 from tasks.datasets import published
-from tasks.inference import batch, prediction_log
+from tasks.inference import batch, frame_prediction, prediction_log
 from tasks.monitoring import shadow, window_report
 from tasks.registry.factory import open_registry
 from tasks.reporting import artifacts
@@ -43,7 +43,7 @@ def scored(home: Home, traffic: pl.DataFrame) -> pl.DataFrame:
     data = DataRef(store=store.url, commit=store.head())
     champion = open_registry(home.settings.registry_url).champion("flights")
     assert champion
-    return batch.predict_frame(FLIGHTS, champion, data, traffic)
+    return frame_prediction.predict_frame(FLIGHTS, champion, data, traffic)
 
 
 def same(answers: list[dict[str, Any]], scored: pl.DataFrame) -> bool:
@@ -85,7 +85,7 @@ def test_unseen_and_missing_values_mean_the_same_in_batch(server: Running, home:
     champion = open_registry(home.settings.registry_url).champion("flights")
     assert champion
     data = DataRef(store=store.url, commit=store.head())
-    scored = batch.predict_frame(FLIGHTS, champion, data, frame.select(*dtypes).cast(dict(dtypes)))  # type: ignore[arg-type]
+    scored = frame_prediction.predict_frame(FLIGHTS, champion, data, frame.select(*dtypes).cast(dict(dtypes)))  # type: ignore[arg-type]
     assert same([server.predict(row).json()], scored)
     assert same([server.predict(row, params={"explain": "true"}).json()], scored)
     if row["tailnum"] is None:

@@ -11,7 +11,7 @@ import pytest
 from schemas.refs import DataRef
 from schemas.settings import Settings
 from schemas.usecase import UseCase
-from tasks.inference import batch, prediction_log
+from tasks.inference import frame_prediction, prediction_log
 from tasks.registry.factory import open_registry
 from tasks.versions.factory import open_store
 from tests import serving_cases
@@ -40,7 +40,7 @@ def batch_scores(case: UseCase, settings: Settings, rows: pl.DataFrame) -> pl.Da
     store = open_store(settings.store_url(case.name))
     champion = open_registry(settings.registry_url).champion(case.name)
     assert champion
-    return batch.predict_frame(case, champion, DataRef(store=store.url, commit=store.head()), rows)
+    return frame_prediction.predict_frame(case, champion, DataRef(store=store.url, commit=store.head()), rows)
 
 
 def numbers(case: UseCase, answer: dict[str, Any]) -> list[float]:

@@ -23,7 +23,7 @@ from schemas.function_features import function_feature
 from schemas.refs import DataRef, ModelRef
 from schemas.settings import Settings
 from schemas.usecase import UseCase
-from tasks.inference import batch, prediction_log
+from tasks.inference import frame_prediction, prediction_log
 from tasks.monitoring import shadow
 from tasks.registry.factory import open_registry
 from tasks.versions.factory import open_store
@@ -88,7 +88,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
         champion = record(settings, NAME, 20)
         promote(settings, champion)
         rows = training_kit.tables()[0].tail(ROWS)
-        scored = batch.predict_frame(CHANGING, champion, data, rows)
+        scored = frame_prediction.predict_frame(CHANGING, champion, data, rows)
         yield Home(settings, champion, data, as_json(CHANGING, rows), scored)
 
 
@@ -197,7 +197,7 @@ def test_threshold_and_words_change_with_the_model_in_one_step(own: Home, monkey
             assert len(seen) < 100_000, asked.serving
         with monkeypatch.context() as patched:
             patched.setattr(training_kit, "CHANGING", case)
-            scored = batch.predict_frame(case, newer, own.data, training_kit.tables()[0].tail(ROWS))
+            scored = frame_prediction.predict_frame(case, newer, own.data, training_kit.tables()[0].tail(ROWS))
         answers = asked.answers(own.sent)
         card = asked.card()
         enum = asked.ask("GET", "/openapi.json").json()["components"]["schemas"]["Prediction"]["properties"]["category"]

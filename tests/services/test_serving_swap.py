@@ -12,7 +12,7 @@ import pytest
 from schemas.refs import DataRef
 from schemas.settings import Settings
 from schemas.usecases.flights import FLIGHTS
-from tasks.inference import batch, prediction_log
+from tasks.inference import frame_prediction, prediction_log
 from tasks.versions.factory import open_store
 from tests.serving_kit import TOKEN, Home, Running, example, flights_of_january, promote, publish, record, serving
 
@@ -31,7 +31,7 @@ def expected(home: Home, row: dict[str, Any]) -> dict[int, float]:
     store = open_store(home.settings.store_url("flights"))
     data = DataRef(store=store.url, commit=store.head())
     rows = frame.select(*dtypes).cast(dict(dtypes))  # type: ignore[arg-type]
-    return {ref.version: batch.predict_frame(FLIGHTS, ref, data, rows)["probability"][0] for ref in home.models}
+    return {ref.version: frame_prediction.predict_frame(FLIGHTS, ref, data, rows)["probability"][0] for ref in home.models}
 
 
 class Load:
