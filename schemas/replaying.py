@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from schemas.display import Shown
 from schemas.refs import Value
 
 Month = str  # YYYY-MM, UTC
@@ -41,7 +42,7 @@ class ReplayStep(Value):
     seconds: float = Field(ge=0)
 
 
-class Replay(Value):
+class Replay(Shown):
     """A dated source lived through, and the loop beside simpler ways at the same label delay."""
 
     use_case: str
@@ -84,7 +85,7 @@ class Partition(Value):
     rows: int = Field(default=0, ge=0)
 
 
-class Backfill(Value):
+class Backfill(Shown):
     """What became of a range of partitions."""
 
     use_case: str

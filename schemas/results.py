@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from schemas.display import Shown
 from schemas.refs import CommitId, DataRef, ModelRef, Sha256, Value
 from schemas.verdicts import AuditVerdict, Comparison, Decision, DriftVerdict, Estimate, Evaluation, GateVerdict
 
@@ -25,7 +26,7 @@ class Staged(Value):
     verdict: AuditVerdict
 
 
-class Delivery(Value):
+class Delivery(Shown):
     """What became of one source."""
 
     source: str
@@ -38,7 +39,7 @@ class Delivery(Value):
     audit: AuditVerdict | None = None
 
 
-class IngestResult(Value):
+class IngestResult(Shown):
     """What became of every source of one call."""
 
     use_case: str
@@ -68,7 +69,7 @@ class IngestResult(Value):
         return any(d.status == "rejected" for d in self.deliveries)
 
 
-class Retraction(Value):
+class Retraction(Shown):
     """What became of the wish to take a published source back."""
 
     use_case: str
@@ -102,7 +103,7 @@ class SweptReceipts(Value):
     why: str = Field(description="one sentence")
 
 
-class Sweep(Value):
+class Sweep(Shown):
     """What a sweep removed and what it left."""
 
     older_than_days: float
@@ -144,7 +145,7 @@ class Challenge(Value):
 TrainingStatus = Literal["promoted", "refused", "skipped", "already done"]
 
 
-class Outcome(Value):
+class Outcome(Shown):
     """What a gated version came to."""
 
     status: TrainingStatus
@@ -153,7 +154,7 @@ class Outcome(Value):
     verdict: GateVerdict | None = None
 
 
-class Training(Value):
+class Training(Shown):
     """What became of one training."""
 
     use_case: str
@@ -175,7 +176,7 @@ class Training(Value):
         return self.evaluation.metrics if self.evaluation else {}
 
 
-class Reproduction(Value):
+class Reproduction(Shown):
     """What came of training a recorded version again."""
 
     use_case: str
@@ -202,7 +203,7 @@ class Beginning(Value):
     since: datetime | None = Field(description="event time of the oldest; None for all that the newest publish brought")
 
 
-class Scores(Value):
+class Scores(Shown):
     """One batch of predictions with receipts."""
 
     use_case: str
@@ -222,7 +223,7 @@ class Scores(Value):
     categories: Mapping[str, int] = {}
 
 
-class Monitoring(Value):
+class Monitoring(Shown):
     """What monitoring saw in one window, and what it decided."""
 
     use_case: str
@@ -249,7 +250,7 @@ class Monitoring(Value):
         return {name: known[name] - value for name, value in self.estimate.raw.items() if name in known}
 
 
-class Loop(Value):
+class Loop(Shown):
     """What one arrival set in motion."""
 
     use_case: str
@@ -268,7 +269,7 @@ class Loop(Value):
         return "already done" if effects | {t.status for t in self.trained} == {"already done"} else "done"
 
 
-class Rescan(Value):
+class Rescan(Shown):
     """What a look at the landing folder found."""
 
     files: int = Field(ge=0, description="files that have landed")

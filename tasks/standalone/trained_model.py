@@ -71,8 +71,8 @@ def predict_frame(model: TrainedModel, rows: Frame) -> Frame:
             know counts as missing.
 
     Returns:
-        The rows, as a frame of the same kind, of pandas with the same index, with float32 columns: `probability` of the positive (binary), `probability_<class>` of each class, or
-        `prediction` (regression).
+        The rows, as a frame of the same kind, of pandas with the same index, with float32 columns: `probability` of the
+            positive (binary), `probability_<class>` of each class, or `prediction` (regression).
 
     Raises:
         UsageError: For a feature that is missing or of a wrong type, and where the frame has a column of the score's name.
