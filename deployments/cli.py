@@ -77,7 +77,7 @@ def penstock() -> None:
 
 
 def _print_version(context: click.Context) -> None:
-    from tasks.distribution import own_version
+    from schemas.distribution import own_version
 
     click.echo(f"penstock {own_version()}")
     context.exit()

@@ -12,11 +12,11 @@ from pydantic import Field
 
 from flows.ingest import ingest
 from flows.score import score
+from schemas.distribution import install_command
 from schemas.errors import PenstockError, Refused, UsageError
 from schemas.replaying import Backfill, Partition, Unit
 from schemas.settings import Settings, in_force, read_settings
 from tasks import flow_tasks, orchestration, reporting
-from tasks.distribution import install_command
 from tasks.orchestration import penstock_flow, track_progress
 
 Where = Mapping[str, Any]

@@ -15,8 +15,8 @@ from schemas.refs import DataRef
 from schemas.results import RowsToScore, Scores
 from schemas.settings import in_force
 from schemas.usecase import resolve
-from tasks import flow_tasks, orchestration
-from tasks.inference import check_destination, explain_predictions, prediction_paths, write_predictions
+from tasks import flow_tasks, inference, orchestration
+from tasks.inference import prediction_paths
 from tasks.ingestion import fetched, locate
 from tasks.orchestration import penstock_flow
 from tasks.parsing import Limits
@@ -54,11 +54,15 @@ class ScoreResult(Scores):
         Raises:
             UsageError: There are no predictions, the name claims no format, or the folder takes no file.
         """
-        check_destination(Path(path))
+        inference.check_destination(Path(path))
         predictions = self.scan()
         with TemporaryDirectory(prefix="penstock-") as scratch:
-            why = explain_predictions(resolve(self._asked or self.use_case), self, Path(scratch)) if reasons else None
-            write_predictions(predictions, Path(path), why)
+            why = (
+                inference.explain_predictions(resolve(self._asked or self.use_case), self, Path(scratch))
+                if reasons
+                else None
+            )
+            inference.write_predictions(predictions, Path(path), why)
         return Path(path)
 
 

@@ -13,8 +13,8 @@ from schemas.results import Challenge, Training
 from schemas.settings import Settings, in_force
 from schemas.usecase import UseCase, resolve
 from tasks import flow_tasks, inference, orchestration
-from tasks.frame_kinds import Frame
 from tasks.orchestration import penstock_flow, wait_for_approval, wait_for_turn
+from tasks.parsing import Frame
 
 ATTEMPTS = 3
 

@@ -18,7 +18,7 @@ __all__ = sorted(_MODULES)
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
-        from tasks.distribution import own_version
+        from schemas.distribution import own_version
 
         return own_version()
     if name not in _MODULES:

@@ -6,9 +6,9 @@ import importlib.util
 import os
 
 from deployments.diagnostics.finding import Check, Finding
+from schemas.distribution import install_command
 from schemas.errors import PenstockError
 from schemas.settings import Settings
-from tasks.distribution import install_command
 
 
 def packages(settings: Settings) -> Finding:

@@ -15,10 +15,10 @@ import httpx
 from deployments.diagnostics.finding import Finding
 from deployments.local_stack.services import binary, read_state
 from deployments.prefect_server.apply import POOL, definitions, flows_of
+from schemas.distribution import install_command
 from schemas.errors import UsageError
 from schemas.settings import Settings
 from tasks import ingestion
-from tasks.distribution import install_command
 
 APPLY = "penstock deploy"
 

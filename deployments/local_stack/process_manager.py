@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from deployments.local_stack.services import Part
+from schemas.distribution import install_command
 from schemas.errors import PenstockError, UsageError
-from tasks.distribution import install_command
 
 GRACE = 20  # s that a process has to stop
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG

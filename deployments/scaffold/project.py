@@ -19,10 +19,10 @@ from string import Template
 from typing import Any
 
 from deployments.scaffold.source_code import WIDTH, quote
+from schemas.distribution import FORMER_NAME, NAME, direct_reference, plain_requirement
 from schemas.errors import UsageError
 from schemas.settings import Settings
 from schemas.usecase import GROUP
-from tasks.distribution import FORMER_NAME, NAME, direct_reference, plain_requirement
 from tasks.orchestration import PACKAGES
 
 TEMPLATES = files("deployments") / "templates" / "project"

@@ -7,8 +7,8 @@ from typing import Any
 
 import polars as pl
 
+from schemas.distribution import own_version
 from schemas.usecase import Target, UseCase
-from tasks.distribution import own_version
 from tasks.inference import online
 from tasks.inference.online import predictable
 

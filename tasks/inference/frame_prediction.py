@@ -9,8 +9,8 @@ from schemas.model_design import absent_columns
 from schemas.refs import DataRef, ModelRef
 from schemas.usecase import UseCase
 from tasks import datasets, features, parsing
-from tasks.frame_kinds import Frame, as_polars
 from tasks.inference.batch import Job, contract_version_of, predictor, receipts_of
+from tasks.parsing import Frame, as_polars
 from tasks.registry import open_registry, versioned
 from tasks.versions import open_store
 

@@ -68,9 +68,8 @@ def _designed(
     if INPUTS in stored[0].collect_schema():
         yield from (_of_file(case, receipts, context) for receipts in stored)
         return
-    entry = next(iter(log.log(commit, first_parent=True)))
     dtypes = case.input(case.rows).contract.dtypes()
-    paths = datasets.paths_added_by(store, entry.metadata["arrival"], case.rows)
+    paths = datasets.paths_added_by(store, log.get(commit).metadata["arrival"], case.rows)
     for rows in pieces(lambda path: store.scan(data.commit, [path], dtypes), paths):
         designed = features.design(case, rows, context).collect()
         yield prediction_ids(case, designed, model.sha256, data.commit), designed

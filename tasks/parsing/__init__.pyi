@@ -1,3 +1,5 @@
+from .caller_frames import Frame as Frame
+from .caller_frames import as_polars as as_polars
 from .column_formats import from_typed as from_typed
 from .column_formats import from_written as from_written
 from .column_formats import renamed as renamed

@@ -17,10 +17,10 @@ from pathlib import Path
 import polars as pl
 
 from schemas.contract import Contract
+from schemas.distribution import install_command
 from schemas.errors import UsageError
 from schemas.usecases.flights import MONTH, Flights, Labels, Weather
 from tasks.atomic_files import write_bytes_atomically
-from tasks.distribution import install_command
 
 USE_CASE, YEAR = "flights", 2013
 FORMATS: Mapping[str, str] = {"flights": "csv", "weather": "parquet", "labels": "csv.gz"}

@@ -11,8 +11,8 @@ from prefect import task
 
 from schemas.errors import UsageError
 from schemas.verdicts import Kind, ScoreEvaluation
-from tasks.frame_kinds import Frame, as_polars
 from tasks.models import load_booster, predict_scores
+from tasks.parsing import Frame, as_polars
 from tasks.standalone.arguments import require_frame
 from tasks.standalone.feature_columns import model_features
 from tasks.standalone.labelled_rows import Scores, frame_use_case, score_columns

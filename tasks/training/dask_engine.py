@@ -15,12 +15,12 @@ from urllib.parse import urlsplit
 
 import polars as pl
 
+from schemas.distribution import install_command
 from schemas.errors import ServiceUnavailable, UsageError
 from schemas.fitting import Device
 from schemas.settings import Settings, in_force
 from schemas.usecase import UseCase
 from schemas.verdicts import Kind
-from tasks.distribution import install_command
 from tasks.fault_injection import fault_point
 from tasks.features import Spilled, feature_names
 from tasks.models import Sigmoid, load_xgboost

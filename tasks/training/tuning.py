@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from schemas.digests import sha256, sorted_json
+from schemas.distribution import install_command
 from schemas.errors import UsageError
 from schemas.fitting import Device, Plan
 from schemas.refs import DataRef
 from schemas.usecase import UseCase
-from tasks.distribution import install_command
 from tasks.models import load_xgboost
 from tasks.registry import ModelRegistry
 from tasks.training import engines, fit

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.distribution import install_command
+from schemas.distribution import install_command
 from tests.ports import free_port
 
 SECONDS = 60.0

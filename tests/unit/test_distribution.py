@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deployments.scaffold import project
-from tasks import distribution
+from schemas import distribution
 
 OURS = "[console_scripts]\npenstock = deployments.cli:main\n"
 FOREIGN = "[console_scripts]\npenstock = penstock.app:main\n"
