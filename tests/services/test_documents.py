@@ -24,6 +24,8 @@ SAYS = {
         "2 published 51955 0",
         "promoted: log_loss",
         "3 done",
+        "penstock_reason_3",
+        "28834 scored",
         "published 28834",
         "refused: unknown use case 'fligths'",
         "ingest flights weather-2013-03.parquet | Completed | already done",
@@ -36,6 +38,9 @@ SAYS = {
         "refused, exit code 1",
         "ready:",
         "members-2024.csv",
+        "written to scores.csv",
+        "penstock_reason_1",
+        "api-churn",
     ],
 }
 
