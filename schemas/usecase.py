@@ -327,6 +327,14 @@ def registered() -> dict[str, str]:
     return {point.name: point.value for point in entry_points(group=GROUP)}
 
 
+def name_of(use_case: str) -> str:
+    """The name that a use case's repositories and models bear, without importing a registered one, which bears its own.
+
+    Raises UsageError, as `resolve` does, for what is not registered and cannot be imported.
+    """
+    return use_case if use_case in registered() else resolve(use_case).name
+
+
 def resolve(name: str, *, modules: bool = True) -> UseCase:
     """The use case of that short name, or at `module:NAME` where `modules` allows it.
 

@@ -42,19 +42,19 @@ def command(use_case: str, verify: bool, moment: str | None, version: int | None
         raise click.UsageError("--html goes with --card VERSION")
     when = _moment(moment) if moment else None
     settings = ready()
-    from schemas.usecase import resolve
+    from schemas.usecase import name_of, resolve
     from tasks.registry import open_registry
     from tasks.versions import open_store
 
-    case = resolve(use_case)
-    registry, log = open_registry(settings.registry_url), open_store(settings.store_url(f"{case.name}-log"))
+    name = name_of(use_case)
+    registry, log = open_registry(settings.registry_url), open_store(settings.store_url(f"{name}-log"))
     if version is not None:
-        return _card(case, registry, version, target, as_json)
+        return _card(resolve(use_case), registry, version, target, as_json)
     if verify:
-        return _verify(registry, log, case.name, as_json)
+        return _verify(registry, log, name, as_json)
     if when:
-        return _at(log, case.name, when, as_json)
-    return _list(registry, log, case.name, as_json)
+        return _at(log, name, when, as_json)
+    return _list(registry, log, name, as_json)
 
 
 def _moment(text: str) -> datetime:
