@@ -44,7 +44,7 @@ def refuse_clashes(use_case: UseCase) -> None:
         UsageError: A column is named so.
     """
     for spec in use_case.inputs:
-        if ours := sorted(name for name in spec.contract.dtypes() if name.startswith(PREFIX)):
+        if ours := sorted(name for name in spec.delivered.dtypes() if name.startswith(PREFIX)):
             raise UsageError(
                 f"use case {use_case.name!r}: the input {spec.name} has the column {ours[0]}, and names that begin with "
                 f"{PREFIX} are Penstock's own; rename it"

@@ -24,6 +24,7 @@ MAX_ROWS = 1_000_000
 MAX_CELLS = 50_000_000
 MAX_BYTES = 256 * 2**20
 MAX_COLUMNS = 2_000
+MOST_LINES_ARE_ROWS = 0.9
 
 Form = Literal["csv", "jsonl", "parquet"]
 
@@ -93,6 +94,8 @@ def _csv(path: Path, compression: str, reader: Reader, stated: frozenset[str]) -
             raise
         reader, seen = replace(reader, stray_quotes=True), (*seen, "quotes within fields that none encloses")
         frame, whole = _first_rows(path, compression, reader)
+        if frame.height < MOST_LINES_ARE_ROWS * parts.head.count("\n") and frame.height < MAX_ROWS:
+            raise  # a quote that is never closed swallows the lines behind it
     if not reader.strip and "strip" not in stated and _has_blanks(frame):
         reader = replace(reader, strip=True)
     return _cleaned(frame, whole, "csv", reader, seen, stated)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import polars as pl
@@ -142,8 +142,10 @@ def _type_text(series: pl.Series, form: str, reader: Reader) -> Typed:
     distinct = texts.filter(~texts.is_in([*NOTHING_WORDS, *INFINITE]) & (texts.str.strip_chars() != ""))
     nothing = tuple(sorted(set(texts.filter(texts.is_in(NOTHING_WORDS)).to_list()) - {""}))
     rest = distinct.filter(~distinct.is_in(AMONG_OTHERS))
+    infinite = texts.is_in(INFINITE).any()
     if reading := _reading(rest, name, form) if len(rest) else None:
         words = tuple(sorted(set(distinct.to_list()) - set(rest.to_list())))
+        reading = replace(reading, type="number") if infinite and reading.type == "integer" else reading
         return _typed(series, reading, nothing, words, reader)
     if nearly := _nearly(counts, rest, name, form):
         odd = tuple(sorted(set(distinct.to_list()) - set(nearly[1].to_list())))

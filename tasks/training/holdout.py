@@ -83,7 +83,15 @@ def recorded_held_out(case: UseCase, data: DataRef, made_from: Mapping[str, Any]
 
 
 def describe_held_out(case: UseCase, held: HeldOut | None) -> dict[str, Any] | None:
-    """What a manifest says of it: deliveries, or the share of the keys; None where rows have event times."""
+    """What a manifest says of the rows that were held out.
+
+    Args:
+        case: The use case.
+        held: The deliveries that were held out; None where a share of the keys was.
+
+    Returns:
+        `deliveries` or `hash_share`; None where rows have event times, which say it themselves.
+    """
     if case.time is not None:
         return None
     return {"deliveries": [list(each) for each in held.deliveries]} if held else {"hash_share": case.split.holdout_share}
