@@ -259,6 +259,12 @@ class Loop(Value):
     trained: tuple[Training, ...] = ()
 
     @property
+    def refused(self) -> bool:
+        """Whether the source was refused, or no model was good enough to become the first champion."""
+        first = self.trained if not self.scored and not self.monitored else ()
+        return self.ingested.refused or bool(first and first[-1].status == "refused")
+
+    @property
     def status(self) -> Literal["done", "already done", "rejected"]:
         """Whether anything is new."""
         if self.ingested.refused:

@@ -22,7 +22,7 @@ from schemas.errors import UsageError
 from schemas.reader import PLAIN, Reader
 from schemas.verdicts import Kind
 
-FEW = 200
+FEW = 150
 
 
 @dataclass(frozen=True)

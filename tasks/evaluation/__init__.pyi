@@ -1,4 +1,5 @@
 from .baseline_models import baseline_scores as baseline_scores
+from .baseline_models import constant_scores as constant_scores
 from .block_means import block_mean as block_mean
 from .gate import gate_challenger as gate_challenger
 from .gate import is_enough as is_enough

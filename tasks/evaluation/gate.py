@@ -16,7 +16,7 @@ import polars as pl
 from schemas.refs import CommitId
 from schemas.usecase import UseCase
 from schemas.verdicts import Check, GateVerdict
-from tasks.evaluation.intervals import block_interval
+from tasks.evaluation.intervals import block_interval, student_interval
 from tasks.evaluation.metrics import (
     HIGHER_IS_BETTER,
     block_metric,
@@ -28,6 +28,11 @@ from tasks.evaluation.metrics import (
 )
 from tasks.features import BLOCK, TARGET
 from tasks.timestamps import cast_like
+
+CONSTANT = "constant"
+SKILL = "skill"
+NO_SKILL = "no model beats the baseline"
+TO_TRY = "try more rows, columns that say more about the target, or another target"
 
 
 @dataclass(frozen=True)
@@ -41,10 +46,21 @@ class _Evidence:
     weights: np.ndarray
     gains: np.ndarray
     interval: tuple[float, float]
+    skill: _Skill | None = None
 
     @property
     def gain(self) -> float:
         return float(np.average(self.gains, weights=self.weights))
+
+
+@dataclass(frozen=True)
+class _Skill:
+    """What a first champion gains over the constant, and the lower end of the interval of that gain."""
+
+    name: str
+    constant: float
+    gain: float
+    low: float
 
 
 def gate_challenger(
@@ -58,11 +74,13 @@ def gate_challenger(
     seed: int,
     seen_until: datetime | None = None,
     designs: int | None = None,
+    constant_scores: np.ndarray | None = None,
 ) -> GateVerdict:
     """Compare challenger and champion on rows that neither has seen, block by block. It fails closed.
 
-    Without a champion the baseline takes its place. All checks stand in the verdict, in the order in which they were made;
-    the first that failed gives the reason.
+    Without a champion the baseline takes its place, and the challenger must show skill: be surely better than the base rate
+    (or mean), without any margin. All checks stand in the verdict, in the order in which they were made; the first that
+    failed gives the reason.
 
     Args:
         use_case: The use case.
@@ -75,6 +93,8 @@ def gate_challenger(
         seen_until: Newest event time that either model was fitted on; a row that is not newer refuses.
         designs: How many designs were compared with the champion's on this very holdout, this one included: superiority is
             asked for then, at alpha divided by them (Bonferroni). None: the holdout is newer than what the champion saw.
+        constant_scores: Those of the base rate (or mean), which a first champion must surely beat. None: `baseline_scores`
+            are the constant's, or a person's own; a first champion must surely beat them.
 
     Returns:
         Whether the challenger is promoted, why, and each check with its numbers.
@@ -85,6 +105,8 @@ def gate_challenger(
     scores = {"challenger": challenger_scores, "baseline": baseline_scores}
     if champion_scores is not None:
         scores["champion"] = champion_scores
+    elif constant_scores is not None:
+        scores[CONSTANT] = constant_scores
     whole = _complete(use_case, holdout, scores)
     if not whole.passed:
         return _verdict(use_case, holdout, data_commit, [whole], None, designs)
@@ -93,7 +115,7 @@ def gate_challenger(
     if evidence is None:
         checks.append(Check(name="blocks", passed=False, detail="fewer than two blocks in which the metric is defined"))
     else:
-        checks += [_baseline(evidence), _rule(evidence), _slices(evidence), *_calibration(evidence)]
+        checks += [*_judgments(evidence), _slices(evidence), *_calibration(evidence)]
     return _verdict(use_case, holdout, data_commit, checks, evidence, designs)
 
 
@@ -184,7 +206,43 @@ def _evidence(use_case: UseCase, holdout: pl.DataFrame, scores: Mapping[str, np.
     reference = "champion" if "champion" in scores else "baseline"
     gains = _sign(policy.metric) * (values["challenger"] - values[reference])
     means = {who: float(np.average(each, weights=weights)) for who, each in values.items()}
-    return _Evidence(use_case, rows, means, reference, weights, gains, block_interval(weights, gains, policy.alpha, seed))
+    interval = block_interval(weights, gains, policy.alpha, seed)
+    skill = None
+    if reference == "baseline":
+        name = CONSTANT if CONSTANT in scores else "baseline"
+        over = _sign(policy.metric) * (values["challenger"] - values[name])
+        low = student_interval(weights, over, policy.alpha)[0]
+        skill = _Skill(
+            _constant_name(use_case, name),
+            means.pop(CONSTANT, means["baseline"]),
+            float(np.average(over, weights=weights)),
+            low,
+        )
+    return _Evidence(use_case, rows, means, reference, weights, gains, interval, skill)
+
+
+def _constant_name(use_case: UseCase, name: str) -> str:
+    if name != CONSTANT:
+        return name
+    return "mean" if use_case.target.kind == "regression" else "base rate"
+
+
+def _judgments(evidence: _Evidence) -> list[Check]:
+    """What is asked of the gain. The margin is for champions: it says what a team would lose, and before there is none."""
+    skill = [_skill(evidence, evidence.skill)] if evidence.skill else []
+    rule = [] if evidence.skill and evidence.skill.name == "baseline" else [_rule(evidence)]
+    return [*skill, _baseline(evidence), *rule]
+
+
+def _skill(evidence: _Evidence, skill: _Skill) -> Check:
+    policy = evidence.use_case.gate
+    passed = skill.low > 0
+    detail = (
+        f"{policy.metric} {evidence.value['challenger']:.4f} against the {skill.name}'s {skill.constant:.4f}: the gain of "
+        f"{skill.gain:+.4f} is {'surely' if passed else 'not surely'} above 0 "
+        f"({100 * (1 - policy.alpha):.4g}% interval from {skill.low:+.4f})"
+    )
+    return Check(name=SKILL, passed=passed, detail=detail if passed else f"{NO_SKILL}: {detail}; {TO_TRY}")
 
 
 def _sign(metric: str) -> float:
@@ -245,7 +303,7 @@ def _verdict(
     designs: int | None,
 ) -> GateVerdict:
     failed = next((check for check in checks if not check.passed), None)
-    deciding = next((check for check in checks if check.name == use_case.gate.rule), checks[0])
+    deciding = next((check for name in (use_case.gate.rule, SKILL) for check in checks if check.name == name), checks[0])
     return GateVerdict(
         promoted=failed is None and evidence is not None,
         why=f"refused: {failed.detail}" if failed else f"promoted: {deciding.detail}",

@@ -106,6 +106,7 @@ def train_challenger(use_case: str, data: DataRef, registry_url: str, plan: Plan
         sizes = (parts.train.height, parts.stopping.height, parts.holdout.height)
         log_step(reporting.challenger_line(model, data.commit, *sizes, fitted.best_rounds))
         baseline = evaluation.baseline_scores(case, sample, parts.holdout)
+        constant = None if case.gate.baseline == "constant" else evaluation.constant_scores(case, sample, parts.holdout)
         holdout = parts.holdout
     verdict = evaluation.gate_challenger(
         case,
@@ -117,6 +118,7 @@ def train_challenger(use_case: str, data: DataRef, registry_url: str, plan: Plan
         seed=case.training.seed,
         seen_until=training.newest_event(case, sample, after),
         designs=_designs(case, registry, reference, made_from),
+        constant_scores=constant,
     )
     challenged = Challenge(model=model, data=data, evaluation=evaluated, verdict=verdict, champion=reigning)
     log_step(reporting.gate_line(case, challenged))
