@@ -10,9 +10,12 @@ import polars as pl
 from deployments.scaffold import source_code
 from deployments.scaffold.column_profile import Profile
 from deployments.scaffold.key_detection import Key
+from deployments.scaffold.leaks import leaks
 from deployments.scaffold.ranges import bounds, is_share
 from deployments.scaffold.target_detection import Outcome
 from deployments.scaffold.time_detection import Clock
+from schemas.verdicts import Leak
+from tasks import evaluation
 
 ANNOTATIONS = {
     "integer": "int",
@@ -24,13 +27,20 @@ ANNOTATIONS = {
     "clock": "pl.Time",
     "text": "str",
 }
-TELLING_ROWS, TELLING_SHARE = 50, 0.01
+TELLING_SHARE = 0.01
 TWOS_EXPECTED = 8  # of a count whose ones are as frequent, if it is Poisson: none of them is seen in 1 of 3,000 files
+
+
+CONFIRM = "confirm"
+KNOWN = {"target": "outcome", CONFIRM: "confirm"}
 
 
 @dataclass(frozen=True)
 class Column:
-    """A contract column: `checks` are arguments of column() as code, `values` a named tuple of its categories."""
+    """A contract column: `checks` are arguments of column() as code, `values` a named tuple of its categories.
+
+    Features of a column to confirm are written down and left out until somebody says that it is known in time.
+    """
 
     profile: Profile
     role: str
@@ -57,7 +67,17 @@ def columns_of(
     plain_first = sorted(profiles, key=lambda p: not source_code.is_own(p.name))
     attributes = {p.name: source_code.attribute(p.name, used) for p in plain_first}
     named = {p.name: source_code.attribute(attributes[p.name].upper(), used) for p in profiles}
-    return tuple(_column(p, attributes[p.name], named[p.name], outcome, key, clock) for p in profiles)
+    columns = [_column(p, attributes[p.name], named[p.name], outcome, key, clock) for p in profiles]
+    found = leaks(profiles, {c.name for c in columns if c.features}, outcome, clock)
+    return tuple(_with_leak(column, outcome, found.get(column.name)) for column in columns)
+
+
+def _with_leak(column: Column, outcome: Outcome, leak: Leak | None) -> Column:
+    """A column that may not be known before the outcome waits for a person's word; one that is only strong is named."""
+    if leak is None or not leak.confirm:
+        return replace(column, note=column.note or leak.why) if leak else column
+    suspect = replace(column, role=CONFIRM, note=f"{evaluation.QUESTION} {leak.why}")
+    return replace(suspect, checks=_checks(suspect, outcome)[0])
 
 
 def _column(profile: Profile, attribute: str, named: str, outcome: Outcome, key: Key, clock: Clock | None) -> Column:
@@ -79,8 +99,6 @@ def _role(profile: Profile, outcome: Outcome, key: Key, clock: Clock | None) -> 
         return "time", ""
     if profile.rows == 0:
         return "empty", "nothing stands in it; its type is a guess"
-    if why := _known_later(profile, outcome, clock):
-        return "outcome", why
     if len(key.columns) == 1 and profile.name in key.columns:
         return "key", ""
     if profile.distinct == 1 and profile.nulls < TELLING_SHARE * profile.rows:
@@ -95,25 +113,6 @@ def _role(profile: Profile, outcome: Outcome, key: Key, clock: Clock | None) -> 
         return "feature", f"{len(profile.categories):,} categories; {cut:,} rarer values are read as missing"
     why = f"{profile.not_finite:,} values are NaN or infinite: these rows are rejected" if profile.not_finite else ""
     return "feature", why
-
-
-def _known_later(profile: Profile, outcome: Outcome, clock: Clock | None) -> str:
-    """Why a column cannot be known when the prediction is made, or ''."""
-    if clock and profile.is_time and clock.type == profile.type:
-        later = (profile.values > clock.values).sum()
-        if later > TELLING_SHARE * profile.rows:
-            return f"later than {clock.column} in {later:,} rows: known only afterwards?"
-    if outcome.kind == "binary" and profile.nulls and _tells(profile, outcome):
-        return f"filled exactly where {outcome.column} has one value: known only afterwards?"
-    return ""
-
-
-def _tells(profile: Profile, outcome: Outcome) -> bool:
-    """Whether the rows where nothing stands are exactly those of one class."""
-    pairs = pl.DataFrame({"filled": profile.values.is_not_null(), "class": outcome.profile.values}).drop_nulls()
-    counts = pairs.group_by("filled", "class").len()
-    often = (counts["len"] >= TELLING_ROWS).all()
-    return counts.height == 2 and counts["filled"].n_unique() == 2 and often
 
 
 def _is_id(profile: Profile, key: Key) -> bool:
@@ -145,11 +144,11 @@ def _checks(column: Column, outcome: Outcome) -> tuple[tuple[tuple[str, str], ..
     profile, checks = column.profile, []
     if column.attribute != profile.name:
         checks.append(("alias", source_code.quote(profile.name)))
-    if column.role in ("target", "outcome"):
-        checks.append(("known", '"outcome"'))
+    if known := KNOWN.get(column.role):
+        checks.append(("known", source_code.quote(known)))
     if profile.is_personal:
         checks.append(("private", "True"))
-    if (profile.nulls and not column.is_key) or column.role in ("target", "outcome", "empty"):
+    if (profile.nulls and not column.is_key) or column.role in ("target", CONFIRM, "empty"):
         checks.append(("nullable", "True"))
     rules, guess = _rules(column, outcome)
     return (*checks, *rules), guess

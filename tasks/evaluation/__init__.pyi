@@ -3,11 +3,15 @@ from .baseline_models import constant_scores as constant_scores
 from .block_means import block_mean as block_mean
 from .gate import gate_challenger as gate_challenger
 from .gate import is_enough as is_enough
-from .gate import score_flaw as score_flaw
 from .intervals import block_interval as block_interval
+from .leakage import QUESTION as QUESTION
+from .leakage import find_leaks as find_leaks
+from .leakage import repeated_rows as repeated_rows
+from .leakage import shared_rows as shared_rows
 from .metrics import HIGHER_IS_BETTER as HIGHER_IS_BETTER
 from .metrics import block_metric as block_metric
 from .metrics import evaluate as evaluate
 from .metrics import event_window as event_window
 from .metrics import metric_expressions as metric_expressions
 from .metrics import with_scores as with_scores
+from .score_checks import score_flaw as score_flaw

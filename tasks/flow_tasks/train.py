@@ -97,9 +97,11 @@ def train_challenger(use_case: str, data: DataRef, registry_url: str, plan: Plan
             device=plan.device,
             search=search,
         )
+        leaks = training.find_design_leaks(case, registry, reigning, sample, parts.holdout)
         documents = {
             "evidence": reporting.card_evidence(case, parts.holdout, scores),
             "estimator": monitoring.build_estimator(case, parts.holdout, scores),
+            **training.leak_document(leaks),
         }
         with excluding(cross_machine_lock):
             model = record_candidate(registry, data, build_candidate(tuned, made_from, fitted, sample, evaluated, documents))
@@ -119,6 +121,7 @@ def train_challenger(use_case: str, data: DataRef, registry_url: str, plan: Plan
         seen_until=training.newest_event(case, sample, after),
         designs=_designs(case, registry, reference, made_from),
         constant_scores=constant,
+        leaks=training.open_leaks(case, leaks),
     )
     challenged = Challenge(model=model, data=data, evaluation=evaluated, verdict=verdict, champion=reigning)
     log_step(reporting.gate_line(case, challenged))
@@ -182,6 +185,7 @@ def refit_challenger(use_case: str, challenged: Challenge, registry_url: str, de
         evaluated = challenged.evaluation.model_copy(update={"model_sha256": sha256(fitted.model)})
         # The refit has seen every row: what only unseen rows can say stays that of the gated version.
         documents = {name: registry.document(challenged.model, name) for name in OF_HOLDOUT}
+        documents |= training.leak_document(training.recorded_leaks(registry, challenged.model))
         with excluding(cross_machine_lock):
             model = record_candidate(registry, data, build_candidate(tuned, made_from, fitted, rows, evaluated, documents))
         log_step(reporting.refit_line(model, challenged.model, training.count_rows(parts.known)))
@@ -226,6 +230,8 @@ def previous_outcome(use_case: str, data: DataRef, registry_url: str, trials: in
     for model in reversed(registry.versions(case.name)):
         tags = registry.tags(model)
         same = tags.get("data_commit") == data.commit and tags.get("use_case_version") == case.version()
+        if tags.get(STATE) == "refused" and training.is_settled(case, registry, model):
+            continue  # it stopped on a column that a person has since said is known
         if same and int(tags.get(SEARCH, 0)) >= trials and tags.get(STATE) not in (None, CHALLENGER):
             return Outcome(status="already done", why=f"v{model.version}, {tags[STATE]}: {tags.get(WHY, '')}", model=model)
     return None

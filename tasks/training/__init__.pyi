@@ -11,6 +11,11 @@ from .engines import split_rows as split_rows
 from .fit import Fitted as Fitted
 from .fit import fit_booster as fit_booster
 from .fit import refit_booster as refit_booster
+from .leak_guard import find_design_leaks as find_design_leaks
+from .leak_guard import is_settled as is_settled
+from .leak_guard import leak_document as leak_document
+from .leak_guard import open_leaks as open_leaks
+from .leak_guard import recorded_leaks as recorded_leaks
 from .manifest import apply_recipe as apply_recipe
 from .manifest import build_manifest as build_manifest
 from .manifest import coefficients as coefficients
