@@ -202,10 +202,11 @@ def _unconfirmed(draft: Draft) -> bool:
 
 def _helper(draft: Draft) -> list[str]:
     """The function that makes a number of a date, where a feature is made with it."""
-    if any(text.startswith("day_number(") for _, text in draft.features):
+    texts = [text for column in draft.columns for _, text in column.features]
+    if any(text.startswith("day_number(") for text in texts):
         body = ['return pl.col(column).dt.date().dt.epoch("d").cast(pl.Float32)']
         return _function("day_number", "Days from 1970 to a date.", body)
-    if draft.clock and any(text.startswith("days_since(") for _, text in draft.features):
+    if draft.clock and any(text.startswith("days_since(") for text in texts):
         event = f"event = pl.col({source_code.quote(draft.clock.column)}).dt.date()"
         body = [event, "return (event - pl.col(column).dt.date()).dt.total_days().cast(pl.Float32)"]
         return _function("days_since", "Days from a date to the event.", body)

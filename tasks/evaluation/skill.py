@@ -32,8 +32,8 @@ class Skill:
         """The condition of the gate: the whole interval lies above 0."""
         policy, passed = use_case.gate, self.low > 0
         detail = (
-            f"{policy.metric} {challenger:.4f} against the {self.name}'s {self.constant:.4f}: the gain of {self.gain:+.4f} is "
-            f"{'surely' if passed else 'not surely'} above 0 "
+            f"{policy.metric} {challenger:.4f} against the {self.name}'s {self.constant:.4f}: the gain of {self.gain:+.4f} "
+            f"is {'surely' if passed else 'not surely'} above 0 "
             f"({100 * (1 - policy.alpha):.4g}% interval from {self.low:+.4f})"
         )
         return Check(name=SKILL, passed=passed, detail=detail if passed else f"{NO_SKILL}: {detail}; {TO_TRY}")
