@@ -154,9 +154,9 @@ def _signs(column: pl.Series, target: _Target, ordered: bool) -> Iterator[str]:
     numbers = as_numbers(column)
     yield from filter(None, (_same_words(column, target), _filled(column, target)))
     if numbers is not None:
-        yield from filter(None, (_same_number(numbers, target), _default(numbers, target), _threshold(numbers, target)))
         if ordered:
             yield from filter(None, (_order(numbers, target),))
+        yield from filter(None, (_same_number(numbers, target), _default(numbers, target), _threshold(numbers, target)))
 
 
 def _later(column: pl.Series, event: pl.Series) -> str:

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from schemas.results import IngestResult, Loop, Scores, Training
-from schemas.verdicts import GateVerdict
+from schemas.verdicts import GateVerdict, Leak
 from tasks.evaluation.baseline_models import constant_scores
 from tasks.evaluation.gate import gate_challenger
 from tasks.evaluation.intervals import student_interval
@@ -39,7 +39,12 @@ def test_where_there_is_something_to_learn_the_champion_comes(rows: int, kind: s
 
 
 def judged(
-    gains: list[float], *, simple: float | None = None, champion: float | None = None, **policy: object
+    gains: list[float],
+    *,
+    simple: float | None = None,
+    champion: float | None = None,
+    leaks: tuple[Leak, ...] = (),
+    **policy: object,
 ) -> GateVerdict:
     """The gate on errors by block: the constant errs by 1, the challenger by what it gains less."""
     days = np.repeat(np.arange(len(gains)), 2)
@@ -49,7 +54,7 @@ def judged(
     baseline = constant if simple is None else np.full(days.size, simple)
     theirs = None if champion is None else np.full(days.size, champion)
     others = {} if simple is None else {"constant_scores": constant}
-    return gate_challenger(made, held, ours, theirs, baseline, data_commit="c0ffee", seed=1, **others)
+    return gate_challenger(made, held, ours, theirs, baseline, data_commit="c0ffee", seed=1, leaks=leaks, **others)
 
 
 def failed(verdict: GateVerdict) -> list[str]:
