@@ -7,10 +7,12 @@ from .csv_records import numbered_names as numbered_names
 from .decompression import format_of as format_of
 from .decompression import pieces as pieces
 from .json_lines import json_batches as json_batches
+from .parquet_folder import folder_files as folder_files
 from .parse import Limits as Limits
 from .parse import Parsed as Parsed
 from .parse import fingerprint as fingerprint
 from .parse import parse_source as parse_source
+from .sample import sample_rows as sample_rows
 from .type_conversion import ROW as ROW
 from .type_conversion import UNTYPED as UNTYPED
 from .type_conversion import UNTYPED_DTYPE as UNTYPED_DTYPE
