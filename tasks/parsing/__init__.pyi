@@ -6,6 +6,7 @@ from .csv_records import csv_batches as csv_batches
 from .csv_records import numbered_names as numbered_names
 from .decompression import format_of as format_of
 from .decompression import pieces as pieces
+from .excel import sheet_names as sheet_names
 from .json_lines import json_batches as json_batches
 from .parquet_folder import folder_files as folder_files
 from .parse import Limits as Limits

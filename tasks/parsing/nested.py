@@ -1,4 +1,4 @@
-"""Records inside records: a field of theirs is a column whose name joins the names on the way by dots, where one asks for it.
+"""Records inside records: where one asks for a field of theirs, it is a column; dots join the names on the way to it.
 
 Asked for is what the contract calls so, and what the reader renames or leaves out.
 """
@@ -100,12 +100,13 @@ def _columns(
 ) -> Iterator[tuple[str, pl.Expr, pl.DataType]]:
     for name, expression, dtype in fields:
         if isinstance(dtype, pl.Struct) and (prefixes is None or name in prefixes):
-            inner = [
-                (f"{name}.{f.name}", expression.struct.field(f.name), _instance(cast(Any, f.dtype))) for f in dtype.fields
-            ]
-            yield from _columns(inner, prefixes)
+            yield from _columns([_field(name, expression, each) for each in dtype.fields], prefixes)
         else:
             yield name, expression, dtype
+
+
+def _field(struct: str, expression: pl.Expr, field: pl.Field) -> tuple[str, pl.Expr, pl.DataType]:
+    return f"{struct}.{field.name}", expression.struct.field(field.name), _instance(cast(Any, field.dtype))
 
 
 def _instance(dtype: pl.DataType | type[pl.DataType]) -> pl.DataType:
