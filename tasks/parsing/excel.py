@@ -20,7 +20,7 @@ import polars as pl
 from schemas.errors import Refused
 from schemas.reader import Reader
 from tasks.parsing.column_formats import from_written
-from tasks.parsing.csv_records import distinct_names, joined_names
+from tasks.parsing.csv_records import distinct_names, joined_names, numbered_names
 from tasks.parsing.decompression import capped, plain
 from tasks.parsing.type_conversion import Conversion, text_value
 
@@ -61,7 +61,7 @@ def sheet_names(path: Path, name: str) -> list[str]:
         return _filled(workbook)
 
 
-def read_sheet(path: Path, name: str, reader: Reader, rows: int | None = None) -> Sheet:
+def read_sheet(path: Path, name: str, reader: Reader, rows: int | None = None, *, numbered: bool = False) -> Sheet:
     """A sheet of a workbook.
 
     Args:
@@ -69,6 +69,7 @@ def read_sheet(path: Path, name: str, reader: Reader, rows: int | None = None) -
         name: Its name, for messages.
         reader: Which sheet, and how it is laid out.
         rows: How many of the sheet's rows are read; None for all.
+        numbered: Whether names that are empty or stand there twice are made distinct, instead of refused.
 
     Returns:
         The sheet.
@@ -78,7 +79,7 @@ def read_sheet(path: Path, name: str, reader: Reader, rows: int | None = None) -
     """
     with _workbook(path, name) as workbook:
         cells = _cells(workbook, _sheet_name(workbook, name, reader), rows)
-    return _below_header(cells, name, reader)
+    return _below_header(cells, name, reader, numbered)
 
 
 @contextmanager
@@ -181,7 +182,7 @@ def _with_errors(text: pl.DataFrame, errors: list[Any]) -> pl.DataFrame:
     return text
 
 
-def _below_header(cells: pl.DataFrame, name: str, reader: Reader) -> Sheet:
+def _below_header(cells: pl.DataFrame, name: str, reader: Reader, numbered: bool) -> Sheet:
     rows = _without_other_lines(cells.slice(reader.skip_lines), reader)
     if reader.header:
         if rows.is_empty():
@@ -197,7 +198,7 @@ def _below_header(cells: pl.DataFrame, name: str, reader: Reader) -> Sheet:
         names = list(reader.names)
         if rows.width and rows.width != len(names):
             raise Refused(f"{name!r} has {rows.width} columns, where its reader names {len(names)}")
-    names = distinct_names(names, name, reader)
+    names = numbered_names(names) if numbered else distinct_names(names, name, reader)
     if rows.width != len(names):
         rows = pl.DataFrame(schema=dict.fromkeys(names, pl.String()))
     rows.columns = names

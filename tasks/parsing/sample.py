@@ -50,7 +50,7 @@ def sample_rows(path: Path, reader: Reader = PLAIN, rows: int = 1000) -> pl.Data
         with path.open("rb") as file:
             check_magic(file.read(HEAD), path.name, form, compression)
     if form == "excel":
-        sheet = excel.read_sheet(path, path.name, reader, reader.skip_lines + reader.header + 1000 + rows)
+        sheet = excel.read_sheet(path, path.name, reader, reader.skip_lines + reader.header + 1000 + rows, numbered=True)
         return sheet.frame.select(sheet.names).head(rows)
     if form in ("parquet", "arrow"):
         return _native(path, parquet if form == "parquet" else arrow, rows)
