@@ -164,6 +164,7 @@ def _cells(workbook: Any, sheet: str, rows: int | None) -> pl.DataFrame:
 
 def _all_digits(text: pl.Expr, number: pl.Expr) -> pl.Expr:
     """A number's text is rounded to what a person is shown; where that is another number, all digits are written."""
+    text = pl.when(text != "").then(text)
     whole = (number == number.round(0)) & (number.abs() < LARGEST_WHOLE)
     digits = pl.when(whole).then(number.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(number.cast(pl.String))
     return pl.when(text.cast(pl.Float64, strict=False) != number).then(digits).otherwise(text)

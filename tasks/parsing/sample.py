@@ -102,7 +102,10 @@ def _of_folder(folder: Path, rows: int) -> pl.DataFrame:
 def _of_records(entries: Iterable[dict[str, Any] | str]) -> pl.DataFrame:
     records = [flat_record(entry, None) for entry in entries if isinstance(entry, dict)]
     names = dict.fromkeys(name for record in records for name in record)
-    return pl.DataFrame([_series(name, [record.get(name) for record in records]) for name in names])
+    inner = {name[:at] for name in names for at, letter in enumerate(name) if letter == "."}
+    columns = {name: [record.get(name) for record in records] for name in names}
+    kept = {name: values for name, values in columns.items() if name not in inner or any(v is not None for v in values)}
+    return pl.DataFrame([_series(name, values) for name, values in kept.items()])
 
 
 def _series(name: str, values: list[Any]) -> pl.Series:
