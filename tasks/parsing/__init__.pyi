@@ -9,6 +9,7 @@ from .decompression import pieces as pieces
 from .excel import sheet_names as sheet_names
 from .json_lines import json_batches as json_batches
 from .parquet_folder import folder_files as folder_files
+from .parquet_folder import is_parquet_folder as is_parquet_folder
 from .parse import Limits as Limits
 from .parse import Parsed as Parsed
 from .parse import fingerprint as fingerprint

@@ -25,6 +25,18 @@ ENDINGS = (".parquet", ".pq")
 NOTHING = "__HIVE_DEFAULT_PARTITION__"
 
 
+def is_parquet_folder(path: Path) -> bool:
+    """Whether a folder is named like a Parquet file, as Spark names what it writes.
+
+    Args:
+        path: A path.
+
+    Returns:
+        Whether it is one.
+    """
+    return path.name.lower().endswith(ENDINGS) and path.is_dir()
+
+
 def folder_files(folder: Path) -> list[Path]:
     """The files of a folder of Parquet files, sorted by their path in it.
 

