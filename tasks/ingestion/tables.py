@@ -1,12 +1,12 @@
-"""Tables of Delta Lake and Apache Iceberg at a version, as sources: their rows become a Parquet file, and a source like any other.
+"""Tables of Delta Lake and Apache Iceberg at a version, as sources: their rows become a Parquet file.
 
     delta+file:///data/sales@12                     version 12 of a table; without @, the newest one
     delta+s3://bucket/sales@12
     iceberg+catalog://prod/shop.sales@8957976223    a snapshot of a table of a catalog that pyiceberg is configured for
     iceberg+file:///data/sales/metadata/00002-ef18.metadata.json
 
-The file is written without compression, in the order that the version's log gives: the same version makes the same bytes, and
-is published once.
+The file is written without compression, in the order that the version's log gives: the same version makes the same bytes,
+and is published once.
 """
 
 from __future__ import annotations
