@@ -68,7 +68,9 @@ class Scanner:
             try:
                 value, end = DECODER.raw_decode(self.text, self.at)
             except JSONDecodeError as error:
-                if len(self.text) - self.at > LONGEST_RECORD or not self.more():
+                if len(self.text) - self.at > LONGEST_RECORD:
+                    raise self._too_long() from None
+                if not self.more():
                     raise self.wrong(error.msg, error.pos) from None
                 continue
             if end == len(self.text) and self.more():  # a number may go on
@@ -87,7 +89,7 @@ class Scanner:
         for piece in self._until_its_end():
             text.append(piece)
             if sum(map(len, text)) > LONGEST_RECORD:
-                raise Refused(f"{self._name!r} holds a record of more than {LONGEST_RECORD >> 20} MiB")
+                raise self._too_long()
         return "".join(text)
 
     def skip(self) -> None:
@@ -121,6 +123,9 @@ class Scanner:
             yield self.text[start:end]
             if len(self.text) - end > LONGEST_RECORD or not self.more():
                 raise self.wrong("a bracket or a quote is never closed")
+
+    def _too_long(self) -> Refused:
+        return Refused(f"{self._name!r} holds a record of more than {LONGEST_RECORD >> 20} MiB: is a quote left open?")
 
     def wrong(self, why: str, at: int | None = None) -> Refused:
         """What to say of a text that is no JSON."""
