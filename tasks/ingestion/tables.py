@@ -99,11 +99,11 @@ def _delta(place: str, version: int | None) -> tuple[pl.LazyFrame, int, str]:
 
 def _iceberg(place: str, snapshot: int | None) -> tuple[pl.LazyFrame, int, str]:
     table = _iceberg_table(place)
-    found = table.current_snapshot() if snapshot is None else table.snapshot_by_id(snapshot)
-    if found is None:
+    chosen = table.current_snapshot() if snapshot is None else table.snapshot_by_id(snapshot)
+    if chosen is None:
         there = ", ".join(str(each.snapshot_id) for each in table.snapshots()[-5:]) or "none"
         raise UsageError(f"the table {place!r} has no snapshot {snapshot or ''}; there are: {there}")
-    return pl.scan_iceberg(table, snapshot_id=found.snapshot_id), found.snapshot_id, table.name()[-1] or "table"
+    return pl.scan_iceberg(table, snapshot_id=chosen.snapshot_id), chosen.snapshot_id, table.name()[-1] or "table"
 
 
 def _iceberg_table(place: str) -> Any:

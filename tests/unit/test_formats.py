@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -521,3 +523,23 @@ def test_an_opendocument_sheet_is_read(tmp_path: Path) -> None:
         day: pl.Date = column()
 
     assert parsed(tmp_path, "x.ods", buffer.getvalue(), PLAIN, Cells) == ([("007", 5, DAY)], [])
+
+
+# An old workbook (BIFF8) of the first two rows, times to the second: zlib, then base 85.
+OLD_WORKBOOK = (
+    "c-rk)T}TvB6#nj=8TSW&R#yWJWD&G7L8HK^Y%MJ9Va0qYBd9eu3UfDBE$qQ86M6}Po(f+C3wp77=#L5tdg!4r>LCaMtq39rf`T4&r*qHDY-$QF"
+    "l#t9f+;h)4ckcb}+@CXd=H+<)#K^6ZNzB1kXh@kpWX<piN<PO3fXYo%sZQ>tWV-mT;PcW%W*K;p^W3B6P|f!wByQ?YNCNLE?Z<I6C*rZt5@I{|"
+    "Au3cK>PQL<lP4F&+^YhXhgb$#-rzeQvaDy%1(tPm?}XTg@o;nHMtc?Sm1SI(3)SvjuJe{X>rjMeY89WpD6D%8Y)c-E9$PL2rFu3-K{MSLi^r16"
+    "&cRi+aT^+{Ba!O1wo*NaYcw)xN2sZ3QzSBhLRuQ5_+f^C?@kPO9CH0j>lYyZ&)I&@0)8*e?0kM7P4Ha*C8+}gFc0!p8$vdY=&D3VYvN@06gG2k"
+    "_p%4^Xjjaj?U(3{_fWiub}2;zI--5FiK0sFi*=K%si~#q_t~%B8ysf>v*Jt+@4sx49mr!npLbz^h^DT8dlhMK2_In308?9UpmNn!m^h<qP~}`M"
+    "(crXN$u-upJj<=FWW9uCA?*apD_V+dW#=H@bB;?Zh-W?Hb$HbbeKqMrUv}Rs9r_SnL;6_b<f+23H{lVK(QtN9eRU0@N>qs}mlf`Zom|+_>K)7C"
+    "KO&b`2JF6@_G>l|)9|yJ&(gBg=!mo>?Xj{fjVvu~>163?%OK0JdBi+Cf_c=)^-DiLhh=FrvVwUw*rQ;TYxF#0Po-V1(^Kraed5L8@=x`K^m3$8"
+    "{Zwpn9yZBr9-GaY^RM(CQmsj58}7yVEgx(9AMv<3Y(bVf6o+IEI-|$}+))iu#QzOHT)1%I!i5VLE?g`O!DmV9{H*h7(K<zY?EgB`lv3_*l4Xll"
+    "B<Sj)&%qstQ=UX$M(bw<4B@mT7FoynU#PH$*pui)JNKhA<Mm752x8{*EV^Rg?`@$>`BRzn^B?p70?~5%{{"
+)
+
+
+def test_an_old_workbook_is_read(tmp_path: Path) -> None:
+    content = zlib.decompress(base64.b85decode(OLD_WORKBOOK))
+    rows, misfits = parsed(tmp_path, "x.csv", CSV.replace(".120000", "").replace("-9007199254740993", "-5").encode())
+    assert parsed(tmp_path, "x.xls", content) == (rows[:2], misfits)
