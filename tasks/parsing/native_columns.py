@@ -11,7 +11,7 @@ from schemas.errors import Refused
 from schemas.reader import Reader
 from tasks.parsing.column_formats import from_typed
 from tasks.parsing.decompression import RATIO
-from tasks.parsing.nested import flat_columns, inner_prefixes
+from tasks.parsing.nested import FlatColumn, flat_columns, inner_prefixes
 from tasks.parsing.type_conversion import ROW, Conversion, typed
 
 CELLS = 1 << 24  # read at a time
@@ -20,18 +20,22 @@ ALWAYS_ALLOWED = 1 << 25  # cells
 
 @dataclass(frozen=True)
 class NativeColumns:
-    """A file's columns by the contract's names: expressions on the file's own, and their types."""
+    """A file's columns by the contract's names."""
 
-    expressions: Mapping[str, pl.Expr]
-    types: Mapping[str, pl.DataType]
+    columns: Mapping[str, FlatColumn]
+
+    @property
+    def types(self) -> dict[str, pl.DataType]:
+        """Their types."""
+        return {name: column.dtype for name, column in self.columns.items()}
 
     def own(self, names: Iterable[str]) -> list[str]:
         """The file's columns that these names need."""
-        return sorted({root for name in names for root in self.expressions[name].meta.root_names()})
+        return sorted({self.columns[name].root for name in names})
 
     def select(self, names: Iterable[str]) -> list[pl.Expr]:
         """Expressions that give these columns."""
-        return [self.expressions[name].alias(name) for name in names]
+        return [self.columns[name].expression.alias(name) for name in names]
 
 
 def native_columns(schema: Mapping[str, pl.DataType], name: str, wanted: Iterable[str], reader: Reader) -> NativeColumns:
@@ -51,9 +55,7 @@ def native_columns(schema: Mapping[str, pl.DataType], name: str, wanted: Iterabl
     """
     flat = flat_columns(schema, inner_prefixes(wanted, reader), name)
     names = reader.contract_names(flat)
-    return NativeColumns(
-        {clean: flat[own][0] for own, clean in names.items()}, {clean: flat[own][1] for own, clean in names.items()}
-    )
+    return NativeColumns({clean: flat[own] for own, clean in names.items()})
 
 
 def conversions(

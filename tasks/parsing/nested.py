@@ -6,9 +6,11 @@ Asked for is what the contract calls so, and what the reader renames or leaves o
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 import polars as pl
+from polars import selectors as cs
 
 from schemas.errors import Refused
 from schemas.reader import Reader
@@ -71,10 +73,17 @@ def _fields(record: Mapping[str, Any], before: str, prefixes: Prefixes | None) -
             raise ValueError(f"{name!r} is no object")
 
 
-def flat_columns(
-    schema: Mapping[str, pl.DataType], prefixes: Prefixes | None, name: str
-) -> dict[str, tuple[pl.Expr, pl.DataType]]:
-    """The columns of a frame and those inside its structs, each with its expression and its type.
+@dataclass(frozen=True)
+class FlatColumn:
+    """A column of a frame or a field inside one: how it is read, its type, and the frame's column that holds it."""
+
+    expression: pl.Expr
+    dtype: pl.DataType
+    root: str
+
+
+def flat_columns(schema: Mapping[str, pl.DataType], prefixes: Prefixes | None, name: str) -> dict[str, FlatColumn]:
+    """The columns of a frame and those inside its structs.
 
     Args:
         schema: The frame's columns and their types.
@@ -82,31 +91,32 @@ def flat_columns(
         name: The file's name, for the message.
 
     Returns:
-        Expression and type by name.
+        The columns by name.
 
     Raises:
         Refused: Two fields have one name.
     """
-    flat: dict[str, tuple[pl.Expr, pl.DataType]] = {}
-    for column, expression, dtype in _columns(((own, pl.col(own), dtype) for own, dtype in schema.items()), prefixes):
-        if column in flat:
-            raise Refused(f"{name!r} has two columns that are called {column!r}: one of its own, and one inside another")
-        flat[column] = expression, dtype
+    flat: dict[str, FlatColumn] = {}
+    for own, dtype in schema.items():
+        for column, each in _columns(own, FlatColumn(_by_name(own), dtype, own), prefixes):
+            if column in flat:
+                raise Refused(f"{name!r} has two columns that are called {column!r}: one of its own, and one inside another")
+            flat[column] = each
     return flat
 
 
-def _columns(
-    fields: Iterable[tuple[str, pl.Expr, pl.DataType]], prefixes: Prefixes | None
-) -> Iterator[tuple[str, pl.Expr, pl.DataType]]:
-    for name, expression, dtype in fields:
-        if isinstance(dtype, pl.Struct) and (prefixes is None or name in prefixes):
-            yield from _columns([_field(name, expression, each) for each in dtype.fields], prefixes)
-        else:
-            yield name, expression, dtype
+def _columns(name: str, column: FlatColumn, prefixes: Prefixes | None) -> Iterator[tuple[str, FlatColumn]]:
+    if not isinstance(column.dtype, pl.Struct) or (prefixes is not None and name not in prefixes):
+        yield name, column
+        return
+    for field in column.dtype.fields:
+        inner = FlatColumn(column.expression.struct.field(field.name), _instance(cast(Any, field.dtype)), column.root)
+        yield from _columns(f"{name}.{field.name}", inner, prefixes)
 
 
-def _field(struct: str, expression: pl.Expr, field: pl.Field) -> tuple[str, pl.Expr, pl.DataType]:
-    return f"{struct}.{field.name}", expression.struct.field(field.name), _instance(cast(Any, field.dtype))
+def _by_name(name: str) -> pl.Expr:
+    """A column; `*` and `^x$` are names, too."""
+    return cs.by_name(name).as_expr() if name == "*" or (name.startswith("^") and name.endswith("$")) else pl.col(name)
 
 
 def _instance(dtype: pl.DataType | type[pl.DataType]) -> pl.DataType:

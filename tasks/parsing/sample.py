@@ -68,7 +68,7 @@ def sample_rows(path: Path, reader: Reader = PLAIN, rows: int = 1000) -> pl.Data
 def _text(stream: Iterator[bytes], name: str, reader: Reader, rows: int) -> pl.DataFrame:
     frames: list[pl.DataFrame] = []
     for batch in csv_batches(stream, name, reader):
-        frames.append(batch.frame.drop("_row"))
+        frames.append(batch.frame)
         if sum(frame.height for frame in frames) >= rows:
             break
     return pl.concat(frames).head(rows) if frames else pl.DataFrame()
@@ -77,14 +77,14 @@ def _text(stream: Iterator[bytes], name: str, reader: Reader, rows: int) -> pl.D
 def _native(path: Path, module: Any, rows: int) -> pl.DataFrame:
     schema = module.schema_of(path)
     flat = flat_columns(schema, None, path.name)
-    names = [name for name, (_, dtype) in flat.items() if dtype != pl.Unknown]
-    columns = NativeColumns({name: flat[name][0] for name in names}, {name: flat[name][1] for name in names})
+    columns = NativeColumns({name: column for name, column in flat.items() if column.dtype != pl.Unknown})
+    names = list(columns.columns)
     frames: list[pl.DataFrame] = []
     for frame in module.frames(path, path.name, columns, names):
         frames.append(frame.head(rows))
         if sum(each.height for each in frames) >= rows:
             break
-    return pl.concat(frames).head(rows) if frames else pl.DataFrame(schema=dict(columns.types))
+    return pl.concat(frames).head(rows) if frames else pl.DataFrame(schema=columns.types)
 
 
 def _of_folder(folder: Path, rows: int) -> pl.DataFrame:

@@ -6,6 +6,7 @@ import base64
 import datetime as dt
 import io
 import json
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -543,3 +544,18 @@ def test_an_old_workbook_is_read(tmp_path: Path) -> None:
     content = zlib.decompress(base64.b85decode(OLD_WORKBOOK))
     rows, misfits = parsed(tmp_path, "x.csv", CSV.replace(".120000", "").replace("-9007199254740993", "-5").encode())
     assert parsed(tmp_path, "x.xls", content) == (rows[:2], misfits)
+
+
+def test_names_that_polars_would_expand_are_names(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"*": ["a"], "^a.*$": [1], "amount": [1.5]})
+    reader = Reader(rename={"*": "name", "^a.*$": "count"})
+    for name, content in (("x.parquet", written(frame.write_parquet)), ("x.arrow", written(frame.write_ipc))):
+        assert parsed(tmp_path, name, content, reader, Amount) == ([("a", 1, 1.5)], [])
+
+
+def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.xlsx").write_bytes(workbook(CELLS))
+    monkeypatch.setitem(sys.modules, "fastexcel", None)
+    with pytest.raises(Refused, match=r"pip install 'penstock\[excel\]'") as refused:
+        sample_rows(tmp_path / "x.xlsx")
+    assert "\n" not in str(refused.value)

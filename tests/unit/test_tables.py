@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
@@ -113,3 +114,11 @@ def test_which_sources_are_tables_and_which_lie_elsewhere() -> None:
     assert is_table(remote)
     assert not any(is_table(each) for each in ("delta+x", "s3://a/delta+b", "a.csv"))
     assert [is_remote(each) for each in (local, remote)] == [False, True]
+
+
+@pytest.mark.parametrize(("kind", "package"), [("delta", "deltalake"), ("iceberg", "pyiceberg.table")])
+def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, package: str) -> None:
+    source = MAKERS[kind](tmp_path)[0]
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UsageError, match=rf"pip install 'penstock\[{kind}\]'"), fetched(source):
+        pass
