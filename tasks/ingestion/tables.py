@@ -40,7 +40,14 @@ def is_table(source: str) -> bool:
 
 
 def is_local_table(source: str) -> bool:
-    """Whether a table lies in the files of this machine."""
+    """Whether a table lies in the files of this machine.
+
+    Args:
+        source: A path, a glob or a URL.
+
+    Returns:
+        Whether it is a table's URL, and its place begins with `file://`.
+    """
     return is_table(source) and source.partition("+")[2].startswith(FILE)
 
 

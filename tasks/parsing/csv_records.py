@@ -203,7 +203,14 @@ def distinct_names(names: list[str], name: str, reader: Reader) -> list[str]:
 
 
 def numbered_names(names: list[str]) -> list[str]:
-    """Names made distinct: `a (2)` for the second column called a, `unnamed_3` for the third column where it has no name."""
+    """Names made distinct: `a (2)` for the second column called a, `unnamed_3` for the third column where it has no name.
+
+    Args:
+        names: The names as the header has them.
+
+    Returns:
+        As many names.
+    """
     seen: dict[str, int] = {}
     distinct = []
     for position, name in enumerate(names, 1):

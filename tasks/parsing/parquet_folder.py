@@ -51,18 +51,24 @@ def folder_files(folder: Path) -> list[Path]:
     """
     root, files = folder.resolve(), []
     for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
-        files += [Path(place, name) for name in names if not name.startswith((".", "_"))]
-    others = sorted(path.relative_to(folder).as_posix() for path in files if not path.name.lower().endswith(ENDINGS))
-    if others or not files:
-        what = f"holds {others[0]!r}, which is no Parquet file" if others else "holds no Parquet file"
-        raise UsageError(
-            f"cannot read the folder {str(folder)!r} as one source: it {what}; "
-            f"name single files, for example '{str(folder).rstrip('/')}/*.csv'"
-        )
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
+        for name in sorted(name for name in names if not name.startswith((".", "_"))):
+            path = Path(place, name)
+            if not name.lower().endswith(ENDINGS):  # at once: it may be anyone's folder, of any size
+                raise _no_source(folder, f"holds {path.relative_to(folder).as_posix()!r}, which is no Parquet file")
+            files.append(path)
+    if not files:
+        raise _no_source(folder, "holds no Parquet file")
     if outside := [path for path in files if not path.resolve().is_relative_to(root)]:
         raise UsageError(f"cannot read the folder {str(folder)!r}: {outside[0].name!r} leads out of it")
     return sorted(files, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _no_source(folder: Path, what: str) -> UsageError:
+    example = f"{str(folder).rstrip('/')}/*.csv"
+    return UsageError(
+        f"cannot read the folder {str(folder)!r} as one source: it {what}; name single files, like '{example}'"
+    )
 
 
 @dataclass(frozen=True)

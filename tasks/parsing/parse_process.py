@@ -30,7 +30,18 @@ from tasks.temp_files import is_full
 PART_ROWS = 200_000
 QUERIED = ".sql.csv"
 DIALECT = (
-    *("format", "encoding", "separator", "quote", "backslash", "line_end", "skip_lines", "comment", "footer"),
+    *(
+        "format",
+        "encoding",
+        "separator",
+        "quote",
+        "stray_quotes",
+        "backslash",
+        "line_end",
+        "skip_lines",
+        "comment",
+        "footer",
+    ),
     *("header", "names", "unnamed", "decimal", "thousands"),
 )
 NOTHING: dict[str, Any] = {"rows": 0, "parts": [], "columns": []}
