@@ -55,7 +55,7 @@ def read(path: Path, stated: Mapping[str, object] | None = None) -> Sample:
         raise UsageError(f"{path}: {what}; name one CSV, JSON Lines or Parquet file")
     reader, facts = Reader(**dict(stated or {})), frozenset(stated or ())  # type: ignore[arg-type]
     try:
-        form, compression = parsing.format_of(path.name, reader.format or "csv")
+        form, compression = _format_of(path, reader)
         sample = READERS.get(form, _sampled)(path, compression, reader, facts)
     except Refused as refusal:
         raise UsageError(str(refusal)) from None
@@ -65,6 +65,14 @@ def read(path: Path, stated: Mapping[str, object] | None = None) -> Sample:
     if sample.frame.is_empty():
         raise UsageError(f"{path.name!r} holds no rows; a use case is drafted from rows, a few hundred or more")
     return sample
+
+
+def _format_of(path: Path, reader: Reader) -> tuple[str, str]:
+    """Format and compression; a name that tells none is taken for text."""
+    try:
+        return parsing.format_of(path.name, reader.format)
+    except Refused:
+        return parsing.format_of(path.name, "csv")
 
 
 def _refuse_too_many(names: int, source: str) -> None:

@@ -77,7 +77,7 @@ def format_of(name: str, declared: str | None = None) -> tuple[str, str]:
     compression = next((end for end in COMPRESSIONS if lower.endswith(end)), "")
     stem = lower.removesuffix(compression)
     form = next((kind for end, kind in FORMATS.items() if stem.endswith(end)), None)
-    if form is None or (declared and stem.endswith(LOOSE)):
+    if form is None or (declared in FORMATS.values() and stem.endswith(LOOSE)):
         form = declared or form
     if form is None and compression == ".zip":
         form = "csv"
