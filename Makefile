@@ -61,7 +61,8 @@ lock:
 	@printf 'nvidia-nccl-cu%s ; sys_platform == "never"\n' 12 13 | $(COMPILE) --override /dev/stdin --output-file requirements.lock
 	@$(COMPILE) --no-config --output-file requirements-gpu.lock
 	@printf 'nvidia-nccl-cu%s ; sys_platform == "never"\n' 12 13 | $(RESOLVE) pyproject.toml --extra demo --extra search \
-		--extra dask --extra serve --extra postgres --extra up --constraint requirements.lock --override /dev/stdin \
+		--extra dask --extra serve --extra postgres --extra up --extra excel --extra delta --extra iceberg --extra duckdb \
+		--constraint requirements.lock --override /dev/stdin \
 		--output-file $(IMAGES)/requirements.lock
 	@$(RESOLVE) $(IMAGES)/build.in --output-file $(IMAGES)/build.lock
 

@@ -54,7 +54,8 @@ class Watcher:
 
     def update(self, changed: list[Path]) -> None:
         """Take note of what changed, and start what is whole."""
-        self._settling.observe(path for path in changed if ingestion.is_delivery(self.folder, path) and path.is_file())
+        files = [path for path in changed if ingestion.is_delivery(self.folder, path) and path.is_file()]
+        self._settling.observe(dict.fromkeys(ingestion.delivery_of(self.folder, path) for path in files))
         due = [path for path, when in self._waiting.items() if time.monotonic() >= when]
         for path in due:
             del self._waiting[path]

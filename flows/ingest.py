@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from schemas.errors import Refused, StaleCheck
+from schemas.errors import Refused, StaleCheck, UsageError
 from schemas.refs import Source
 from schemas.results import Delivery, IngestResult, Staged
 from schemas.settings import in_force
 from schemas.usecase import Input, UseCase
 from tasks import flow_tasks, orchestration
-from tasks.ingestion import fetched, frame_source, is_remote, locate
+from tasks.ingestion import fetched, frame_source, is_local_table, is_remote, locate
 from tasks.orchestration import PenstockFlow, penstock_flow, run_name_from_source
 from tasks.parsing import Limits
 
@@ -44,8 +44,9 @@ def _ingest(
 
     Args:
         use_case: Short name of a registered use case, e.g. flights.
-        source: A path or a glob, also lakefs://repository/ref/path or s3://bucket/key; Parquet, CSV or JSON Lines;
-            or a file <name>.sql whose query gives the rows, and which names its database's variable in a comment. A
+        source: A path or a glob, also lakefs://repository/ref/path or s3://bucket/key; CSV, JSON, Parquet (also a folder),
+            Arrow or Excel; or a file <name>.sql whose query gives the rows, and which names its database's variable in a
+            comment; or a table at a version: delta+s3://bucket/table@12 or iceberg+catalog://name/table@snapshot. A
             deployment reads paths below its landing folder only, and takes them from there: flights/2013-04.csv.
         input: Which input the source delivers; told by the file's folder or name where it is left out.
 
@@ -114,6 +115,8 @@ def landed(case: UseCase, source: str) -> tuple[str, Path | None]:
     """Where a source lies, and the folder that it must not lead out of: what an event names is not any file of ours."""
     if not orchestration.is_deployed() or is_remote(source):
         return source, None
+    if is_local_table(source):
+        raise UsageError(f"cannot read {source!r}: a deployment reads this machine's files below its landing folder only")
     root = in_force().landing_dir / case.name
     return str(root / source), root
 

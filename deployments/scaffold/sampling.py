@@ -56,8 +56,8 @@ def read(path: Path, stated: Mapping[str, object] | None = None) -> Sample:
         raise UsageError(f"{path}: {what}; name one CSV, JSON Lines or Parquet file")
     reader, facts = Reader(**dict(stated or {})), frozenset(stated or ())  # type: ignore[arg-type]
     try:
-        form, compression = parsing.format_of(path.name, reader.format or "csv")
-        sample = READERS[form](path, compression, reader, facts)
+        form, compression = _format_of(path, reader)
+        sample = READERS.get(form, _sampled)(path, compression, reader, facts)
     except Refused as refusal:
         raise UsageError(str(refusal)) from None
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
@@ -66,6 +66,14 @@ def read(path: Path, stated: Mapping[str, object] | None = None) -> Sample:
     if sample.frame.is_empty():
         raise UsageError(f"{path.name!r} holds no rows; a use case is drafted from rows, a few hundred or more")
     return sample
+
+
+def _format_of(path: Path, reader: Reader) -> tuple[str, str]:
+    """Format and compression; a name that tells none is taken for text."""
+    try:
+        return parsing.format_of(path.name, reader.format)
+    except Refused:
+        return parsing.format_of(path.name, "csv")
 
 
 def _refuse_too_many(names: int, source: str) -> None:
@@ -153,6 +161,14 @@ def _parquet(path: Path, _: str, reader: Reader, stated: frozenset[str]) -> Samp
     names = lazy.collect_schema().names()
     _refuse_too_many(len(names), path.name)
     return _of_types(lazy.head(_rows(len(names)) + 1).collect(), True, "parquet", path, reader, stated)
+
+
+def _sampled(path: Path, _: str, reader: Reader, stated: frozenset[str]) -> Sample:
+    """The first rows of JSON, Arrow and workbooks; the cells of a workbook are text."""
+    frame = parsing.sample_rows(path, reader, MAX_ROWS + 1)
+    forms: dict[str, Form] = {"json": "jsonl", "arrow": "parquet", "excel": "csv"}
+    form = forms[parsing.format_of(path.name, reader.format)[0]]
+    return _of_types(frame, frame.height <= MAX_ROWS, form, path, reader, stated)
 
 
 def _of_types(frame: pl.DataFrame, whole: bool, form: Form, path: Path, reader: Reader, stated: frozenset[str]) -> Sample:

@@ -3,9 +3,11 @@ from .files import locate as locate
 from .landing_zone import LandedFile as LandedFile
 from .landing_zone import SettlingFiles as SettlingFiles
 from .landing_zone import being_written as being_written
+from .landing_zone import delivery_of as delivery_of
 from .landing_zone import is_delivery as is_delivery
 from .landing_zone import locate_landed as locate_landed
 from .landing_zone import scan_landing_zone as scan_landing_zone
 from .remote import fetched as fetched
 from .remote import is_remote as is_remote
 from .s3 import scan_bucket as scan_bucket
+from .tables import is_local_table as is_local_table

@@ -1,4 +1,4 @@
-"""Local files as sources: a path or a glob, or a frame that becomes a file."""
+"""Local files as sources: a path or a glob, a folder of Parquet files, or a frame that becomes a file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from schemas.errors import UsageError
-from tasks.parsing import fingerprint
+from tasks.parsing import fingerprint, folder_files, is_parquet_folder
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
@@ -20,9 +20,10 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
 
 
 def locate(source: str | Path, root: Path | None = None) -> list[Path]:
-    """The files that a path or a glob names, resolved and sorted.
+    """The files that a path or a glob names, resolved and sorted. A folder of Parquet files is one source, like a file.
 
-    With `root`, each must lie below it after its links are followed.
+    A glob takes a folder for a source where its name ends like that of a Parquet file. With `root`, each must lie below it
+    after its links are followed.
 
     Args:
         source: A path or a glob; `~` is the home folder.
@@ -32,16 +33,20 @@ def locate(source: str | Path, root: Path | None = None) -> list[Path]:
         The files, resolved and sorted.
 
     Raises:
-        UsageError: There is none, it is a directory, or it leads out of `root`.
+        UsageError: There is none, it is a folder of other files, or it leads out of `root`.
     """
     text = str(source)
     if "\0" in text or not text.strip():
         raise UsageError(f"cannot read {text!r}: that is no file name")
     path = Path(text).expanduser()
     if path.is_dir():
-        raise UsageError(f"cannot read {text!r}: it is a directory; name its files, for example '{text.rstrip('/')}/*.csv'")
-    candidates = [path] if path.exists() else [Path(p) for p in glob.glob(str(path), recursive=True)]
-    files = sorted({p.resolve() for p in candidates if p.is_file()})
+        folder_files(path)
+        files = [path.resolve()]
+    else:
+        candidates = [path] if path.exists() else [Path(p) for p in glob.glob(str(path), recursive=True)]
+        folders = {p.resolve() for p in candidates if is_parquet_folder(p)}
+        single = {p.resolve() for p in candidates if p.is_file()}
+        files = sorted(folders | {p for p in single if folders.isdisjoint(p.parents)})
     if not files:
         raise UsageError(f"cannot read {text!r}: no such file in {Path.cwd()}, and as a pattern it matches none")
     if root is not None and (outside := [p for p in files if not p.is_relative_to(root.resolve())]):

@@ -1,4 +1,7 @@
-"""Files that have landed as <landing>/<use case>/<input>/<name>: which there are, whose they are, which are whole."""
+"""Files that have landed as <landing>/<use case>/<input>/<name>: which there are, whose they are, which are whole.
+
+A folder named <name>.parquet is one delivery, like a file.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,9 @@ from pathlib import Path
 from schemas.errors import UsageError
 from schemas.refs import Sha256
 from schemas.usecase import registered, resolve
-from tasks.parsing import fingerprint
+from tasks.parsing import fingerprint, is_parquet_folder
 
+SUCCESS = "_SUCCESS"
 UNFINISHED = (".part", ".partial", ".tmp", ".crdownload", "~")
 QUIET_SECONDS = 2.0  # for which a file is unchanged where nobody can tell whether it is still being written
 
@@ -66,7 +70,24 @@ def scan_landing_zone(folder: Path) -> list[Path]:
         Paths of the files.
     """
     files = [path for path in folder.glob("*/*/**/*") if is_delivery(folder, path) and path.is_file()]
-    return sorted(files, key=arrived_at)
+    return sorted({delivery_of(folder, path) for path in files}, key=arrived_at)
+
+
+def delivery_of(folder: Path, path: Path) -> Path:
+    """What a landed file belongs to: itself, or the folder of Parquet files that it lies in.
+
+    Args:
+        folder: The landing folder.
+        path: A file below it.
+
+    Returns:
+        The file or the folder.
+    """
+    for end in range(2, len(path.relative_to(folder).parts) - 1):
+        around = folder.joinpath(*path.relative_to(folder).parts[: end + 1])
+        if is_parquet_folder(around):
+            return around
+    return path
 
 
 def is_delivery(folder: Path, path: Path) -> bool:
@@ -80,7 +101,7 @@ def is_delivery(folder: Path, path: Path) -> bool:
         Whether it may be one.
     """
     parts = path.relative_to(folder).parts if path.is_relative_to(folder) else (".",)
-    return not any(part.startswith(".") for part in parts) and not path.name.endswith(UNFINISHED)
+    return not any(part.startswith(".") or part.endswith(UNFINISHED) for part in parts)
 
 
 def arrived_at(path: Path) -> tuple[int, str]:
@@ -98,8 +119,13 @@ def being_written(path: Path) -> bool | None:
         path: Where the file lies.
 
     Returns:
-        True, False, or None where that cannot be told.
+        True, False, or None where that cannot be told: of a folder, whose writer may be between two files, unless a file
+        `_SUCCESS` says that it is done.
     """
+    if path.is_dir():
+        if any(being_written(each) for each in path.rglob("*") if each.is_file()):
+            return True
+        return False if (path / SUCCESS).exists() else None
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
@@ -138,11 +164,10 @@ class SettlingFiles:
 
     def _is_complete(self, path: Path) -> bool:
         try:
-            status = path.stat()
+            now, state = time.monotonic(), _state(path)
         except OSError:
             self._seen.pop(path)  # it went away: nothing has landed
             return False
-        now, state = time.monotonic(), (status.st_size, status.st_mtime_ns)
         before, since = self._seen[path]
         if state != before:
             self._seen[path] = (state, now)
@@ -151,3 +176,9 @@ class SettlingFiles:
         if written:
             self._seen[path] = (state, now)
         return written is False or (written is None and now - since >= self._quiet_seconds)
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Size and time of the last change, of a folder over all its files."""
+    each = [file.stat() for file in ([path, *path.rglob("*")] if path.is_dir() else [path])]
+    return sum(status.st_size for status in each), max(status.st_mtime_ns for status in each)

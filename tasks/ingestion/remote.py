@@ -1,4 +1,4 @@
-"""Sources that lie elsewhere: objects of a lakeFS repository or of an S3 bucket, and the rows that a SQL query gives.
+"""Sources that lie elsewhere: objects of a lakeFS repository or of an S3 bucket, rows of a query, and tables at a version.
 
 They become files for a while, and sources like any other.
 """
@@ -17,6 +17,7 @@ from schemas.errors import NotFound, UsageError
 from schemas.settings import in_force
 from tasks.ingestion.s3 import reporting
 from tasks.ingestion.sql import is_query, queried
+from tasks.ingestion.tables import copied_table, is_local_table, is_table
 from tasks.versions import open_store
 
 SCHEMES = ("lakefs://", "s3://")
@@ -30,9 +31,9 @@ def is_remote(source: str) -> bool:
         source: A path, a glob or a URL.
 
     Returns:
-        Whether it is a URL, or a query.
+        Whether it is a URL, and not that of a table in this machine's files.
     """
-    return source.startswith(SCHEMES)
+    return source.startswith(SCHEMES) or (is_table(source) and not is_local_table(source))
 
 
 @contextmanager
@@ -40,10 +41,11 @@ def fetched(source: str) -> Iterator[str]:
     """A source as a path or glob of this machine: a remote one is copied for as long as the block lasts.
 
     `lakefs://<repository>/<ref>/<path>` and `s3://<bucket>/<key>`, whose last part may be a pattern, and the rows of a query
-    in a file `<name>.sql`.
+    in a file `<name>.sql`; of a table of Delta Lake or Apache Iceberg, the rows of one version.
 
     Args:
-        source: A path or glob of this machine, a `lakefs://` or `s3://` URL, or a file `<name>.sql`.
+        source: A path or glob of this machine, a `lakefs://` or `s3://` URL, a file `<name>.sql`, or a table's URL:
+            `delta+<place>@<version>` or `iceberg+<place>@<snapshot>`.
 
     Yields:
         A path or glob of this machine.
@@ -52,10 +54,13 @@ def fetched(source: str) -> Iterator[str]:
         UsageError: There is no such object.
         ServiceUnavailable: Nobody answers.
     """
-    if not is_remote(source) and not is_query(source):
+    if not (is_remote(source) or is_query(source) or is_table(source)):
         yield source
         return
     with TemporaryDirectory(prefix="penstock-source-") as name:
+        if is_table(source):
+            yield str(copied_table(source, Path(name)))
+            return
         if not is_remote(source):
             yield str(queried(_own(Path(source)), Path(name)))
             return

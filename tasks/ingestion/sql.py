@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,7 +86,7 @@ def _connected(url: URL, path: Path) -> Iterator[Connection]:
     from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 
     try:
-        engine = create_engine(url)
+        engine = create_engine(url, connect_args=_connect_args(url))
     except (NoSuchModuleError, ImportError) as error:
         raise UsageError(f"cannot ask {url.drivername!r} for {path.name!r}: {error}; install its driver") from None
     try:
@@ -108,6 +109,12 @@ def _connected(url: URL, path: Path) -> Iterator[Connection]:
         engine.dispose()
 
 
+def _connect_args(url: URL) -> dict[str, Any]:
+    """DuckDB opens a file for itself alone, and makes it where it is missing, unless it is only read."""
+    is_file = url.get_backend_name() == "duckdb" and url.database not in (None, "", ":memory:")
+    return {"read_only": True} if is_file else {}
+
+
 def _said(error: Exception, url: URL) -> str:
     """What the database says, in one line and without our password."""
     said = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
@@ -119,11 +126,13 @@ def _batches(query: str, connection: Connection) -> Iterator[pl.DataFrame]:
     """The rows as polars reads them; of none, a frame of the columns."""
     several: Any = {"iter_batches": True, "batch_size": BATCH, "infer_schema_length": None}
     any_rows = False
-    for batch in pl.read_database(query, connection, **several):
-        any_rows = True
-        yield batch
-    if not any_rows:
-        yield pl.read_database(query, connection).clear()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Arrow output on a DB-API result")  # DuckDB's, of how polars asks it
+        for batch in pl.read_database(query, connection, **several):
+            any_rows = True
+            yield batch
+        if not any_rows:
+            yield pl.read_database(query, connection).clear()
 
 
 def _as_text(batch: pl.DataFrame, path: Path) -> pl.DataFrame:

@@ -8,11 +8,15 @@ from .csv_records import csv_batches as csv_batches
 from .csv_records import numbered_names as numbered_names
 from .decompression import format_of as format_of
 from .decompression import pieces as pieces
+from .excel import sheet_names as sheet_names
 from .json_lines import json_batches as json_batches
+from .parquet_folder import folder_files as folder_files
+from .parquet_folder import is_parquet_folder as is_parquet_folder
 from .parse import Limits as Limits
 from .parse import Parsed as Parsed
 from .parse import fingerprint as fingerprint
 from .parse import parse_source as parse_source
+from .sample import sample_rows as sample_rows
 from .type_conversion import ROW as ROW
 from .type_conversion import UNTYPED as UNTYPED
 from .type_conversion import UNTYPED_DTYPE as UNTYPED_DTYPE

@@ -68,9 +68,10 @@ def from_typed(name: str, source: pl.DataType, target: pl.DataType, reader: Read
     if is_plain(reader, name):
         return conversion(name, source, target)
     is_text = isinstance(source, (pl.String, pl.Categorical, pl.Enum))
-    if not is_text and not (reader.column(name).times or reader.column(name).missing):
+    is_written = is_text or (source.is_numeric() and bool(reader.column(name).times))
+    if not is_written and not reader.column(name).missing:
         return conversion(name, source, target)
-    if not is_text and not reader.column(name).times:
+    if not is_written:
         return _without_missing(name, source, target, reader.column(name))
     return _conversion(as_text(pl.col(name), source), name, target, reader)
 

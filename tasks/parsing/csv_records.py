@@ -101,7 +101,7 @@ def blocks(stream: Iterator[bytes], name: str, *, dialect: Dialect | None = COMM
         if first and len(held) < len(BOM):
             continue
         if first:
-            held, first = _without_mark(held, name), False
+            held, first = without_mark(held, name), False
         if len(held) < CHUNK:
             continue
         end = _last_end(held, dialect)
@@ -110,7 +110,7 @@ def blocks(stream: Iterator[bytes], name: str, *, dialect: Dialect | None = COMM
             held = held[end:]
         elif len(held) > LONGEST_RECORD:
             raise Refused(f"{name!r} holds a record of more than {LONGEST_RECORD >> 20} MiB: is a quote left open?")
-    held = _without_mark(held, name) if first else held
+    held = without_mark(held, name) if first else held
     if held:
         yield held
 
@@ -121,7 +121,8 @@ def _small(stream: Iterator[bytes]) -> Iterator[bytes]:
             yield piece[at : at + CHUNK]
 
 
-def _without_mark(head: bytes, name: str) -> bytes:
+def without_mark(head: bytes, name: str) -> bytes:
+    """A text's first bytes without a byte order mark. Raises Refused for UTF-16."""
     if head.startswith(UTF16):
         raise Refused(f'{name!r} is UTF-16; write it as UTF-8, or let the input say reader=Reader(encoding="utf-16")')
     return head.removeprefix(BOM)
@@ -165,7 +166,7 @@ def header(block: bytes, name: str, reader: Reader = PLAIN) -> tuple[list[str], 
         lines.append(_names(record, name, dialect))
         if len(lines) == reader.header:
             break
-    return _distinct(_joined(lines, reader), name, reader), length
+    return distinct_names(joined_names(lines, reader), name, reader), length
 
 
 def _is_comment(record: bytes, reader: Reader) -> bool:
@@ -180,7 +181,7 @@ def _names(record: bytes, name: str, dialect: Dialect) -> list[str]:
         raise Refused(f"{name!r}: the header cannot be read ({error})") from None
 
 
-def _joined(lines: list[list[str]], reader: Reader) -> list[str]:
+def joined_names(lines: list[list[str]], reader: Reader) -> list[str]:
     """One name a column: the texts of its header lines, and an empty one for the field that the header lacks."""
     if len(lines) == 1 and not reader.strip:
         names = lines[0]
@@ -191,7 +192,7 @@ def _joined(lines: list[list[str]], reader: Reader) -> list[str]:
     return {"first": ["", *names], "last": [*names, ""], None: names}[reader.unnamed]
 
 
-def _distinct(names: list[str], name: str, reader: Reader) -> list[str]:
+def distinct_names(names: list[str], name: str, reader: Reader) -> list[str]:
     """Names of which each stands there once. Raises Refused for a repeated one that the reader does not speak of."""
     known = {*reader.rename, *reader.omit}
     numbered = numbered_names(names)

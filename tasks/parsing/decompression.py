@@ -12,6 +12,7 @@ from typing import IO
 from schemas.errors import Refused
 
 PIECE = 1 << 22
+HEAD = 8  # bytes that tell formats apart
 FORMATS = {
     ".csv": "csv",
     ".tsv": "csv",
@@ -23,13 +24,35 @@ FORMATS = {
     ".pq": "parquet",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".json": "json",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
+    ".xlsx": "excel",
+    ".xlsm": "excel",
+    ".xlsb": "excel",
+    ".xls": "excel",
+    ".ods": "excel",
 }
+# Names that are given to files of many makes: what the reader declares goes before them.
+LOOSE = (".txt", ".dat", ".data", ".json", ".xls")
+BINARY = ("parquet", "arrow", "excel")  # formats that have a compression of their own
 COMPRESSIONS = (".gz", ".zip", ".zst")
 MAGIC = {
     b"\x1f\x8b": "gzip (.gz)",
     b"PK\x03\x04": "a zip file (.zip)",
     b"\x28\xb5\x2f\xfd": "zstd (.zst)",
     b"PAR1": "Parquet (.parquet)",
+    b"ARROW1": "Arrow (.arrow)",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook (.xls)",
+}
+FIRST_BYTES = {
+    ".gz": (b"\x1f\x8b",),
+    ".zip": (b"PK",),
+    ".zst": (b"\x28\xb5\x2f\xfd",),
+    "parquet": (b"PAR1",),
+    "arrow": (b"ARROW1", b"\xff\xff\xff\xff"),
+    "excel": (b"PK\x03\x04", b"\xd0\xcf\x11\xe0"),
 }
 
 # A file may unpack to this many times its size. Tables of text shrink by 3 to 50; deflate's limit, all zeros, is 1032.
@@ -53,30 +76,51 @@ def format_of(name: str, declared: str | None = None) -> tuple[str, str]:
     lower = name.lower()
     compression = next((end for end in COMPRESSIONS if lower.endswith(end)), "")
     stem = lower.removesuffix(compression)
-    kind_found = next((kind for end, kind in FORMATS.items() if stem.endswith(end)), None)
-    kind_found = kind_found or declared
-    if kind_found is None and compression == ".zip":
-        kind_found = "csv"
-    if kind_found is None or (kind_found == "parquet" and compression):
-        kinds = "csv, csv.gz, csv.zip, csv.zst, jsonl (ndjson) likewise, and parquet"
+    form = next((kind for end, kind in FORMATS.items() if stem.endswith(end)), None)
+    if form is None or (declared in FORMATS.values() and stem.endswith(LOOSE)):
+        form = declared or form
+    if form is None and compression == ".zip":
+        form = "csv"
+    if form is None or (form in BINARY and compression):
+        kinds = "csv, jsonl (ndjson) and json, each also as gz, zip or zst, parquet, arrow (feather, ipc), xlsx, xls and ods"
         raise Refused(
             f"cannot tell the format of {name!r} by its name; known are {kinds}; "
             'for another name let the input say reader=Reader(format="csv")'
         )
-    return kind_found, compression
+    return form, compression
 
 
 def check_magic(head: bytes, name: str, form: str, compression: str) -> None:
     """Refuse a file whose first bytes say that it is something else than its name claims."""
-    claimed = {".gz": b"\x1f\x8b", ".zip": b"PK", ".zst": b"\x28\xb5\x2f\xfd"}.get(compression)
-    if form == "parquet":
-        claimed = b"PAR1"
+    claimed = FIRST_BYTES.get(compression or form)
     if claimed and not head.startswith(claimed):
         raise Refused(f"{name!r} is not what its name says: its first bytes are not those of {compression or form}")
     if not claimed:
         for magic, kind in MAGIC.items():
             if head.startswith(magic):
                 raise Refused(f"{name!r} is not text: its first bytes are those of {kind}; name it so")
+
+
+def capped(unpacked: Iterable[bytes], name: str, size: int) -> Iterator[bytes]:
+    """Unpacked bytes, as long as they are no more than a file of that many bytes holds.
+
+    Args:
+        unpacked: Pieces of bytes.
+        name: The file's name, for the message.
+        size: The packed file's size in bytes.
+
+    Yields:
+        The pieces.
+
+    Raises:
+        Refused: They are more.
+    """
+    seen, cap = 0, max(ALWAYS_ALLOWED, RATIO * size)
+    for piece in unpacked:
+        seen += len(piece)
+        if seen > cap:
+            raise Refused(f"{name!r} unpacks to more than {RATIO} times its size; if it is meant so, bring it unpacked")
+        yield piece
 
 
 def pieces(path: Path, name: str, form: str, compression: str) -> Iterator[bytes]:
@@ -95,26 +139,18 @@ def pieces(path: Path, name: str, form: str, compression: str) -> Iterator[bytes
         Refused: The file is damaged, cut off or grows too large.
     """
     with path.open("rb") as file:
-        check_magic(file.read(4), name, form, compression)
+        check_magic(file.read(HEAD), name, form, compression)
         file.seek(0)
-        opened = {"": _plain, ".gz": _gunzipped, ".zip": _unzipped, ".zst": _unzstd}[compression]
+        opened = {"": plain, ".gz": _gunzipped, ".zip": _unzipped, ".zst": _unzstd}[compression]
         try:
             unpacked = opened(file)
-            yield from _capped(unpacked, name, path.stat().st_size) if compression else unpacked
+            yield from capped(unpacked, name, path.stat().st_size) if compression else unpacked
         except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
             raise Refused(f"{name!r} cannot be unpacked ({error}); is it complete?") from None
 
 
-def _capped(unpacked: Iterable[bytes], name: str, size: int) -> Iterator[bytes]:
-    seen, cap = 0, max(ALWAYS_ALLOWED, RATIO * size)
-    for piece in unpacked:
-        seen += len(piece)
-        if seen > cap:
-            raise Refused(f"{name!r} unpacks to more than {RATIO} times its size; if it is meant so, bring it unpacked")
-        yield piece
-
-
-def _plain(file: IO[bytes]) -> Iterator[bytes]:
+def plain(file: IO[bytes]) -> Iterator[bytes]:
+    """An open file's bytes in pieces."""
     while piece := file.read(PIECE):
         yield piece
 
@@ -131,7 +167,7 @@ def _unzipped(file: IO[bytes]) -> Iterator[bytes]:
         if len(members) != 1:
             raise zipfile.BadZipFile(f"it holds {len(members)} files, not one")
         with archive.open(members[0]) as unpacked:
-            yield from _plain(unpacked)
+            yield from plain(unpacked)
 
 
 def _unzstd(file: IO[bytes]) -> Iterator[bytes]:

@@ -6,8 +6,7 @@ is another schema: the file is refused, unless the contract is not strict.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -17,33 +16,15 @@ from schemas.errors import Refused
 from schemas.reader import PLAIN, Reader
 from tasks.parsing.column_formats import is_plain
 from tasks.parsing.csv_records import blocks, check_text
+from tasks.parsing.json_values import DECODER, Number, as_json, is_shallow, is_text
+from tasks.parsing.nested import Prefixes, flat_record, inner_prefixes
+from tasks.parsing.text_stream import decoded
 from tasks.parsing.type_conversion import ROW, UNTYPED, UNTYPED_DTYPE, Conversion, typed
 
 LINES = 20_000
-MOST_NESTED = 100  # arrays and objects of a line; deeper ones would exhaust the stack
 
-
-Misfit = tuple[int, str | None, str]  # row, column (None: the whole line), text
-
-
-class Number(str):
-    """The digits of a JSON number, as they were written."""
-
-    __slots__ = ()
-
-
-class Repeated(ValueError):
-    """An object names a key twice."""
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    record = dict(pairs)
-    if len(record) != len(pairs):
-        raise Repeated
-    return record
-
-
-DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number, parse_constant=Number, object_pairs_hook=_object)
+Misfit = tuple[int, str | None, str]  # row, column (None: the whole record), text
+Entry = dict[str, Any] | str  # a record, or the text of what is none
 
 
 def json_batches(
@@ -70,17 +51,74 @@ def json_batches(
     Raises:
         Refused: The file cannot be read as JSON Lines.
     """
+    return record_batches(line_entries(stream, name), name, dtypes, conversions, strict, reader)
+
+
+def line_entries(stream: Iterator[bytes], name: str, encoding: str = "utf-8") -> Iterator[list[Entry]]:
+    """The records of JSON Lines, some thousand at a time.
+
+    Args:
+        stream: The file's bytes, in pieces.
+        name: The file's name, for messages.
+        encoding: Encoding of the text.
+
+    Yields:
+        Records with their numbers as text, and lines that are none.
+
+    Raises:
+        Refused: The bytes are no text.
+    """
+    return (_entries(each) for each in _lines(decoded(stream, name, encoding), name))
+
+
+def record_batches(
+    batches: Iterable[Sequence[Entry]],
+    name: str,
+    dtypes: Mapping[str, pl.DataType],
+    conversions: Mapping[str, Conversion],
+    strict: bool = True,
+    reader: Reader = PLAIN,
+) -> Iterator[tuple[pl.DataFrame, set[str]]]:
+    """Frames of the contract's types with `_row` and `_untyped`, and the keys that occur in each.
+
+    Args:
+        batches: Records in order, their numbers as text, and texts of what is no record.
+        name: The file's name, for messages.
+        dtypes: The contract's columns and their types.
+        conversions: How each column becomes its type.
+        strict: Whether a key that the contract does not know refuses the file.
+        reader: How the file is written.
+
+    Yields:
+        A frame, and the keys that occur in it.
+
+    Raises:
+        Refused: A key is not known.
+    """
     row = 0
-    for lines in _lines(stream, name):
+    prefixes = inner_prefixes(dtypes, reader)
+    for batch in batches:
         broken: dict[int, str] = {}
-        rows = [_values(line, number, broken) for number, line in enumerate(lines, row)]
-        if reader.rename or reader.omit:
-            rows = [{clean: each[own] for own, clean in reader.contract_names(each).items()} for each in rows]
-        row += len(lines)
+        rows = [_columns(entry, number, broken, prefixes, reader) for number, entry in enumerate(batch, row)]
+        row += len(rows)
         present = set().union(*rows)
         if strict and (extra := sorted(present - dtypes.keys())):
             raise Refused(f"{name!r} has keys that the contract does not know: {', '.join(map(repr, extra))}")
         yield _frame(rows, broken, row - len(rows), dtypes, conversions, reader), present
+
+
+def _columns(entry: Entry, number: int, broken: dict[int, str], prefixes: Prefixes, reader: Reader) -> dict[str, Any]:
+    if isinstance(entry, dict):
+        try:
+            record = flat_record(entry, prefixes)
+        except ValueError:
+            entry = as_json(entry)
+        else:
+            if not reader.rename and not reader.omit:
+                return record
+            return {clean: record[own] for own, clean in reader.contract_names(record).items()}
+    broken[number] = entry
+    return {}
 
 
 def _lines(stream: Iterator[bytes], name: str) -> Iterator[list[str]]:
@@ -93,15 +131,16 @@ def _lines(stream: Iterator[bytes], name: str) -> Iterator[list[str]]:
         row += len(lines)
 
 
-def _values(line: str, number: int, broken: dict[int, str]) -> dict[str, Any]:
+def _entries(lines: list[str]) -> list[Entry]:
+    return [record if (record := _record(line)) is not None else line.rstrip("\r") for line in lines]
+
+
+def _record(line: str) -> dict[str, Any] | None:
     try:
         record = DECODER.decode(line)
     except (ValueError, RecursionError):
-        record = None
-    if isinstance(record, dict) and line.count("[") + line.count("{") <= MOST_NESTED:
-        return record
-    broken[number] = line.rstrip("\r")
-    return {}
+        return None
+    return record if isinstance(record, dict) and is_shallow(record, line) else None
 
 
 def _frame(
@@ -114,7 +153,8 @@ def _frame(
 ) -> pl.DataFrame:
     misfits: list[Misfit] = [(at + 1, None, text) for at, text in broken.items()]
     texts = [
-        _column(column, _kinds(dtype, is_plain(reader, column)), rows, before, misfits) for column, dtype in dtypes.items()
+        _column(column, _kinds(dtype, is_plain(reader, column)), rows, before, misfits, reader.column(column).decimal)
+        for column, dtype in dtypes.items()
     ]
     numbers = pl.Series(ROW, range(before + 1, before + len(rows) + 1), dtype=pl.UInt64)
     return _with_misfits(typed(pl.DataFrame([*texts, numbers]), conversions), misfits)
@@ -126,38 +166,32 @@ def _kinds(dtype: pl.DataType, plain: bool) -> set[type]:
     return {kind} if plain else {kind, str, *([Number] if dtype.is_temporal() else [])}
 
 
-def _column(column: str, kinds: set[type], rows: list[dict[str, Any]], before: int, misfits: list[Misfit]) -> pl.Series:
+def _column(
+    column: str,
+    kinds: set[type],
+    rows: list[dict[str, Any]],
+    before: int,
+    misfits: list[Misfit],
+    decimal: str | None,
+) -> pl.Series:
     """One column as text; a value of another JSON kind than `kinds` goes to `misfits`."""
     values = [row.get(column) for row in rows]
     if set(map(type, values)) <= {*kinds, type(None)}:
         with suppress(UnicodeEncodeError):  # JSON may escape half a surrogate pair, which is no text
-            return _series(column, values)
+            return _series(column, values, decimal)
     for at, value in enumerate(values):
-        if value is not None and (type(value) not in kinds or not _is_text(value)):
-            misfits.append((before + at + 1, column, _json(value)))
+        if value is not None and (type(value) not in kinds or not is_text(value)):
+            misfits.append((before + at + 1, column, as_json(value)))
             values[at] = None
-    return _series(column, values)
+    return _series(column, values, decimal)
 
 
-def _series(column: str, values: list[Any]) -> pl.Series:
+def _series(column: str, values: list[Any], decimal: str | None) -> pl.Series:
     if bool in map(type, values):
         values = [value if value is None else str(value) for value in values]
+    if decimal not in (None, "."):  # JSON's own numbers have a point, whatever mark those in texts have
+        values = [value.replace(".", decimal) if type(value) is Number else value for value in values]
     return pl.Series(column, values, dtype=pl.String)
-
-
-def _json(value: object) -> str:
-    """The value as JSON again, numbers as they were written."""
-    if isinstance(value, Number):
-        return str(value)
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(key)}: {_json(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_json, value)) + "]"
-    return json.dumps(value)
-
-
-def _is_text(value: object) -> bool:
-    return not isinstance(value, str) or not any("\ud800" <= c <= "\udfff" for c in value)
 
 
 def _with_misfits(frame: pl.DataFrame, misfits: list[Misfit]) -> pl.DataFrame:

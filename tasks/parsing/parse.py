@@ -20,6 +20,7 @@ import polars as pl
 from schemas.errors import Refused, UsageError
 from schemas.reader import PLAIN, Reader, describe_reader
 from schemas.refs import Source
+from tasks.parsing.parquet_folder import folder_files
 from tasks.parsing.parse_process import too_large
 from tasks.temp_files import no_room
 
@@ -58,10 +59,12 @@ class Parsed:
 
 
 def fingerprint(path: Path) -> Source:
-    """Name, size and SHA-256 of a regular file.
+    """Name, size and SHA-256 of a regular file, or of a folder of Parquet files.
+
+    A folder's hash is that of the names and hashes of its files: the same files make the same source.
 
     Args:
-        path: Where the file lies; links are followed.
+        path: Where it lies; links are followed.
 
     Returns:
         The source: its real path, name, SHA-256 and size in bytes.
@@ -71,13 +74,21 @@ def fingerprint(path: Path) -> Source:
     """
     real = path.resolve()
     try:
-        with open(real, "rb", opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK)) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise UsageError(f"cannot read {str(path)!r}: it is not a regular file")
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return Source(path=str(real), name=path.name, sha256=digest, size=file.tell())
+        if not real.is_dir():
+            digest, size = _digest(real, path)
+            return Source(path=str(real), name=path.name, sha256=digest, size=size)
+        each = [(file.relative_to(real).as_posix(), *_digest(file, file)) for file in folder_files(real)]
     except OSError as error:
         raise UsageError(f"cannot read {str(path)!r}: {error.strerror or error}") from None
+    digest = hashlib.sha256("".join(f"{name}\0{sha256}\n" for name, sha256, _ in each).encode()).hexdigest()
+    return Source(path=str(real), name=real.name, sha256=digest, size=sum(size for *_, size in each))
+
+
+def _digest(real: Path, path: Path) -> tuple[str, int]:
+    with open(real, "rb", opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise UsageError(f"cannot read {str(path)!r}: it is not a regular file")
+        return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
 
 
 def parse_source(
@@ -113,12 +124,17 @@ def parse_source(
     raise SourceChanged(f"{source.name!r} changed while it was read; ingest it again when its writer is done")
 
 
-def _identity(path: str) -> tuple[int, ...]:
+def _identity(path: str) -> list[tuple[int, ...]]:
     """Which file this is and when it last changed: one that is changed and changed back has its old hash, not its time."""
+    place = Path(path)
     try:
-        status = os.stat(path)
+        return [_stamp(each) for each in ([place, *folder_files(place)] if place.is_dir() else [place])]
     except OSError as error:
         raise UsageError(f"cannot read {path!r}: {error.strerror or error}") from None
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    status = path.stat()
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 

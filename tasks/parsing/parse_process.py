@@ -11,6 +11,7 @@ import resource
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,30 @@ import polars as pl
 
 from schemas.errors import Refused, first_line
 from schemas.reader import PLAIN, Reader, restore_reader
-from tasks.parsing import csv_records, json_lines, parquet
+from tasks.parsing import arrow, csv_records, excel, json_document, json_lines, parquet, parquet_folder
 from tasks.parsing.column_formats import from_written, renamed
-from tasks.parsing.decompression import check_magic, format_of, pieces
+from tasks.parsing.decompression import BINARY, HEAD, check_magic, format_of, pieces
+from tasks.parsing.native_columns import conversions, native_columns, typed_frames
 from tasks.parsing.type_conversion import ROW, UNTYPED, UNTYPED_DTYPE, Conversion, typed
 from tasks.temp_files import is_full
 
 PART_ROWS = 200_000
+QUERIED = ".sql.csv"
+DIALECT = (
+    *(
+        "format",
+        "encoding",
+        "separator",
+        "quote",
+        "stray_quotes",
+        "backslash",
+        "line_end",
+        "skip_lines",
+        "comment",
+        "footer",
+    ),
+    *("header", "names", "unnamed", "decimal", "thousands"),
+)
 NOTHING: dict[str, Any] = {"rows": 0, "parts": [], "columns": []}
 
 
@@ -69,27 +87,73 @@ def parse(plan: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Read the planned source into parts of `folder`. Raises Refused."""
     path, name = Path(plan["path"]), str(plan["name"])
     wanted = dict(pl.read_ipc_schema(folder / "schema.arrow"))
-    reader = restore_reader(plan.get("reader", {}))
+    reader = reader_of(name, restore_reader(plan.get("reader", {})))
+    if path.is_dir():
+        return _parquet_folder(path, name, wanted, plan, folder, reader)
     form, compression = format_of(name, reader.format)
     if path.stat().st_size == 0:
         return NOTHING
-    if form == "parquet":
+    if form in BINARY:
         with path.open("rb") as file:
-            check_magic(file.read(4), name, form, compression)
-        return _parquet(path, name, wanted, plan, folder, reader)
+            check_magic(file.read(HEAD), name, form, compression)
+        return (_workbook if form == "excel" else _native)(path, name, wanted, plan, folder, reader)
     stream = pieces(path, name, form, compression)
     if form == "csv":
         return _delimited(stream, name, wanted, plan, folder, reader)
-    return _json_lines(stream, name, wanted, plan, folder, reader)
+    return _records(stream, form, name, wanted, plan, folder, reader)
 
 
-def _parquet(
+def reader_of(name: str, reader: Reader) -> Reader:
+    """The reader of a file: rows that a query gave were written by us, as plain CSV whatever the input's files are."""
+    if not name.lower().endswith(QUERIED):
+        return reader
+    plain = {name: getattr(PLAIN, name) for name in DIALECT}
+    columns = {name: replace(form, decimal=None, thousands=None) for name, form in reader.columns.items()}
+    return replace(reader, **plain, columns=columns)
+
+
+def _native(
     path: Path, name: str, wanted: Mapping[str, pl.DataType], plan: Mapping[str, Any], folder: Path, reader: Reader
 ) -> dict[str, Any]:
-    schema = parquet.schema_of(path, reader)
-    check_columns(name, schema, wanted, plan["required"], plan["strict"], reader)
-    conversions = parquet.conversions(name, schema, wanted, reader)
-    return _written(parquet.batches(path, name, conversions, reader), list(conversions), folder)
+    """A file of columns that have types: Parquet or Arrow."""
+    module: Any = parquet if format_of(name, reader.format)[0] == "parquet" else arrow
+    columns = native_columns(module.schema_of(path), name, wanted, reader)
+    check_columns(name, columns.types, wanted, plan["required"], plan["strict"], reader)
+    conversions_of = conversions(name, columns.types, wanted, reader)
+    frames = typed_frames(module.frames(path, name, columns, list(conversions_of)), conversions_of)
+    return _written(frames, list(conversions_of), folder)
+
+
+def _parquet_folder(
+    path: Path, name: str, wanted: Mapping[str, pl.DataType], plan: Mapping[str, Any], folder: Path, reader: Reader
+) -> dict[str, Any]:
+    parts = list(parquet_folder.folder_parts(path, name, wanted, reader))
+    for part in parts:
+        check_columns(part.name, part.names(), wanted, plan["required"], plan["strict"], reader)
+    present = [column for column in wanted if any(column in part.names() for part in parts)]
+
+    def frames() -> Iterator[pl.DataFrame]:
+        rows = 0
+        for part in parts:
+            for frame in parquet_folder.typed_part(part, wanted, present, reader, rows):
+                yield frame
+                rows += frame.height
+
+    return _written(frames(), present, folder)
+
+
+def _workbook(
+    path: Path, name: str, wanted: Mapping[str, pl.DataType], plan: Mapping[str, Any], folder: Path, reader: Reader
+) -> dict[str, Any]:
+    sheet = excel.read_sheet(path, name, reader)
+    names = reader.contract_names(sheet.names)
+    check_columns(name, names.values(), wanted, plan["required"], plan["strict"], reader)
+    conversions_of = {
+        column: _possible(excel.cell_conversion(column, dtype, reader), column, dtype, name)
+        for column, dtype in wanted.items()
+        if column in names.values()
+    }
+    return _written(typed_frames(excel.sheet_frames(sheet, names), conversions_of), list(conversions_of), folder)
 
 
 def check_columns(
@@ -167,7 +231,10 @@ def _delimited(
 
 def text_conversion(column: str, dtype: pl.DataType, name: str, reader: Reader = PLAIN) -> Conversion:
     """How text becomes that column. Raises Refused for a type that text cannot say."""
-    converted = from_written(column, dtype, reader)
+    return _possible(from_written(column, dtype, reader), column, dtype, name)
+
+
+def _possible(converted: Conversion | None, column: str, dtype: pl.DataType, name: str) -> Conversion:
     if converted is None:
         raise Refused(f"{name!r}: column {column!r} is of type {dtype}, which text cannot say; bring it as Parquet")
     return converted
@@ -181,19 +248,26 @@ def _with_broken(frame: pl.DataFrame, broken: Mapping[int, str]) -> pl.DataFrame
     return pl.concat([frame, rows], how="diagonal").sort(ROW)
 
 
-def _json_lines(
+def _records(
     stream: Iterator[bytes],
+    form: str,
     name: str,
     wanted: Mapping[str, pl.DataType],
     plan: Mapping[str, Any],
     folder: Path,
     reader: Reader,
 ) -> dict[str, Any]:
-    conversions = {column: text_conversion(column, dtype, name, reader) for column, dtype in wanted.items()}
+    conversions_of = {column: text_conversion(column, dtype, name, reader) for column, dtype in wanted.items()}
     present: set[str] = set()
 
+    entries = (
+        json_lines.line_entries(stream, name, reader.encoding)
+        if form == "jsonl"
+        else json_document.document_entries(stream, name, reader.encoding, reader.path)
+    )
+
     def frames() -> Iterator[pl.DataFrame]:
-        for frame, columns in json_lines.json_batches(stream, name, wanted, conversions, plan["strict"], reader):
+        for frame, columns in json_lines.record_batches(entries, name, wanted, conversions_of, plan["strict"], reader):
             present.update(columns)
             yield frame
 

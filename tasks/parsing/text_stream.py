@@ -44,8 +44,7 @@ def prepared(stream: Iterator[bytes], name: str, reader: Reader) -> Iterator[byt
     Raises:
         Refused: They are not text in the declared encoding.
     """
-    if codecs.lookup(reader.encoding).name != "utf-8":
-        stream = _decoded(stream, name, reader.encoding)
+    stream = decoded(stream, name, reader.encoding)
     if reader.line_end == "\r":
         stream = (piece.replace(b"\r", b"\n") for piece in stream)
     if reader.skip_lines:
@@ -91,6 +90,20 @@ def _unescaped(stream: Iterator[bytes]) -> Iterator[bytes]:
         held = b"\\" if (len(piece) - len(piece.rstrip(b"\\"))) % 2 else b""
         yield ESCAPED.sub(lambda match: b'""' if match[1] == b'"' else b"\\", piece.removesuffix(held))
     yield held
+
+
+def decoded(stream: Iterator[bytes], name: str, encoding: str) -> Iterator[bytes]:
+    """The bytes as UTF-8.
+
+    Args:
+        stream: The file's bytes, in pieces.
+        name: The file's name, for messages.
+        encoding: Encoding of the text; UTF-8 passes through unread.
+
+    Returns:
+        Pieces of bytes; reading them raises Refused where they are no text in that encoding.
+    """
+    return stream if codecs.lookup(encoding).name == "utf-8" else _decoded(stream, name, encoding)
 
 
 def _decoded(stream: Iterator[bytes], name: str, encoding: str) -> Iterator[bytes]:

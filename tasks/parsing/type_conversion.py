@@ -5,8 +5,8 @@ kept, so that the audit can reject the row and say why.
 
 from text       integers are written in digits; a number that overflows a float is not taken; dates and times are ISO 8601,
                 with an offset or Z where the contract's type has a zone and without where it has none
-between types   integers of any width, integers and floats, times of another unit or zone, strings and categories; anything
-                else is another schema, not another value
+between types   integers of any width, integers, decimals and floats, times of another unit or zone, dates and the midnights
+                of times without a zone, strings and categories; anything else is another schema, not another value
 """
 
 from __future__ import annotations
@@ -212,12 +212,19 @@ def _between(column: pl.Expr, source: pl.DataType, target: pl.DataType) -> pl.Ex
         return column.cast(target)
     if (source.is_integer() and target.is_float()) or (source.is_float() and target.is_integer()):
         return _exact(column, source, target)
-    if isinstance(source, pl.Decimal) and isinstance(target, pl.Decimal):
-        return _exact(column, source, target)
+    if isinstance(source, pl.Decimal) and target.is_float():
+        return column.cast(pl.String).cast(target)  # the nearest float, as its text has
+    if isinstance(source, pl.Decimal) or (source.is_integer() and isinstance(target, pl.Decimal)):
+        return _exact(column, source, target) if target.is_integer() or isinstance(target, pl.Decimal) else None
     if _is_text(source) and _is_text(target):
         return column.cast(pl.String).cast(target, strict=False)
     if isinstance(source, pl.Datetime) and isinstance(target, pl.Datetime):
         return _shifted(column, source, target)
+    if isinstance(source, pl.Datetime) and source.time_zone is None and target == pl.Date:
+        inside = pl.when(in_calendar(column, source)).then(column)
+        return pl.when(inside.dt.time() == pl.time(0, 0)).then(inside.dt.date())
+    if source == pl.Date and isinstance(target, pl.Datetime) and target.time_zone is None:
+        return pl.when(in_calendar(column, source)).then(column).cast(target)
     if source == pl.Date and target == pl.Date:
         return pl.when(in_calendar(column, source)).then(column)
     return None

@@ -43,7 +43,7 @@ def find_publish(store: VersionStore, case: UseCase, source: str, input: str | N
 
 
 def _matching(newest: list[PublishRecord], source: str) -> list[PublishRecord]:
-    if Path(source).is_file():
+    if Path(source).exists():
         sha256 = parsing.fingerprint(Path(source)).sha256
         return [record for record in newest if record.sha256 == sha256]
     if HASH.fullmatch(source) and (by_hash := [record for record in newest if record.sha256.startswith(source)]):

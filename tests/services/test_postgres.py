@@ -6,16 +6,22 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import httpx
+import polars as pl
 import pytest
 
+from schemas.contract import Contract, column
+from tasks.ingestion.sql import queried
+from tasks.parsing.parse import fingerprint, parse_source
 from tasks.registry.factory import open_registry
 from tasks.replay.nycflights13 import land_flights
 from tests.ports import free_port
 from tests.registry_kit import candidate, crowned, verdict
 from tests.services import postgres
 from tests.services.processes import environment, process
+from tests.unit.parsed_rows import rows_and_misfits
 
 FLOW = """
 import sys
@@ -29,6 +35,32 @@ print(result.deliveries[0].status)
 def server() -> Iterator[postgres.Server]:
     with postgres.running(postgres.wanted()) as found:
         yield found
+
+
+class Sale(Contract):
+    id: int = column()
+    day: pl.Date = column(nullable=True)
+    price: float = column(nullable=True)
+    note: str = column(nullable=True)
+    seen: Annotated[pl.Datetime, "us", "UTC"] = column(nullable=True)
+
+
+def test_a_query_s_rows_are_those_of_the_csv_file(
+    server: postgres.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_URL", server.url("shop", "psycopg2"))
+    server.ask("create table sales (id int, day date, price numeric(9, 2), note text, seen timestamptz)", "shop")
+    server.ask("insert into sales values (2, null, null, 'a,\"b', null)", "shop")
+    server.ask("insert into sales values (1, '2024-01-02', 2.5, null, '2024-01-02 12:00+02')", "shop")
+    query = tmp_path / "sales.sql"
+    query.write_text("-- connection: SHOP_URL\nselect * from sales order by id")
+    csv = tmp_path / "sales.csv"
+    csv.write_text('id,day,price,note,seen\n1,2024-01-02,2.5,,2024-01-02T10:00:00Z\n2,,,"a,""b",\n')
+    sources = [fingerprint(path) for path in (queried(query, tmp_path), csv, queried(query, tmp_path))]
+    asked, read, _ = (rows_and_misfits(parse_source(source, Sale, tmp_path / "parsed")) for source in sources)
+    assert asked == read
+    assert len(read[0]) == 2
+    assert sources[0] == sources[2]
 
 
 @pytest.mark.slow

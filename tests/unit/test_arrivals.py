@@ -110,3 +110,45 @@ def test_what_became_of_a_source_is_read_from_main(settings: Settings) -> None:
         told = {"kind": kind, "input": "flights", "source_sha256": sha} if kind != "score" else {"kind": kind}
         store.merge(store.commit(branch, kind, told).id, "main", kind, told)
     assert source_states(store) == {("flights", "a"): "published", ("flights", "b"): "retracted"}
+
+
+def test_a_folder_named_like_parquet_is_one_delivery(tmp_path: Path) -> None:
+    names = [
+        "x.parquet/year=1/0.parquet",
+        "x.parquet/year=2/0.parquet",
+        "x.parquet/_SUCCESS",
+        "y/0.parquet",
+        "z.pq.tmp/0.pq",
+    ]
+    for age, name in enumerate(names):
+        os.utime(touch(tmp_path / "flights" / "flights" / name), (1000 + age, 1000 + age))
+    found = {str(path.relative_to(tmp_path / "flights" / "flights")) for path in scan_landing_zone(tmp_path)}
+    assert found == {"x.parquet", "y/0.parquet"}
+    folder = locate_landed(tmp_path, tmp_path / "flights" / "flights" / "x.parquet")
+    assert (folder.input, folder.source) == ("flights", "flights/x.parquet")
+
+
+def test_a_folder_is_whole_when_it_says_so_or_stands_still(tmp_path: Path) -> None:
+    folder = tmp_path / "x.parquet"
+    touch(folder / "year=1" / "0.parquet")
+    settling = SettlingFiles(quiet_seconds=0.3)
+    settling.observe([folder])
+    begun = time.monotonic()
+    assert settled(settling) == [folder]
+    assert time.monotonic() - begun >= 0.29
+    settling = SettlingFiles(quiet_seconds=60)
+    settling.observe([folder])
+    assert [settling.pop_complete() for _ in range(3)] == [[], [], []]
+    touch(folder / "_SUCCESS")
+    assert settled(settling) == [folder]
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(folder / "year=1" / "0.parquet")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as writer:
+        assert writer.stdout
+        writer.stdout.readline()
+        assert landing_zone.being_written(folder) is True
+        writer.communicate("go\n")
+    assert landing_zone.being_written(folder) is False

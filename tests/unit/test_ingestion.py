@@ -47,7 +47,7 @@ def test_a_name_with_brackets_is_a_name_before_it_is_a_pattern(tmp_path: Path) -
     [
         ("nowhere.csv", "no such file"),
         ("*.nothing", "matches none"),
-        (".", "directory"),
+        (".", "no Parquet file"),
         ("", "no file name"),
         ("x\0.csv", "no file name"),
         ("%2e%2e/pairs.csv", "no such file"),

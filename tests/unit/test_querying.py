@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pytest
 
 from schemas.contract import Contract, column
 from schemas.errors import ServiceUnavailable, UsageError
+from schemas.reader import ColumnFormat, Reader
 from schemas.settings import Settings
 from tasks.ingestion import sql
 from tasks.ingestion.files import locate
@@ -72,6 +74,42 @@ def test_the_same_rows_are_the_same_source(shop: sqlite3.Connection, tmp_path: P
     shop.execute("update sales set price = 2.6 where id = 1")
     shop.commit()
     assert fingerprint(queried(ask(tmp_path), tmp_path)).sha256 != first.sha256
+
+
+def test_rows_of_a_query_are_read_as_they_were_written_whatever_the_input_s_files_are(
+    shop: sqlite3.Connection, tmp_path: Path
+) -> None:
+    note = ColumnFormat(missing=("",))
+    reader = Reader(separator=";", decimal=",", encoding="cp1252", skip_lines=2, columns={"note": note})
+    source = fingerprint(queried(ask(tmp_path), tmp_path))
+    parsed = parse_source(source, Sale, tmp_path / "parsed", reader=reader)
+    frame = pl.concat(pl.read_parquet(part) for part in parsed.parts)
+    assert frame["price"].to_list() == [2.5, None, 3.0, None]
+    assert frame["note"].to_list() == [None, None, 'a "b",\nc', "é"]
+
+
+def test_a_query_on_duckdb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = tmp_path / "shop.duckdb"
+    monkeypatch.setenv("SHOP_URL", f"duckdb:///{database}")
+    with pytest.raises(ServiceUnavailable, match="does not answer"):
+        queried(ask(tmp_path), tmp_path)
+    assert not database.exists()
+    with duckdb.connect(database) as connection:
+        connection.execute("create table sales (id int, day date, price decimal(9, 2), note text, seen timestamp)")
+        connection.execute("insert into sales values (2, null, null, 'a,b', null)")
+        connection.execute("insert into sales values (1, '2024-01-02', 2.5, null, '2024-01-02')")
+    source = fingerprint(queried(ask(tmp_path), tmp_path))
+    frame = pl.concat(pl.read_parquet(part) for part in parse_source(source, Sale, tmp_path / "parsed").parts)
+    moment = datetime(2024, 1, 2)  # noqa: DTZ001
+    assert frame.select(list(Sale.dtypes())).rows() == [
+        (1, date(2024, 1, 2), 2.5, None, moment),
+        (2, None, None, "a,b", None),
+    ]
+    assert fingerprint(queried(ask(tmp_path), tmp_path)) == source
+    for query in ("delete from sales", "select nothing from sales"):
+        with pytest.raises(UsageError, match="failed: ") as refused:
+            queried(ask(tmp_path, f"-- connection: SHOP_URL\n{query}"), tmp_path)
+        assert "\n" not in str(refused.value)
 
 
 def test_no_row_gives_the_header(shop: sqlite3.Connection, tmp_path: Path) -> None:

@@ -51,3 +51,18 @@ def test_a_strange_file_is_refused_and_stops_nothing(tmp_path: Path, caplog: pyt
     look_until(watcher, begun, 1)
     assert begun == ["labels/c.csv"]
     assert "no use case 'nobodys' is registered" in caplog.text
+
+
+def test_the_files_of_a_folder_begin_one_delivery(tmp_path: Path) -> None:
+    begun: list[str] = []
+    watcher = watching.Watcher(tmp_path, lambda file: begun.append(file.source))
+    folder = tmp_path / "flights" / "weather" / "x.parquet"
+    paths = [folder / "month=1" / "0.parquet", folder / "month=2" / "0.parquet", folder / "_SUCCESS"]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("a\n")
+    watcher.update(paths)
+    look_until(watcher, begun, 1)
+    for _ in range(20):
+        watcher.update([])
+    assert begun == ["weather/x.parquet"]
