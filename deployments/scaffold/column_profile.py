@@ -23,6 +23,10 @@ KNOWN_SHAPES = {
     "e-mail addresses": r"^[^@\s]+@[^@\s]+\.[^@\s]+$",
 }
 RUNS = {"9": "[0-9]", "A": "[A-Z]", "a": "[a-z]"}
+RUN_TOGETHER = re.compile(
+    r"(cust|customer|user|member|client|order|patient|person|acct|account|emp|employee|product|item|store|student|session|"
+    r"trip|loan|case|ticket|invoice|row|record|respondent|subject|policy|claim|device|sensor|movie|film|song|track)(id|no|nr|num)"
+)
 ID_WORDS = {"id", "ids", "key", "uuid", "guid", "nr", "no", "number", "num", "code", "ref", "reference", "identifier", "#"}
 
 
@@ -95,7 +99,7 @@ class Profile:
         """Whether its name says that it identifies something: customer_id, orderNo, Ticket Number."""
         words = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", self.name)
         tokens = re.split(r"[\W_]+", words.lower().strip(" _"))
-        return self.name.strip() == "#" or tokens[-1] in ID_WORDS
+        return self.name.strip() == "#" or tokens[-1] in ID_WORDS or RUN_TOGETHER.fullmatch(tokens[-1]) is not None
 
     @cached_property
     def counts(self) -> list[tuple[object, int]]:

@@ -18,7 +18,7 @@ from deployments.scaffold.render_reader import drafted_reader
 from deployments.scaffold.sampling import Sample
 from deployments.scaffold.target_detection import Outcome, find_outcome
 from deployments.scaffold.time_detection import Clock, find_clock
-from deployments.scaffold.type_inference import type_column
+from deployments.scaffold.type_inference import Typed, type_column
 from schemas.errors import UsageError
 from schemas.reader import PLAIN, Reader
 from schemas.verdicts import Kind
@@ -101,6 +101,23 @@ def profile(sample: Sample) -> list[Profile]:
     return [Profile(type_column(series, sample.form, sample.reader), series) for series in sample.frame.get_columns()]
 
 
+def _confirm(typed: Sequence[Typed]) -> list[str]:
+    """What can be read in two ways; a number that stands for "no value" in several columns is said once."""
+    sentinels: dict[float, list[str]] = {}
+    for each in typed:
+        if each.sentinel is not None:
+            sentinels.setdefault(each.sentinel, []).append(each.name)
+    several = {value: names for value, names in sentinels.items() if len(names) > 2}
+    said = [f"{each.name}: {each.confirm}" for each in typed if each.confirm and each.sentinel not in several]
+    return [
+        *said,
+        *(
+            f"{value:g} stands for no value in {', '.join(names)}, and is read as missing"
+            for value, names in several.items()
+        ),
+    ]
+
+
 def _notes(outcome: Outcome, key: Key, clock: Clock | None, columns: Sequence[Column], sample: Sample) -> tuple[str, ...]:
     """What a person should look at, most important first."""
     rows, named = sample.frame.height, ", ".join(key.columns) or "of the row"
@@ -114,7 +131,7 @@ def _notes(outcome: Outcome, key: Key, clock: Clock | None, columns: Sequence[Co
         times and not clock and f"time: none, for {times} may or may not be the event time; --time COLUMN tells",
         clock and clock.note and f"time {clock.column}: {clock.note}",
         *(f"{column.name}: {column.note}" for column in columns if column.note),
-        *(f"{column.name}: {column.profile.typed.confirm}" for column in columns if column.profile.typed.confirm),
+        *_confirm([column.profile.typed for column in columns]),
         *(f"{name}: left out, {why}" for name, why in sample.left_out.items()),
         repeats and f"rows: {repeats}",
         not sample.whole and f"only the first {rows:,} rows were read; later ones may break the ranges",

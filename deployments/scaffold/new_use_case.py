@@ -64,7 +64,7 @@ def new_use_case(
     """
     place = place_for(name, folder)
     _refuse_taken(place, force)
-    sample = read(source, options.reader)
+    sample = read(source, options.reader, options.target)
     drafted = draft(name, source.name, sample, options)
     with source_code.line_length(place.project.line_length if place.project else source_code.WIDTH):
         files = {place.module: render_module.module(drafted), place.test: render_test.source(drafted, place.package)}

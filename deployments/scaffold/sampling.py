@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
 from deployments.scaffold.column_names import clean_columns, find_names
+from deployments.scaffold.target_detection import meant_column
 from deployments.scaffold.text_encoding import find_encoding
 from deployments.scaffold.text_layout import find_layout
 from schemas.errors import Refused, UsageError
@@ -45,18 +46,21 @@ class Sample:
     left_out: Mapping[str, str] = field(default_factory=dict)
 
 
-def read(path: Path, stated: Mapping[str, object] | None = None) -> Sample:
+def read(path: Path, stated: Mapping[str, Any] | None = None, target: str = "") -> Sample:
     """The first rows of a file, under names that a contract can hold.
 
-    `stated` holds facts of the reader that a person has said. Raises UsageError, one line, for a file that is not there,
+    `stated` holds facts of the reader that a person has said; of a workbook's sheets the one is read that alone has the
+    column `target`. Raises UsageError, one line, for a file that is not there,
     cannot be read, or holds no rows.
     """
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "there is no such file"
         raise UsageError(f"{path}: {what}; name one CSV, JSON Lines or Parquet file")
-    reader, facts = Reader(**dict(stated or {})), frozenset(stated or ())  # type: ignore[arg-type]
+    reader, facts = Reader(**dict(stated or {})), frozenset(stated or ())
     try:
         form, compression = _format_of(path, reader)
+        if form == "excel" and "sheet" not in facts:
+            reader = replace(reader, sheet=_sheet_with(path, reader, target))
         sample = READERS.get(form, _sampled)(path, compression, reader, facts)
     except Refused as refusal:
         raise UsageError(str(refusal)) from None
@@ -74,6 +78,24 @@ def _format_of(path: Path, reader: Reader) -> tuple[str, str]:
         return parsing.format_of(path.name, reader.format)
     except Refused:
         return parsing.format_of(path.name, "csv")
+
+
+def _sheet_with(path: Path, reader: Reader, target: str) -> str | None:
+    """The only sheet that has the target; None where there is one sheet."""
+    sheets = parsing.sheet_names(path, path.name)
+    if len(sheets) < 2:
+        return None
+    having = [
+        sheet
+        for sheet in sheets
+        if meant_column(target, parsing.sample_rows(path, replace(reader, sheet=sheet), 1).columns) is not None
+    ]
+    if len(having) != 1:
+        raise UsageError(
+            f"{path.name!r} has the sheets {', '.join(map(repr, sheets))}; {len(having)} of them have a column {target!r}: "
+            f"say which one with --read sheet={sheets[0]!r}"
+        )
+    return having[0]
 
 
 def _refuse_too_many(names: int, source: str) -> None:

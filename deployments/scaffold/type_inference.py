@@ -73,6 +73,7 @@ class Typed:
         nothing: Words in it that mean "no value" in any column.
         seen: What was seen that a person may want to know, for a comment.
         confirm: What may be read in two ways, in words; empty where there is one.
+        sentinel: A number that stands for "no value", such as -999; None for none.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Typed:
     nothing: tuple[str, ...] = ()
     seen: str = ""
     confirm: str = ""
+    sentinel: float | None = None
 
     def cast(self, dtype: str) -> str:
         """The end of an expression that makes numbers of the column, as code."""
@@ -189,7 +191,7 @@ def _without_sentinel(typed: Typed, series: pl.Series) -> Typed:
             form = ColumnFormat(missing=texts)
             confirm = f"{texts[0]} stands for no value in {counts['count'][at]:,} rows, and is read as missing"
             values = _read(series, typed.type, form, Reader(strip=True, columns={typed.name: form}))
-            return Typed(typed.name, typed.type, values, form, typed.nothing, typed.seen, confirm)
+            return Typed(typed.name, typed.type, values, form, typed.nothing, typed.seen, confirm, float(value))
     return typed
 
 

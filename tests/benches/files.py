@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -39,10 +40,23 @@ def main(arguments: list[str] | None = None) -> None:
     if not table.is_file():
         print(f"skipped: name a folder with files and files.csv (file,target): {table} is not there")
         return
-    lines = [each for each in csv.DictReader(table.open()) if not words or any(word in each["file"] for word in words)]
+    lines = [
+        each | {"target": _typed_target(each["target"], Path(folder, each["file"]))}
+        for each in csv.DictReader(table.open())
+        if not words or any(word in each["file"] for word in words)
+    ]
     print(f"{'file':<28} {'outcome':<34} {'holdout':>8} {'script':>8} {'sd':>7}  held")
     held = [_line(Path(folder), each["file"], each["target"]) for each in lines]
     print(f"{sum(held)} of {len(held)} held; wanted: 90%, at most one in ten of them without a champion")
+
+
+def _typed_target(said: str, path: Path) -> str:
+    """What a person types: the name, or the position in a file without a header ("outcome: the 23rd column")."""
+    if position := re.search(r"the (\d+)\w* column", said):
+        return position[1]
+    if "the last column (no header)" in said:
+        return str(path.read_text(errors="replace").split("\n", 1)[0].count(",") + 1)
+    return re.sub(r" \(a blank at the end\)$", "", said)
 
 
 def _line(folder: Path, file: str, target: str) -> bool:
@@ -90,7 +104,7 @@ def _run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def losses(case: UseCase, path: Path, scratch: Path) -> list[float]:
     """The script's loss for each seed, in the gate's metric: log loss, or root mean squared error."""
     spec = case.inputs[0]
-    parsed = parsing.parse_source(parsing.fingerprint(path), spec.contract, scratch / "parsed", reader=spec.reader)
+    parsed = parsing.parse_source(parsing.fingerprint(path), spec.delivered, scratch / "parsed", reader=spec.reader)
     frame = pl.concat([pl.read_parquet(part) for part in parsed.parts])
     frame = frame.with_columns(case.target.value.alias("_target")).drop_nulls("_target")
     frame = frame.sort(spec.time) if spec.time else frame
