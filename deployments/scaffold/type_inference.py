@@ -145,11 +145,12 @@ def _type_text(series: pl.Series, form: str, reader: Reader) -> Typed:
     nothing = tuple(sorted(set(texts.filter(texts.is_in(NOTHING_WORDS)).to_list()) - {""}))
     rest = distinct.filter(~distinct.is_in(AMONG_OTHERS))
     infinite = texts.is_in(INFINITE).any()
-    if reading := _reading(rest, name, form) if len(rest) else None:
+    reading = _reading(rest, name, form) if len(rest) else None
+    if reading and not (infinite and reading.type not in ("integer", "number")):
         words = tuple(sorted(set(distinct.to_list()) - set(rest.to_list())))
         reading = replace(reading, type="number") if infinite and reading.type == "integer" else reading
         return _typed(series, reading, nothing, words, reader)
-    if nearly := _nearly(counts, rest, name, form):
+    if nearly := _nearly(counts, rest, name, form) if not infinite else None:
         odd = tuple(sorted(set(distinct.to_list()) - set(nearly[1].to_list())))
         return _typed(series, nearly[0], nothing, odd, reader)
     reading = _text(counts.filter(~pl.nth(0).is_in(NOTHING_WORDS)))
