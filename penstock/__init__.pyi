@@ -13,6 +13,7 @@ from flows.sweep import sweep as sweep
 from flows.train import train as train
 from schemas.contract import Contract as Contract
 from schemas.contract import column as column
+from schemas.contract import confirmed_features as confirmed_features
 from schemas.contract import rule as rule
 from schemas.errors import Conflict as Conflict
 from schemas.errors import IntegrityError as IntegrityError

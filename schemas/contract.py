@@ -1,13 +1,14 @@
 """The base contract: a Pandera model whose float columns are finite and never NaN, with keys and times of knowledge.
 
-A column says when it is known: `at_prediction` (the default) or `outcome`. Null means missing and is allowed where the
-column is `nullable`; NaN and infinity are never values.
+A column says when it is known: `at_prediction` (the default), `outcome`, or `confirm` where a person has yet to say which
+of the two; until then it counts as known with the outcome. Null means missing and is allowed where the column is
+`nullable`; NaN and infinity are never values.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import CodeType
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from pandera.backends.polars.register import register_polars_backends
 
 from schemas.digests import sha256, sorted_json
 
-Known = Literal["at_prediction", "outcome"]
+Known = Literal["at_prediction", "outcome", "confirm"]
 
 # Before any schema is made: one that is made earlier keeps a copy of the built-in checks that does not know polars.
 register_polars_backends()
@@ -38,13 +39,16 @@ def no_nan(data: PolarsData) -> pl.LazyFrame:
     return data.lazyframe.select(pl.col(data.key).is_not_nan())
 
 
-def column(*, known: Known = "at_prediction", private: bool | Literal["hashed"] = False, **checks: Any) -> Any:
+def column(*, known: Known | None = None, private: bool | Literal["hashed"] = False, **checks: Any) -> Any:
     """A Pandera field that also says when its value is known and whether it may appear in receipts.
 
+    A column whose time of knowledge nobody states is known `at_prediction`. Stated, `known="at_prediction"` is a person's
+    word: no promotion stops on a column that tells the outcome suspiciously well. `confirm` asks for that word.
     A private value is left out of them, or `hashed`: a pseudonym, by which the same value is recognised again.
     `checks` go to `pandera.Field` as they are: `ge`, `isin`, `str_matches`, `nullable`, `dtype_kwargs`, ...
     """
-    return pa.Field(metadata={"known": known, "private": private}, **checks)
+    stated = {"stated": True} if known else {}
+    return pa.Field(metadata={"known": known or "at_prediction", "private": private, **stated}, **checks)
 
 
 def rule(condition: Any) -> Any:
@@ -99,9 +103,16 @@ class Contract(pa.DataFrameModel):
 
     @classmethod
     def known(cls, when: Known) -> tuple[str, ...]:
-        """Names of the columns known at that moment, in contract order."""
+        """Names of the columns known at that moment, in contract order; `outcome` has those to `confirm` among them."""
+        moments = ("outcome", "confirm") if when == "outcome" else (when,)
         columns = cls.to_schema().columns.items()
-        return tuple(name for name, spec in columns if (spec.metadata or {}).get("known", "at_prediction") == when)
+        return tuple(name for name, spec in columns if (spec.metadata or {}).get("known", "at_prediction") in moments)
+
+    @classmethod
+    def stated(cls) -> frozenset[str]:
+        """Names of the columns of which a person has said that they are known at the prediction."""
+        columns, known = cls.to_schema().columns.items(), set(cls.known("at_prediction"))
+        return frozenset(name for name, spec in columns if name in known and (spec.metadata or {}).get("stated"))
 
     @classmethod
     def private(cls) -> frozenset[str]:
@@ -124,6 +135,20 @@ class Contract(pa.DataFrameModel):
     def version(cls) -> str:
         """Content hash of the contract: the same rules give the same version, whatever they are called."""
         return version_of(describe(cls))
+
+
+def confirmed_features(contract: type[Contract], features: Mapping[str, pl.Expr]) -> dict[str, pl.Expr]:
+    """The features that read no column which the contract has yet to `confirm`.
+
+    Args:
+        contract: The contract of the rows.
+        features: Features by name.
+
+    Returns:
+        Those that may be used now. A column that is said to be known brings its features back.
+    """
+    open_ = set(contract.known("confirm"))
+    return {name: feature for name, feature in features.items() if not open_ & set(feature.meta.root_names())}
 
 
 def version_of(described: Any) -> str:

@@ -236,10 +236,18 @@ class Monitoring(Shown):
     estimate: Estimate | None = Field(default=None, description="of the same metrics, without labels")
     realized: Evaluation | None = Field(default=None, description="where labels have come")
     coverage: float = Field(default=0.0, ge=0, le=1, description="share of the predictions that have a label")
+    in_sample: int = Field(
+        default=0, ge=0, description="predictions of rows that the model was fitted on; they count nowhere"
+    )
     shadow: tuple[Comparison, ...] = Field(default=(), description="challengers on the rows that the server answered")
     current: bool = Field(default=True, description="whether the model that scored the window is still the champion")
     newest: bool = Field(default=True, description="whether no window that begins later was seen before")
     decision: Decision
+
+    @property
+    def in_sample_note(self) -> str:
+        """That rows were not judged because the model was fitted on them, or ''."""
+        return f"{self.in_sample:,} of {self.rows:,} rows are in-sample and not judged" if self.in_sample else ""
 
     @property
     def error(self) -> Mapping[str, float]:
@@ -259,6 +267,12 @@ class Loop(Shown):
     scored: tuple[Scores, ...] = ()
     monitored: tuple[Monitoring, ...] = ()
     trained: tuple[Training, ...] = ()
+
+    @property
+    def refused(self) -> bool:
+        """Whether the source was refused, or no model was good enough to become the first champion."""
+        first = self.trained if not self.scored and not self.monitored else ()
+        return self.ingested.refused or bool(first and first[-1].status == "refused")
 
     @property
     def status(self) -> Literal["done", "already done", "rejected"]:

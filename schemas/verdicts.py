@@ -85,6 +85,15 @@ class ScoreEvaluation(Value):
     slices: Mapping[str, Mapping[str, float]] = Field(default={}, description="'column=value' -> metric -> value")
 
 
+class Leak(Value):
+    """A column that tells the outcome too well."""
+
+    column: str = Field(description="a column of a file, or a feature of a design")
+    confirm: bool = Field(description="whether a person has to say that it is known before the outcome; else a warning")
+    why: str = Field(description="what gives it away, a phrase")
+    strength: float | None = Field(default=None, description="alone, on rows not learned from: AUC, or R2 of a number")
+
+
 class Check(Value):
     """One condition of the gate."""
 

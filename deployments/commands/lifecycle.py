@@ -26,7 +26,7 @@ def command(use_case: str, source: str, input_name: str | None, as_json: bool) -
     with settings.active(), in_process():
         result = lifecycle(use_case, source, input=input_name)
     show(result, as_json, _print)
-    return 1 if result.ingested.refused else 0
+    return 1 if result.refused else 0
 
 
 def _print(result: Loop) -> None:

@@ -45,6 +45,8 @@ def print_monitoring(result: Monitoring) -> None:
     if result.realized:
         metrics = ", ".join(f"{name} {value:.4f}" for name, value in sorted(result.realized.metrics.items()))
         click.echo(f"labels: {result.coverage:.0%} have come; {metrics}")
+    if result.in_sample:
+        click.echo(f"in-sample: {result.in_sample_note}: the model was fitted on them")
     for pair in result.shadow:
         click.echo(f"shadow: {pair.sentence}")
     word = "retrain" if result.decision.retrain else "keep the champion"

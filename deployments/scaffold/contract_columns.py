@@ -10,9 +10,12 @@ import polars as pl
 from deployments.scaffold import source_code
 from deployments.scaffold.column_profile import Profile
 from deployments.scaffold.key_detection import Key
+from deployments.scaffold.leaks import leaks
 from deployments.scaffold.ranges import bounds, is_share
 from deployments.scaffold.target_detection import Outcome
 from deployments.scaffold.time_detection import Clock
+from schemas.verdicts import Leak
+from tasks import evaluation
 
 ANNOTATIONS = {
     "integer": "int",
@@ -26,13 +29,20 @@ ANNOTATIONS = {
 }
 MEASURED = r"^[~<>+\-" + "\u2248\u00b1\u2212" + r"]?\s*\d[\d.,:'/ ]*\s*[^\d\s]{0,6}(\s*\d+[a-z'\"]{0,3})?$"
 MOST = 0.9
-TELLING_ROWS, TELLING_SHARE = 50, 0.01
+TELLING_SHARE = 0.01
 TWOS_EXPECTED = 8  # of a count whose ones are as frequent, if it is Poisson: none of them is seen in 1 of 3,000 files
+
+
+CONFIRM = "confirm"
+KNOWN = {"target": "outcome", CONFIRM: "confirm"}
 
 
 @dataclass(frozen=True)
 class Column:
-    """A contract column: `checks` are arguments of column() as code, `values` a named tuple of its categories."""
+    """A contract column: `checks` are arguments of column() as code, `values` a named tuple of its categories.
+
+    Features of a column to confirm are written down and left out until somebody says that it is known in time.
+    """
 
     profile: Profile
     role: str
@@ -59,7 +69,17 @@ def columns_of(
     plain_first = sorted(profiles, key=lambda p: not source_code.is_own(p.name))
     attributes = {p.name: source_code.attribute(p.name, used) for p in plain_first}
     named = {p.name: source_code.attribute(attributes[p.name].upper(), used) for p in profiles}
-    return tuple(_column(p, attributes[p.name], named[p.name], outcome, key, clock) for p in profiles)
+    columns = [_column(p, attributes[p.name], named[p.name], outcome, key, clock) for p in profiles]
+    found = leaks(profiles, {c.name for c in columns if c.features}, outcome, clock)
+    return tuple(_with_leak(column, outcome, found.get(column.name)) for column in columns)
+
+
+def _with_leak(column: Column, outcome: Outcome, leak: Leak | None) -> Column:
+    """A column that may not be known before the outcome waits for a person's word; one that is only strong is named."""
+    if leak is None or not leak.confirm:
+        return replace(column, note=column.note or leak.why) if leak else column
+    suspect = replace(column, role=CONFIRM, note=f"{evaluation.QUESTION} {leak.why}")
+    return replace(suspect, checks=_checks(suspect, outcome)[0])
 
 
 def _column(profile: Profile, attribute: str, named: str, outcome: Outcome, key: Key, clock: Clock | None) -> Column:
@@ -81,8 +101,6 @@ def _role(profile: Profile, outcome: Outcome, key: Key, clock: Clock | None) -> 
         return "time", ""
     if profile.rows == 0:
         return "empty", "nothing stands in it; its type is a guess"
-    if why := _known_later(profile, outcome, clock):
-        return "outcome", why
     if len(key.columns) == 1 and profile.name in key.columns:
         return "key", ""
     if profile.distinct == 1 and profile.nulls < TELLING_SHARE * profile.rows:
@@ -109,25 +127,6 @@ def _why_no_feature(profile: Profile) -> str:
 
 def _share_of(flags: pl.Series) -> float:
     return int(flags.sum()) / max(len(flags), 1)
-
-
-def _known_later(profile: Profile, outcome: Outcome, clock: Clock | None) -> str:
-    """Why a column cannot be known when the prediction is made, or ''."""
-    if clock and profile.is_time and clock.type == profile.type:
-        later = (profile.values > clock.values).sum()
-        if later > TELLING_SHARE * profile.rows:
-            return f"later than {clock.column} in {later:,} rows: known only afterwards?"
-    if outcome.kind == "binary" and profile.nulls and _tells(profile, outcome):
-        return f"filled exactly where {outcome.column} has one value: known only afterwards?"
-    return ""
-
-
-def _tells(profile: Profile, outcome: Outcome) -> bool:
-    """Whether the rows where nothing stands are exactly those of one class."""
-    pairs = pl.DataFrame({"filled": profile.values.is_not_null(), "class": outcome.profile.values}).drop_nulls()
-    counts = pairs.group_by("filled", "class").len()
-    often = (counts["len"] >= TELLING_ROWS).all()
-    return counts.height == 2 and counts["filled"].n_unique() == 2 and often
 
 
 def _is_id(profile: Profile, key: Key) -> bool:
@@ -159,11 +158,11 @@ def _checks(column: Column, outcome: Outcome) -> tuple[tuple[tuple[str, str], ..
     profile, checks = column.profile, []
     if column.attribute != profile.name:
         checks.append(("alias", source_code.quote(profile.name)))
-    if column.role in ("target", "outcome"):
-        checks.append(("known", '"outcome"'))
+    if known := KNOWN.get(column.role):
+        checks.append(("known", source_code.quote(known)))
     if profile.is_personal:
         checks.append(("private", "True"))
-    if (profile.nulls and not column.is_key) or column.role in ("target", "outcome", "empty"):
+    if (profile.nulls and not column.is_key) or column.role in ("target", CONFIRM, "empty"):
         checks.append(("nullable", "True"))
     rules, guess = _rules(column, outcome)
     return (*checks, *rules), guess

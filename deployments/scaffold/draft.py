@@ -10,8 +10,9 @@ import polars as pl
 
 from deployments.scaffold import source_code
 from deployments.scaffold.column_profile import Profile
-from deployments.scaffold.contract_columns import Column, columns_of
+from deployments.scaffold.contract_columns import CONFIRM, Column, columns_of
 from deployments.scaffold.key_detection import Key, find_key
+from deployments.scaffold.leaks import repeated
 from deployments.scaffold.policy_defaults import Policies, policies_for
 from deployments.scaffold.render_reader import drafted_reader
 from deployments.scaffold.sampling import Sample
@@ -22,7 +23,7 @@ from schemas.errors import UsageError
 from schemas.reader import PLAIN, Reader
 from schemas.verdicts import Kind
 
-FEW = 200
+FEW = 150
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Draft:
     @property
     def features(self) -> list[tuple[str, str]]:
         """Names and code of the features, in contract order."""
-        return [feature for column in self.columns for feature in column.features]
+        return [feature for column in self.columns if column.role != CONFIRM for feature in column.features]
 
 
 def draft(name: str, source: str, sample: Sample, options: NewUseCaseOptions) -> Draft:
@@ -85,7 +86,7 @@ def draft(name: str, source: str, sample: Sample, options: NewUseCaseOptions) ->
     frame = pl.DataFrame([p.values for p in profiles])
     key = find_key(frame, profiles, outcome.column, clock.column if clock else None, options.key)
     columns = columns_of(profiles, outcome, key, clock, (source_code.constant(name), source_code.class_name(name)))
-    if not any(column.features for column in columns):
+    if not any(column.features for column in columns if column.role != CONFIRM):
         why = ", ".join(f"{column.name}: {column.role}" for column in columns[:8])
         raise UsageError(f"{source!r}: no column can be a feature ({why}); bring numbers, dates or texts that repeat")
     policies = policies_for(outcome, clock, columns, frame.height)
@@ -104,6 +105,8 @@ def _notes(outcome: Outcome, key: Key, clock: Clock | None, columns: Sequence[Co
     """What a person should look at, most important first."""
     rows, named = sample.frame.height, ", ".join(key.columns) or "of the row"
     times = ", ".join(column.name for column in columns if column.profile.is_time and column.profile.nulls == 0)
+    ids = {*key.columns, *(column.name for column in columns if column.role == "id")}
+    repeats = "" if key.by_row else repeated([column.profile for column in columns], ids)
     notes = [
         outcome.note and f"target {outcome.column}: {outcome.note}",
         key.note and f"key {named}: {key.note}",
@@ -113,6 +116,7 @@ def _notes(outcome: Outcome, key: Key, clock: Clock | None, columns: Sequence[Co
         *(f"{column.name}: {column.note}" for column in columns if column.note),
         *(f"{column.name}: {column.profile.typed.confirm}" for column in columns if column.profile.typed.confirm),
         *(f"{name}: left out, {why}" for name, why in sample.left_out.items()),
+        repeats and f"rows: {repeats}",
         not sample.whole and f"only the first {rows:,} rows were read; later ones may break the ranges",
         rows < FEW and f"{rows} rows are few: the gate may refuse for want of evidence",
     ]

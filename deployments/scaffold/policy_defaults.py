@@ -13,6 +13,9 @@ SHARE = 0.15
 # From so many rows on: depth, learning rate, min_child_weight, sampled share, L2.
 TREES = ((50_000, 6, 0.1, 20, 0.8, 1), (5_000, 4, 0.05, 10, 0.8, 2), (0, 2, 0.05, 5, 0.7, 5))
 BLOCKS = 5
+# Below so many rows a larger part is held out, on more days: a gate of thirty rows or five days sees only what is plain.
+FEW_WITH_TIME, FEW_WITHOUT, LARGE_SHARE, MANY_DAYS = 1_000, 400, 0.3, 10
+KEY_SHARE, STOPPING_SHARE = 0.2, 0.15  # Split's own, where a hash of the key splits
 SLICES, SLICE_VALUES = 2, 8
 
 
@@ -30,29 +33,36 @@ class Policies:
 def policies_for(outcome: Outcome, clock: Clock | None, columns: Sequence[Column], rows: int) -> Policies:
     """Policies for data of this size and span."""
     labelled = outcome.profile.values.drop_nulls().len()
-    holdout = _holdout(clock) if clock else 0
+    share = _share(clock, labelled)
+    holdout = _holdout(clock, share) if clock else 0
     blocks = clock.blocks_of(holdout) if clock else BLOCKS
     return Policies(
-        split=_split(clock, holdout),
+        split=_split(clock, share, holdout),
         training=_training(labelled),
-        gate=_gate(outcome, int(SHARE * labelled), blocks),
+        gate=_gate(outcome, int(share * labelled), blocks),
         monitor=_monitor(outcome, rows, clock, int(SHARE * rows)),
         slices=_slices(columns, rows),
     )
 
 
-def _split(clock: Clock | None, holdout: int) -> dict[str, str]:
-    """The newest 15% of the rows for the gate, as many before them to stop boosting, in whole days."""
+def _share(clock: Clock | None, labelled: int) -> float:
+    """The part of the rows that is held out for the gate."""
+    few = FEW_WITHOUT if clock is None else FEW_WITH_TIME
+    return LARGE_SHARE if labelled < few else KEY_SHARE if clock is None else SHARE
+
+
+def _split(clock: Clock | None, share: float, holdout: int) -> dict[str, str]:
+    """The newest rows for the gate, 15% of all before them to stop boosting, in whole days."""
     if clock is None:
-        return {}
-    both = max(clock.days_of_newest(2 * SHARE), holdout + 1)
+        return {"holdout_share": _short(share), "stopping_share": _short(STOPPING_SHARE)} if share != KEY_SHARE else {}
+    both = max(clock.days_of_newest(share + SHARE), holdout + 1)
     return {"holdout_days": str(holdout), "stopping_days": str(both - holdout)}
 
 
-def _holdout(clock: Clock) -> int:
-    """Days that hold 15% of the rows, on five different days if a third of all are as many."""
-    blocks = min(BLOCKS, len(clock.event_days) // 3)
-    return max(clock.days_of_newest(SHARE), clock.days_of_blocks(blocks))
+def _holdout(clock: Clock, share: float) -> int:
+    """Days that hold the share of the rows, on several different days if a third of all are as many."""
+    blocks = min(MANY_DAYS if share > SHARE else BLOCKS, len(clock.event_days) // 3)
+    return max(clock.days_of_newest(share), clock.days_of_blocks(blocks))
 
 
 def _training(rows: int) -> dict[str, str]:
@@ -66,7 +76,7 @@ def _training(rows: int) -> dict[str, str]:
 def _gate(outcome: Outcome, holdout_rows: int, blocks: int) -> dict[str, str]:
     """The metric of the kind; margins as wide as so few rows can tell models apart; half of the expected evidence."""
     rows, spread = max(holdout_rows, 1), _spread(outcome)
-    needed = _round(max(20, min(1000, rows // 2)))
+    needed = _round(max(10, min(1000, rows // 2)))
     slice_rows = max(20, min(200, needed // 2))
     counts = {"min_rows": str(needed), "min_blocks": str(min(BLOCKS, blocks)), "min_slice_rows": str(slice_rows)}
     counts["baseline"] = '"constant"'
@@ -76,7 +86,8 @@ def _gate(outcome: Outcome, holdout_rows: int, blocks: int) -> dict[str, str]:
     margins = {
         "margin": _clamp(0.4 / rows**0.5, 0.005, 0.03),
         "slice_margin": _clamp(0.6 / slice_rows**0.5, 0.05, 0.15),
-        "max_calibration_error": _clamp(0.05 + 1.3 / rows**0.5, 0.1, 0.2),
+        # What ten bins of so few rows are off by chance alone, and a little more.
+        "max_calibration_error": _clamp(0.05 + 1.6 / rows**0.5, 0.1, 0.4),
     }
     return {"metric": '"log_loss"', **{name: _short(margin) for name, margin in margins.items()}, **counts}
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from deployments.scaffold import source_code
-from deployments.scaffold.contract_columns import Column
+from deployments.scaffold.contract_columns import CONFIRM, Column
 from deployments.scaffold.draft import Draft
 from deployments.scaffold.render_reader import reader_lines
 from schemas.reader import PLAIN
@@ -16,6 +16,7 @@ ALIASES = {
     "Moment": 'Moment = Annotated[pl.Datetime, "us", None]',
 }
 INDENT = "    "
+LEFT_OUT = 'left out: what reads a column of known="confirm"; write known="at_prediction" there once you know that it is'
 GATE_NOTE = (
     "guess: the margin is the loss you would still accept; each model must beat the base rate, and a linear model too "
     'where you write baseline="linear"'
@@ -72,7 +73,8 @@ def _names(draft: Draft) -> list[str]:
     formats = ["ColumnFormat"] if draft.reader.columns else []
     reader = ["Reader"] if draft.reader != PLAIN else []
     names = ["Contract", "GatePolicy", "Input", "MonitorPolicy", *reader, *split, "Target", "Training", "UseCase"]
-    return [*formats, *names, "column"]
+    confirmed = ["confirmed_features"] if _unconfirmed(draft) else []
+    return [*formats, *names, "column", *confirmed]
 
 
 def _aliases(draft: Draft) -> list[str]:
@@ -101,7 +103,8 @@ def _contract(draft: Draft) -> list[str]:
 
 
 def _column(column: Column) -> list[str]:
-    why = f"guess: {column.note or column.guess}" if column.note or column.guess else ""
+    word = CONFIRM if column.role == CONFIRM else "guess"
+    why = f"{word}: {column.note or column.guess}" if column.note or column.guess else ""
     comment = source_code.comment("the outcome: empty until it is known" if column.role == "target" else why, INDENT)
     head = f"{INDENT}{column.attribute}: {column.annotation} = column"
     return [*comment, *source_code.call_lines(head, "(", [f"{name}={value}" for name, value in column.checks], ")")]
@@ -178,20 +181,34 @@ def _values(draft: Draft, name: str) -> str:
 
 
 def _features(draft: Draft) -> list[str]:
-    lines = [
+    """The features; those of columns to confirm among them, which `confirmed_features` leaves out."""
+    if not _unconfirmed(draft):
+        return [f"{INDENT}features={{", *_feature_lines(draft, INDENT * 2), f"{INDENT}}},"]
+    note = source_code.comment(LEFT_OUT, INDENT)
+    body = [f"{INDENT * 2}{draft.contract},", f"{INDENT * 2}{{", *_feature_lines(draft, INDENT * 3), f"{INDENT * 2}}},"]
+    return [*note, f"{INDENT}features=confirmed_features(", *body, f"{INDENT}),"]
+
+
+def _feature_lines(draft: Draft, indent: str) -> list[str]:
+    return [
         line
-        for name, text in draft.features
-        for line in source_code.expression(f"{INDENT * 2}{source_code.quote(name)}: ", text)
+        for column in draft.columns
+        for name, text in column.features
+        for line in source_code.expression(f"{indent}{source_code.quote(name)}: ", text)
     ]
-    return [f"{INDENT}features={{", *lines, f"{INDENT}}},"]
+
+
+def _unconfirmed(draft: Draft) -> bool:
+    return any(column.role == CONFIRM and column.features for column in draft.columns)
 
 
 def _helper(draft: Draft) -> list[str]:
     """The function that makes a number of a date, where a feature is made with it."""
-    if any(text.startswith("day_number(") for _, text in draft.features):
+    texts = [text for column in draft.columns for _, text in column.features]
+    if any(text.startswith("day_number(") for text in texts):
         body = ['return pl.col(column).dt.date().dt.epoch("d").cast(pl.Float32)']
         return _function("day_number", "Days from 1970 to a date.", body)
-    if draft.clock and any(text.startswith("days_since(") for _, text in draft.features):
+    if draft.clock and any(text.startswith("days_since(") for text in texts):
         event = f"event = pl.col({source_code.quote(draft.clock.column)}).dt.date()"
         body = [event, "return (event - pl.col(column).dt.date()).dt.total_days().cast(pl.Float32)"]
         return _function("days_since", "Days from a date to the event.", body)

@@ -106,7 +106,8 @@ def _column(name: str, old: Described, new: Described) -> Iterator[Change]:
 
 
 def _when(column: Described) -> str:
-    return str(column["known"]).replace("_", " ").replace("outcome", "with the outcome")
+    words = {"outcome": "with the outcome", "confirm": "after a person has confirmed it"}
+    return words.get(column["known"], str(column["known"]).replace("_", " "))
 
 
 def _retyped(name: str, old: str, new: str) -> Change:

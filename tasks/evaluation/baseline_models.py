@@ -38,7 +38,7 @@ def baseline_scores(
         cut = train.height - train.height // 5
         train, stopping = train[:cut], train[cut:]
     metric = "rmse" if use_case.target.kind == "regression" else "log_loss"
-    judged, asked = [_constant(use_case, train, part) for part in (stopping, holdout)]
+    judged, asked = [constant_scores(use_case, train, part) for part in (stopping, holdout)]
     if use_case.gate.baseline == "constant":
         return asked
     if use_case.target.kind != "regression" and train[TARGET].n_unique() < len(use_case.target.classes):
@@ -51,7 +51,17 @@ def baseline_scores(
     return linear[1] if losses[1] < losses[0] else asked
 
 
-def _constant(use_case: UseCase, train: pl.DataFrame, part: pl.DataFrame) -> np.ndarray:
+def constant_scores(use_case: UseCase, train: pl.DataFrame, part: pl.DataFrame) -> np.ndarray:
+    """The base rate (or the mean) of some rows as the score of each of others: what a first champion must surely beat.
+
+    Args:
+        use_case: The use case.
+        train: Rows with `_target`.
+        part: Rows to score.
+
+    Returns:
+        Scores, shape (n,), or (n, classes).
+    """
     y = numeric_target(use_case.target.kind, train[TARGET])
     if use_case.target.kind != "multiclass":
         return np.full(part.height, y.mean())

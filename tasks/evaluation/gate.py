@@ -6,7 +6,7 @@ day share its weather), so the blocks are the sample: a decision on seven days r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -15,8 +15,9 @@ import polars as pl
 
 from schemas.refs import CommitId
 from schemas.usecase import UseCase
-from schemas.verdicts import Check, GateVerdict
+from schemas.verdicts import Check, GateVerdict, Leak
 from tasks.evaluation.intervals import block_interval
+from tasks.evaluation.leakage import QUESTION
 from tasks.evaluation.metrics import (
     HIGHER_IS_BETTER,
     block_metric,
@@ -26,8 +27,12 @@ from tasks.evaluation.metrics import (
     slice_metrics,
     with_scores,
 )
+from tasks.evaluation.score_checks import score_flaw
+from tasks.evaluation.skill import CONSTANT, SKILL, Skill, measure_skill
 from tasks.features import BLOCK, TARGET
 from tasks.timestamps import cast_like
+
+ANSWER = 'write known="at_prediction" at its column in the contract if it is, leave it out of the features if not'
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class _Evidence:
     weights: np.ndarray
     gains: np.ndarray
     interval: tuple[float, float]
+    skill: Skill | None = None
 
     @property
     def gain(self) -> float:
@@ -58,11 +64,14 @@ def gate_challenger(
     seed: int,
     seen_until: datetime | None = None,
     designs: int | None = None,
+    constant_scores: np.ndarray | None = None,
+    leaks: Sequence[Leak] = (),
 ) -> GateVerdict:
     """Compare challenger and champion on rows that neither has seen, block by block. It fails closed.
 
-    Without a champion the baseline takes its place. All checks stand in the verdict, in the order in which they were made;
-    the first that failed gives the reason.
+    Without a champion the baseline takes its place, and the challenger must show skill: be surely better than the base rate
+    (or mean), without any margin. All checks stand in the verdict, in the order in which they were made; the first that
+    failed gives the reason.
 
     Args:
         use_case: The use case.
@@ -75,6 +84,9 @@ def gate_challenger(
         seen_until: Newest event time that either model was fitted on; a row that is not newer refuses.
         designs: How many designs were compared with the champion's on this very holdout, this one included: superiority is
             asked for then, at alpha divided by them (Bonferroni). None: the holdout is newer than what the champion saw.
+        constant_scores: Those of the base rate (or mean), which a first champion must surely beat. None: `baseline_scores`
+            are the constant's, or a person's own; a first champion must surely beat them.
+        leaks: Features that tell the outcome too well; those to be confirmed refuse, the others are named.
 
     Returns:
         Whether the challenger is promoted, why, and each check with its numbers.
@@ -85,6 +97,8 @@ def gate_challenger(
     scores = {"challenger": challenger_scores, "baseline": baseline_scores}
     if champion_scores is not None:
         scores["champion"] = champion_scores
+    elif constant_scores is not None:
+        scores[CONSTANT] = constant_scores
     whole = _complete(use_case, holdout, scores)
     if not whole.passed:
         return _verdict(use_case, holdout, data_commit, [whole], None, designs)
@@ -93,7 +107,8 @@ def gate_challenger(
     if evidence is None:
         checks.append(Check(name="blocks", passed=False, detail="fewer than two blocks in which the metric is defined"))
     else:
-        checks += [_baseline(evidence), _rule(evidence), _slices(evidence), *_calibration(evidence)]
+        checks += [*_judgments(evidence), _slices(evidence), *_calibration(evidence)]
+    checks += _leakage(leaks)
     return _verdict(use_case, holdout, data_commit, checks, evidence, designs)
 
 
@@ -109,34 +124,6 @@ def _complete(use_case: UseCase, holdout: pl.DataFrame, scores: Mapping[str, np.
         flaws.insert(0, "not enough evidence: the holdout is empty")
     detail = flaws[0] if flaws else "every row has an outcome and a finite score of each model"
     return Check(name="complete", passed=not flaws, detail=detail)
-
-
-def score_flaw(use_case: UseCase, rows: int, scores: np.ndarray | None, who: str) -> str | None:
-    """What is wrong with the scores of so many rows, in a sentence, or None: shape, type, finite, probabilities.
-
-    Args:
-        use_case: The use case.
-        rows: How many rows there are.
-        scores: Scores, shape (n,), or (n, classes) for several classes.
-        who: Whose scores they are, for the sentence.
-
-    Returns:
-        The sentence, or None.
-    """
-    kind, classes = use_case.target.kind, len(use_case.target.classes)
-    if scores is None:
-        return f"the scores of the {who} are missing"
-    values = np.asarray(scores)
-    wanted = (rows, classes) if kind == "multiclass" else (rows,)
-    if values.shape != wanted or not np.issubdtype(values.dtype, np.number):
-        return f"the scores of the {who} have shape {values.shape}, the holdout asks for {wanted} numbers"
-    if bad := int((~np.isfinite(values)).sum()):
-        return f"{bad:,} scores of the {who} are not finite"
-    if kind != "regression" and (values.min(initial=0) < 0 or values.max(initial=0) > 1):
-        return f"scores of the {who} are no probabilities"
-    if kind == "multiclass" and np.abs(values.sum(axis=1) - 1).max(initial=0) > 1e-3:
-        return f"probabilities of the {who} do not sum to 1"
-    return None
 
 
 def _enough(use_case: UseCase, holdout: pl.DataFrame, seen_until: datetime | None) -> list[Check]:
@@ -184,7 +171,20 @@ def _evidence(use_case: UseCase, holdout: pl.DataFrame, scores: Mapping[str, np.
     reference = "champion" if "champion" in scores else "baseline"
     gains = _sign(policy.metric) * (values["challenger"] - values[reference])
     means = {who: float(np.average(each, weights=weights)) for who, each in values.items()}
-    return _Evidence(use_case, rows, means, reference, weights, gains, block_interval(weights, gains, policy.alpha, seed))
+    interval = block_interval(weights, gains, policy.alpha, seed)
+    skill = None
+    if reference == "baseline":
+        name = CONSTANT if CONSTANT in scores else "baseline"
+        over = _sign(policy.metric) * (values["challenger"] - values[name])
+        skill = measure_skill(use_case, name, means.pop(CONSTANT, means["baseline"]), weights, over)
+    return _Evidence(use_case, rows, means, reference, weights, gains, interval, skill)
+
+
+def _judgments(evidence: _Evidence) -> list[Check]:
+    """What is asked of the gain. The margin is for champions: it says what a team would lose, and before there is none."""
+    skill = [evidence.skill.check(evidence.use_case, evidence.value["challenger"])] if evidence.skill else []
+    rule = [] if evidence.skill and evidence.skill.name == "baseline" else [_rule(evidence)]
+    return [*skill, _baseline(evidence), *rule]
 
 
 def _sign(metric: str) -> float:
@@ -236,6 +236,15 @@ def _calibration(evidence: _Evidence) -> list[Check]:
     return [Check(name="calibration", passed=ours <= most, detail=detail)]
 
 
+def _leakage(leaks: Sequence[Leak]) -> list[Check]:
+    """Whether each column that speaks of a leak was said to be known in time; no check where nothing was found."""
+    if not leaks:
+        return []
+    asked = [leak for leak in leaks if leak.confirm]
+    said = "; ".join(f"{leak.column}: {leak.why}" for leak in asked or leaks)
+    return [Check(name="leakage", passed=not asked, detail=f"confirm: {QUESTION} {said}; {ANSWER}" if asked else said)]
+
+
 def _verdict(
     use_case: UseCase,
     holdout: pl.DataFrame,
@@ -245,7 +254,7 @@ def _verdict(
     designs: int | None,
 ) -> GateVerdict:
     failed = next((check for check in checks if not check.passed), None)
-    deciding = next((check for check in checks if check.name == use_case.gate.rule), checks[0])
+    deciding = next((check for name in (use_case.gate.rule, SKILL) for check in checks if check.name == name), checks[0])
     return GateVerdict(
         promoted=failed is None and evidence is not None,
         why=f"refused: {failed.detail}" if failed else f"promoted: {deciding.detail}",

@@ -39,8 +39,7 @@ def block_interval(weights: np.ndarray, gains: np.ndarray, alpha: float, seed: i
 
     mean, error = _mean_and_error(weights, gains)
     if error == 0 or gains.size > MANY_BLOCKS:
-        reach = float(stdtrit(gains.size - 1, 1 - alpha / 2)) * error
-        return float(mean - reach), float(mean + reach)
+        return student_interval(weights, gains, alpha)
     t = float(stdtrit(gains.size - 1, 1 - alpha / 2 / RESERVE))
     skew = _skew(weights * (gains - mean))
     drawn = np.random.default_rng(seed).integers(0, gains.size, (DRAWS, gains.size))
@@ -49,6 +48,27 @@ def block_interval(weights: np.ndarray, gains: np.ndarray, alpha: float, seed: i
     low = max(t, _unskewed(t, skew), float(np.quantile(studentised, 1 - alpha / 2)))
     high = max(t, -_unskewed(-t, skew), float(-np.quantile(studentised, alpha / 2)))
     return float(mean - low * error), float(mean + high * error)
+
+
+def student_interval(weights: np.ndarray, gains: np.ndarray, alpha: float) -> tuple[float, float]:
+    """Student's t interval of the mean gain over blocks, which takes the blocks' gains as they are.
+
+    It is far more powerful than `block_interval` on few blocks. Against a constant that is enough: a model that has learned
+    nothing loses to the constant on average, so that wrong promotions stay rarer than the level.
+
+    Args:
+        weights: Rows in each block, shape (blocks,).
+        gains: Mean gain of each block, shape (blocks,).
+        alpha: 1 minus the level, for example .05.
+
+    Returns:
+        Lower and upper end.
+    """
+    from scipy.special import stdtrit
+
+    mean, error = _mean_and_error(weights, gains)
+    reach = float(stdtrit(gains.size - 1, 1 - alpha / 2)) * error
+    return float(mean - reach), float(mean + reach)
 
 
 def _skew(deviations: np.ndarray) -> float:

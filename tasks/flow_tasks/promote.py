@@ -90,6 +90,8 @@ def gate_version(use_case: str, version: int, data: DataRef, registry_url: str) 
         data_commit=data.commit,
         seed=case.training.seed,
         seen_until=after,
+        constant_scores=None if case.gate.baseline == "constant" else evaluation.constant_scores(case, older, parts.holdout),
+        leaks=training.open_leaks(case, training.recorded_leaks(registry, model)),
     )
     evaluated = evaluation.evaluate(case, model.sha256, data.commit, parts.holdout, scores)
     return Challenge(model=model, data=data, evaluation=evaluated, verdict=verdict, champion=champion)

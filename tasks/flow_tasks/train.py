@@ -101,15 +101,18 @@ def train_challenger(use_case: str, data: DataRef, registry_url: str, plan: Plan
             search=search,
             held_out=training.describe_held_out(case, held),
         )
+        leaks = training.find_design_leaks(case, registry, reigning, sample, parts.holdout)
         documents = {
             "evidence": reporting.card_evidence(case, parts.holdout, scores),
             "estimator": monitoring.build_estimator(case, parts.holdout, scores),
+            **training.leak_document(leaks),
         }
         with excluding(cross_machine_lock):
             model = record_candidate(registry, data, build_candidate(tuned, made_from, fitted, sample, evaluated, documents))
         sizes = (parts.train.height, parts.stopping.height, parts.holdout.height)
         log_step(reporting.challenger_line(model, data.commit, *sizes, fitted.best_rounds, by_hash=by_hash))
         baseline = evaluation.baseline_scores(case, sample, parts.holdout)
+        constant = None if case.gate.baseline == "constant" else evaluation.constant_scores(case, sample, parts.holdout)
         holdout = parts.holdout
     verdict = evaluation.gate_challenger(
         case,
@@ -121,6 +124,8 @@ def train_challenger(use_case: str, data: DataRef, registry_url: str, plan: Plan
         seed=case.training.seed,
         seen_until=training.newest_event(case, sample, after),
         designs=_designs(case, registry, reference, made_from),
+        constant_scores=constant,
+        leaks=training.open_leaks(case, leaks),
     )
     challenged = Challenge(model=model, data=data, evaluation=evaluated, verdict=verdict, champion=reigning, by_hash=by_hash)
     log_step(reporting.gate_line(case, challenged))
@@ -188,6 +193,7 @@ def refit_challenger(use_case: str, challenged: Challenge, registry_url: str, de
         evaluated = challenged.evaluation.model_copy(update={"model_sha256": sha256(fitted.model)})
         # The refit has seen every row: what only unseen rows can say stays that of the gated version.
         documents = {name: registry.document(challenged.model, name) for name in OF_HOLDOUT}
+        documents |= training.leak_document(training.recorded_leaks(registry, challenged.model))
         with excluding(cross_machine_lock):
             model = record_candidate(registry, data, build_candidate(tuned, made_from, fitted, rows, evaluated, documents))
         log_step(reporting.refit_line(model, challenged.model, training.count_rows(parts.known)))
@@ -232,6 +238,8 @@ def previous_outcome(use_case: str, data: DataRef, registry_url: str, trials: in
     for model in reversed(registry.versions(case.name)):
         tags = registry.tags(model)
         same = tags.get("data_commit") == data.commit and tags.get("use_case_version") == case.version()
+        if tags.get(STATE) == "refused" and training.is_settled(case, registry, model):
+            continue  # it stopped on a column that a person has since said is known
         if same and int(tags.get(SEARCH, 0)) >= trials and tags.get(STATE) not in (None, CHALLENGER):
             return Outcome(status="already done", why=f"v{model.version}, {tags[STATE]}: {tags.get(WHY, '')}", model=model)
     return None

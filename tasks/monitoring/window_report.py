@@ -17,6 +17,7 @@ from schemas.verdicts import Decision, DriftVerdict, Estimate, Evaluation
 from tasks import datasets, evaluation, features, inference
 from tasks.monitoring import (
     drift,
+    fitted_rows,
     monitoring_log,
     performance_estimation,
     realized_performance,
@@ -94,7 +95,7 @@ def monitor_window(
     model = registry.version(case.name, int(entry.metadata["model_version"]))
     case = use_case_of(case, registry, model)
     with scored_window.window(case, data, log, entry) as window:
-        realized, coverage = _realized(data, model, window)
+        realized, coverage, in_sample = _realized(registry, data, model, window)
         measured = Monitoring(
             use_case=case.name,
             why="",
@@ -106,6 +107,7 @@ def monitor_window(
             estimate=_estimate(registry, model, window, past_errors(past, window.times)),
             realized=realized,
             coverage=coverage,
+            in_sample=in_sample,
             shadow=tuple(shadow.compare_shadow(case, log, datasets.load_labels(case, data))),
             newest=not any(m.window and window.times and m.window[0] > window.times[0] for m in past),
             decision=Decision(retrain=False, why=""),
@@ -170,12 +172,16 @@ def _estimate(registry: ModelRegistry, model: ModelRef, window: Window, past: li
     return performance_estimation.correct_estimates(case, estimates, rows.height, past) if estimates else None
 
 
-def _realized(data: DataRef, model: ModelRef, window: Window) -> tuple[Evaluation | None, float]:
-    """Metrics on the rows whose outcome is known, and the share of rows whose label has come."""
+def _realized(
+    registry: ModelRegistry, data: DataRef, model: ModelRef, window: Window
+) -> tuple[Evaluation | None, float, int]:
+    """Metrics on rows that the model was not fitted on, the share of them with a label, and how many it was fitted on."""
     labels = datasets.load_labels(window.case, data)
-    return realized_performance.realized(
-        window.case, window.rows, labels, model_sha256=model.sha256, data_commit=data.commit
+    rows, fitted = fitted_rows.without_fitted(window.case, registry, model, data, window.rows)
+    realized, coverage = realized_performance.realized(
+        window.case, rows, labels, model_sha256=model.sha256, data_commit=data.commit
     )
+    return realized, coverage, fitted
 
 
 def _decide(

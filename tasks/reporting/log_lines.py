@@ -197,11 +197,13 @@ def window_line(case: UseCase, result: Monitoring) -> str:
 
 
 def _realized(case: UseCase, result: Monitoring) -> str:
-    metric = case.gate.metric
+    metric, note = case.gate.metric, f"; {result.in_sample_note}" if result.in_sample else ""
+    if result.realized is None and result.in_sample == result.rows:
+        return f"no {metric} realized{note}"
     if result.realized is None or metric not in result.realized.metrics:
-        return f"no {metric} realized yet (labels have come for {result.coverage:.1%} of the rows)"
+        return f"no {metric} realized yet (labels have come for {result.coverage:.1%} of the rows){note}"
     value = result.realized.metrics[metric]
-    return f"realized {metric} {value:.4f} (labels have come for {result.coverage:.1%} of the rows)"
+    return f"realized {metric} {value:.4f} (labels have come for {result.coverage:.1%} of the rows){note}"
 
 
 def _estimated(case: UseCase, result: Monitoring) -> str:

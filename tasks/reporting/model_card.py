@@ -119,6 +119,7 @@ def _sections(case: UseCase, registry: ModelRegistry, ref: ModelRef) -> Iterator
     evidence = _optional(registry, ref, "evidence")
     yield _data(manifest, evaluated)
     yield from _gate(_optional(registry, ref, "verdict"))
+    yield from _leaks(_optional(registry, ref, "leakage"))
     yield _metrics(evaluated, evidence)
     yield from _slices(case, evaluated)
     yield from _calibration(evidence)
@@ -147,6 +148,14 @@ def _gate(verdict: Mapping[str, Any]) -> Iterator[Section]:
     if verdict:
         checks = [("passed" if c["passed"] else "failed", c["name"], c["detail"]) for c in verdict.get("checks") or ()]
         yield Section("Gate", verdict["why"], ("", "check", "what it saw"), checks)
+
+
+def _leaks(document: Mapping[str, Any]) -> Iterator[Section]:
+    """Features that told the outcome too well when the version was fitted."""
+    if found := document.get("leaks"):
+        rows = [("to confirm" if leak["confirm"] else "warning", leak["column"], leak["why"]) for leak in found]
+        text = "Features that tell the outcome so well that it was asked whether they are known before it."
+        yield Section("Leaks", text, ("", "feature", "what gives it away"), rows)
 
 
 def _metrics(evaluated: Mapping[str, Any], evidence: Mapping[str, Any]) -> Section:

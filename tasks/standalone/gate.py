@@ -125,6 +125,7 @@ def _verdict(
         labelled.scores(baseline) if baseline is not None else _constant(labelled),
         data_commit=None,
         seed=seed,
+        constant_scores=None if baseline is None else _constant(labelled),
     )
 
 

@@ -11,10 +11,16 @@ from .engines import split_rows as split_rows
 from .fit import Fitted as Fitted
 from .fit import fit_booster as fit_booster
 from .fit import refit_booster as refit_booster
+from .holdout import HELD_OUT as HELD_OUT
 from .holdout import HeldOut as HeldOut
 from .holdout import choose_held_out as choose_held_out
 from .holdout import describe_held_out as describe_held_out
 from .holdout import recorded_held_out as recorded_held_out
+from .leak_guard import find_design_leaks as find_design_leaks
+from .leak_guard import is_settled as is_settled
+from .leak_guard import leak_document as leak_document
+from .leak_guard import open_leaks as open_leaks
+from .leak_guard import recorded_leaks as recorded_leaks
 from .manifest import apply_recipe as apply_recipe
 from .manifest import build_manifest as build_manifest
 from .manifest import coefficients as coefficients

@@ -356,8 +356,8 @@ def test_a_target_that_is_not_there(target: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("frame", "target", "column", "why"),
     [
-        (tickets(), "queue", "resolved_at", "later than Opened At"),
-        (members().drop("snapshot_date", "joined_on"), "churned", "cancelled_on", "filled exactly where churned"),
+        (tickets(), "queue", "resolved_at", "later than Opened At in "),
+        (members().drop("snapshot_date", "joined_on"), "churned", "cancelled_on", "filled only where churned is "),
     ],
 )
 def test_what_is_known_only_afterwards_is_no_feature(frame: pl.DataFrame, target: str, column: str, why: str) -> None:
@@ -365,8 +365,9 @@ def test_what_is_known_only_afterwards_is_no_feature(frame: pl.DataFrame, target
     key = find_key(frame, found, target, None, ())
     columns = columns_of(found, find_outcome(found, target, None), key, find_clock(found, target, None))
     late = next(each for each in columns if each.name == column)
-    assert (late.role, late.features) == ("outcome", ())
-    assert late.note.startswith(why)
+    assert late.role == "confirm"
+    assert ("known", '"confirm"') in late.checks
+    assert late.note.startswith(f"known before the outcome? {why}")
 
 
 def test_roles() -> None:
@@ -378,6 +379,6 @@ def test_roles() -> None:
         "snapshot_date": "time",
         "email": "id",
         "comment": "free text",
-        "cancelled_on": "outcome",
+        "cancelled_on": "confirm",
         "churned": "target",
     }

@@ -47,9 +47,9 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     ("name", "line"),
     [
         ("gym-churn", '    member_id: str = column(str_matches="^M-[0-9]{6}$")'),
-        ("gym-churn", "    # guess: later than snapshot_date in 472 rows: known only afterwards?"),
-        ("gym-churn", '        "days_since_joined_on": days_since("joined_on"),'),
-        ("gym-churn", '        "plan": pl.col("plan").cast(pl.Enum(PLAN), strict=False),'),
+        ("gym-churn", "    # confirm: known before the outcome? later than snapshot_date in 472 rows"),
+        ("gym-churn", '            "days_since_joined_on": days_since("joined_on"),'),
+        ("gym-churn", '            "plan": pl.col("plan").cast(pl.Enum(PLAN), strict=False),'),
         ("gym-churn", '            partition=pl.col("snapshot_date").dt.strftime("%Y-%m"),'),
         ("routing", '    opened_at: Utc = column(alias="Opened At")'),
         ("routing", "        classes=QUEUE,"),
@@ -198,5 +198,5 @@ def test_the_command_tells_a_person_what_to_confirm(tmp_path: Path, monkeypatch:
     domains.save(domains.members(), tmp_path / "members.csv")
     said = CliRunner().invoke(command, ["gym-churn", "--from", "members.csv", "--target", "churned"]).stdout
     assert "1,200 rows = 1,200 accepted + 0 rejected" in said
-    assert "cancelled_on: later than snapshot_date" in said
+    assert "cancelled_on: known before the outcome? later than snapshot_date" in said
     assert said.endswith("wrote gym_churn.py, test_gym_churn.py\nnext: penstock lifecycle gym-churn members.csv\n")

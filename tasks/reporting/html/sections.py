@@ -131,6 +131,8 @@ def _performance_text(story: Story, record: Monitoring) -> str:
         pair = record.estimate.intervals.get(metric)
         held = f" ({pair[0]:.4f} to {pair[1]:.4f})" if pair else ""
         parts.append(f"estimated {record.estimate.metrics[metric]:.4f}{held} without them")
+    if record.in_sample:
+        parts.append(record.in_sample_note)
     sentence = "; ".join(parts)
     return f"{sentence[:1].upper()}{sentence[1:]}. " if parts else "Its worth is not known: not enough evidence. "
 
