@@ -123,7 +123,7 @@ def _notes(outcome: Outcome, key: Key, clock: Clock | None, columns: Sequence[Co
     rows, named = sample.frame.height, ", ".join(key.columns) or "of the row"
     times = ", ".join(column.name for column in columns if column.profile.is_time and column.profile.nulls == 0)
     ids = {*key.columns, *(column.name for column in columns if column.role == "id")}
-    repeats = repeated([column.profile for column in columns], ids)
+    repeats = "" if key.by_row else repeated([column.profile for column in columns], ids)
     notes = [
         outcome.note and f"target {outcome.column}: {outcome.note}",
         key.note and f"key {named}: {key.note}",

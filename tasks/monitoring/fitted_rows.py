@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ import polars as pl
 from schemas.errors import NotFound
 from schemas.refs import DataRef, ModelRef
 from schemas.usecase import UseCase
-from tasks import datasets, features
+from tasks import datasets, features, training
 from tasks.features import TARGET
 from tasks.registry import ModelRegistry, optional_document
 from tasks.timestamps import cast_like
@@ -37,22 +38,35 @@ def without_fitted(
     """
     manifest = optional_document(registry, model, "manifest") or {}
     keys = list(case.key)
-    candidates = rows.filter(_may_be_fitted(case, manifest, rows)).select(keys).collect()
+    candidates = rows.filter(_may_be_fitted(case, data, manifest, rows)).select(keys).collect()
     if candidates.is_empty():
         return rows, 0
     fitted = candidates.join(_known_then(case, data, manifest, candidates), on=keys, how="semi")
     return rows.join(fitted.lazy(), on=keys, how="anti", maintain_order="left"), fitted.height
 
 
-def _may_be_fitted(case: UseCase, manifest: Mapping[str, Any], rows: pl.LazyFrame) -> pl.Expr:
+def _may_be_fitted(case: UseCase, data: DataRef, manifest: Mapping[str, Any], rows: pl.LazyFrame) -> pl.Expr:
     if case.time is not None:
         until = manifest.get("fitted_until")
         if until is None:
             return pl.lit(False)
         return pl.col(case.time) <= cast_like(rows.collect_schema()[case.time], datetime.fromisoformat(until))
-    if "data_commit" not in manifest:
+    return pl.lit(False) if "data_commit" not in manifest else ~_held_out(case, data, manifest, rows)
+
+
+def _held_out(case: UseCase, data: DataRef, manifest: Mapping[str, Any], rows: pl.LazyFrame) -> pl.Expr:
+    """Rows that a version held out where there are no event times: deliveries, or a share of the keys."""
+    share = (manifest.get(training.HELD_OUT) or {}).get("hash_share")
+    if share is not None:
+        case = replace(case, split=replace(case.split, holdout_share=share))
+    try:
+        commit = DataRef(store=data.store, commit=manifest["data_commit"])
+        held = training.recorded_held_out(case, commit, manifest)
+    except NotFound:
         return pl.lit(False)
-    return pl.lit(True) if manifest.get("split") is None else ~features.split_conditions(case, rows).holdout
+    if held is None and share is None and manifest.get("split") is None:
+        return pl.lit(False)  # of an earlier release, fitted on every row
+    return features.split_conditions(case, rows, held=held.hashes if held else None).holdout
 
 
 def _known_then(case: UseCase, data: DataRef, manifest: Mapping[str, Any], rows: pl.DataFrame) -> pl.DataFrame:

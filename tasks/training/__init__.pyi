@@ -11,6 +11,7 @@ from .engines import split_rows as split_rows
 from .fit import Fitted as Fitted
 from .fit import fit_booster as fit_booster
 from .fit import refit_booster as refit_booster
+from .holdout import HELD_OUT as HELD_OUT
 from .holdout import HeldOut as HeldOut
 from .holdout import choose_held_out as choose_held_out
 from .holdout import describe_held_out as describe_held_out

@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from schemas.digests import sha256
+from schemas.distribution import own_version
 from schemas.fitting import Device, Engine
 from schemas.model_design import describe_design, design_digest
 from schemas.refs import DataRef, ModelRef
@@ -168,7 +169,7 @@ def stated(case: UseCase) -> dict[str, Any]:
         "most_rounds": training.rounds,
         "stopping_rounds": training.stopping_rounds,
         "calibration": training.calibration,
-        "code_version": metadata.version("penstock"),
+        "code_version": own_version(),
         "code_sha256": code_digest(),
         "libraries": libraries(),
     }
