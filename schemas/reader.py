@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from schemas.errors import UsageError
+from schemas.errors import Refused, UsageError
 
 Format = Literal["csv", "jsonl", "json", "parquet", "arrow", "excel"]
 FORMATS: tuple[Format, ...] = ("csv", "jsonl", "json", "parquet", "arrow", "excel")
@@ -90,7 +90,7 @@ class Reader:
         header: How many lines name the columns; of several, the texts of a column are joined by blanks. 0: `names` does.
         names: Names of the columns by their position, where no line names them.
         unnamed: Where each row has one field more than the header: whether it is the `first` (R's row names) or the `last`
-            (a separator at the end of each line). The field's name is then `unnamed_1`, or `unnamed_` and its position.
+            (a separator at the end of each line). `rename` and `omit` call that field `unnamed_` and its position.
         blank_rows: Whether rows all of whose fields are empty are left out (`skip`) or judged like others (`keep`).
         decimal: Decimal mark of all numbers.
         thousands: Mark between groups of digits, None for none.
@@ -182,9 +182,19 @@ class Reader:
 
         Returns:
             The contract's name of each, by the file's name and in its order.
+
+        Raises:
+            Refused: Two columns would have one name.
         """
         left_out = set(self.omit)
-        return {name: self.rename.get(name, name) for name in names if name not in left_out}
+        clean = {name: self.rename.get(name, name) for name in names if name not in left_out}
+        if len(set(clean.values())) < len(clean):
+            seen: dict[str, str] = {}
+            for own, name in clean.items():
+                if name in seen:
+                    raise Refused(f"{seen[name]!r} and {own!r} would both be the column {name!r}: leave one out (`omit`)")
+                seen[name] = own
+        return clean
 
 
 def check_reader(reader: Reader, dtypes: Mapping[str, pl.DataType], whose: str) -> None:
@@ -214,6 +224,8 @@ def check_reader(reader: Reader, dtypes: Mapping[str, pl.DataType], whose: str) 
 def _wrong_times(form: ColumnFormat, dtype: pl.DataType) -> str:
     if not dtype.is_temporal() or isinstance(dtype, pl.Duration):
         return f"the contract's type is {dtype}"
+    if isinstance(dtype, pl.Time) and set(form.times) & set(EPOCHS):
+        return "a time of the day has no date to count from"
     zones = {says_zone(each) for each in form.times}
     if isinstance(dtype, pl.Datetime) and dtype.time_zone is None and True in zones:
         return "they have an offset, and the contract's type has no time zone"

@@ -75,7 +75,7 @@ def delivered(contract: type[Contract]) -> type[Contract]:
         return contract
     keyed = contract.to_schema()
     columns = {name: spec for name, spec in keyed.columns.items() if name not in ROW_COLUMNS}
-    schema = type(keyed)(columns, checks=keyed.checks, strict=True, name=contract.__name__)
+    schema = type(keyed)(columns, checks=keyed.checks, strict=keyed.strict is True, name=contract.__name__)
 
     class Delivered(contract):  # type: ignore[valid-type,misc]
         """Made of another contract."""

@@ -7,7 +7,7 @@ its number. Memory holds 16 bytes a row, and the hashes of those rows alone that
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,8 +53,9 @@ def with_row_keys(parsed: Parsed, spec: Input, folder: Path, published: pl.LazyF
 def known_keys_of_rows(parsed: Parsed, spec: Input, known: pl.LazyFrame, published: Iterable[pl.LazyFrame]) -> pl.LazyFrame:
     """The keys that a source must not repeat, with those of its rows that lie on `main` under another hash.
 
-    A column that came or went changes the hash of every row. So where a published file has other columns, rows are compared
-    with it by the columns that both have: of equal rows as many are known as lie there.
+    A column that came or went changes the hash of every row, and so does one that has another type, or is known at the
+    prediction by now. So where a published file was hashed otherwise, rows are compared with it by the columns that both
+    have: of equal rows as many are known as lie there.
 
     Args:
         parsed: The source, with the key of its rows.
@@ -65,15 +66,15 @@ def known_keys_of_rows(parsed: Parsed, spec: Input, known: pl.LazyFrame, publish
     Returns:
         Key columns.
     """
-    mine, declared = set(parsed.columns) & set(value_columns(spec.contract)), set(spec.contract.dtypes())
+    mine, dtypes = set(parsed.columns) & set(value_columns(spec.contract)), spec.contract.dtypes()
     others: dict[tuple[str, ...], list[pl.DataFrame]] = defaultdict(list)
     for file in published:
         theirs = set(file.collect_schema())
-        if mine - theirs or theirs - declared:
+        if mine - theirs or theirs - dtypes.keys() or _is_hashed_otherwise(file, spec):
             shared = tuple(sorted(mine & theirs))
-            others[shared].append(_shared_values(file, shared))
+            others[shared].append(_shared_values(file, shared, dtypes))
     for shared, there in others.items():
-        rows = pl.concat([_shared_values(pl.scan_parquet(path), shared) for path in parsed.parts])
+        rows = pl.concat([_shared_values(pl.scan_parquet(path), shared, dtypes) for path in parsed.parts])
         known = pl.concat([known, _same(rows, pl.concat(there), known.collect()).lazy()])
     return known
 
@@ -86,10 +87,16 @@ def _same(rows: pl.DataFrame, there: pl.DataFrame, known: pl.DataFrame) -> pl.Da
     return paired.filter(pl.int_range(1, pl.len() + 1).over(SHARED) <= pl.col("there")).select(ROW_COLUMNS)
 
 
-def _shared_values(rows: pl.LazyFrame, shared: Sequence[str]) -> pl.DataFrame:
-    schema = rows.collect_schema()
-    value = row_value({name: schema[name] for name in shared}).alias(SHARED)
-    return rows.select(*ROW_COLUMNS, value).collect()
+def _is_hashed_otherwise(file: pl.LazyFrame, spec: Input) -> bool:
+    """Whether a file's first row has another hash than today's contract gives it."""
+    first = file.head(1).collect()
+    return not first.is_empty() and wrong_row_values(first, spec) > 0
+
+
+def _shared_values(rows: pl.LazyFrame, shared: Sequence[str], dtypes: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """The keys of rows, and a hash of the columns that they share with others, in the contract's types."""
+    typed = rows.select(*ROW_COLUMNS, *(pl.col(name).cast(dtypes[name], strict=False) for name in shared))
+    return typed.select(*ROW_COLUMNS, row_value({name: dtypes[name] for name in shared}).alias(SHARED)).collect()
 
 
 def wrong_row_values(rows: pl.DataFrame, spec: Input) -> int:

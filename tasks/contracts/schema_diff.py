@@ -56,25 +56,25 @@ def compare_contracts(old: Described, new: Described) -> Iterator[Change]:
 
 def _reader(old: Described, new: Described) -> Iterator[Change]:
     """How files are read: more texts that are understood widen it, of other facts it cannot be told."""
-    before, after = ({**each, **each.get("columns", {})} for each in (old, new))
-    for name in sorted((before.keys() | after.keys()) - {"columns"}):
-        one, other = before.get(name), after.get(name)
-        if one == other:
-            continue
-        if isinstance(one or other, Mapping) and name not in ("rename",):
-            yield from _column_format(name, one or {}, other or {})
-        else:
-            yield _fact(None, name, one, other)
+    yield from _facts(None, old, new)
+    before, after = old.get("columns", {}), new.get("columns", {})
+    for column in sorted(before.keys() | after.keys()):
+        yield from _facts(column, before.get(column, {}), after.get(column, {}))
 
 
-def _column_format(column: str, old: Described, new: Described) -> Iterator[Change]:
-    for name in sorted(old.keys() | new.keys()):
+def _facts(column: str | None, old: Described, new: Described) -> Iterator[Change]:
+    for name in sorted((old.keys() | new.keys()) - ({"columns"} if column is None else set())):
         if old.get(name) != new.get(name):
             yield _fact(column, name, old.get(name), new.get(name))
 
 
 def _fact(column: str | None, name: str, old: Any, new: Any) -> Change:
-    understood = name in UNDERSTOOD and all(each in (new or ()) for each in (old or ()))
+    items = (
+        [list(each.items()) if isinstance(each, Mapping) else list(each or ()) for each in (old, new)]
+        if name in UNDERSTOOD
+        else []
+    )
+    understood = bool(items) and all(each in items[1] for each in items[0])
     stated = [f"{name}={value!r}" if value is not None else f"{name} as usual" for value in (new, old)]
     return Change(
         effect="widens" if understood else "unclear", column=column, what=f"is read with {stated[0]}, was {stated[1]}"

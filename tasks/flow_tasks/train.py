@@ -238,7 +238,8 @@ def previous_outcome(use_case: str, data: DataRef, registry_url: str, trials: in
     for model in reversed(registry.versions(case.name)):
         tags = registry.tags(model)
         same = tags.get("data_commit") == data.commit and tags.get("use_case_version") == case.version()
-        if tags.get(STATE) == "refused" and training.is_settled(case, registry, model):
+        stopped = tags.get(STATE) == "refused" and "confirm: " in tags.get(WHY, "")
+        if stopped and training.is_settled(case, registry, model):
             continue  # it stopped on a column that a person has since said is known
         if same and int(tags.get(SEARCH, 0)) >= trials and tags.get(STATE) not in (None, CHALLENGER):
             return Outcome(status="already done", why=f"v{model.version}, {tags[STATE]}: {tags.get(WHY, '')}", model=model)

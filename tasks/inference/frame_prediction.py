@@ -45,13 +45,15 @@ def predict_frame(case: UseCase, model: ModelRef, data: DataRef, frame: Frame) -
 
 def _in_contract_types(case: UseCase, rows: pl.DataFrame) -> pl.DataFrame:
     """The rows with each column that the contract knows in its type. Raises UsageError for a value that has no such type."""
-    for name, wanted in case.input(case.rows).contract.dtypes().items():
+    contract = case.input(case.rows).contract
+    private = {*contract.private(), *contract.hashed()}
+    for name, wanted in contract.dtypes().items():
         if name in rows.columns and rows.schema[name] != wanted:
-            rows = rows.with_columns(_in_type(rows, name, wanted))
+            rows = rows.with_columns(_in_type(rows, name, wanted, name in private))
     return rows
 
 
-def _in_type(rows: pl.DataFrame, name: str, wanted: pl.DataType) -> pl.Series:
+def _in_type(rows: pl.DataFrame, name: str, wanted: pl.DataType, is_private: bool) -> pl.Series:
     given = rows.schema[name]
     converted = parsing.conversion(name, given, wanted)
     if converted is None and given == pl.String:
@@ -63,5 +65,6 @@ def _in_type(rows: pl.DataFrame, name: str, wanted: pl.DataType) -> pl.Series:
     made = rows.select(converted.value.alias(name), converted.text.alias("text"))
     if (lost := made["text"].is_not_null()).any():
         row = int(lost.arg_true()[0])
-        raise UsageError(f"cannot predict: {name} is {made['text'][row]!r} in row {row + 1}, which is no {wanted}; mend it")
+        value = "a value that is private" if is_private else repr(made["text"][row])
+        raise UsageError(f"cannot predict: {name} is {value} in row {row + 1}, which is no {wanted}; mend it")
     return made[name]

@@ -18,6 +18,7 @@ from typing import Any
 
 import polars as pl
 
+from schemas.distribution import install_command
 from schemas.errors import PenstockError, ServiceUnavailable, UsageError, first_line
 
 TABLE = re.compile(r"(?P<kind>delta|iceberg)\+(?P<place>[a-z0-9]+://.+?)(?:@(?P<version>[^@/]*))?")
@@ -78,7 +79,7 @@ def copied_table(source: str, folder: Path) -> Path:
         raise
     except ImportError:
         extra = match["kind"]
-        raise UsageError(f"cannot read {source!r}: install what reads it: pip install 'penstock[{extra}]'") from None
+        raise UsageError(f"cannot read {source!r}: install what reads it: {install_command(extra)}") from None
     except FileNotFoundError:
         raise UsageError(f"cannot read {source!r}: there is no such table") from None
     except (ConnectionError, TimeoutError) as error:

@@ -19,6 +19,7 @@ from tasks.parsing.type_conversion import Conversion, as_text, conversion, from_
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
 FIRST_YEAR = 1000  # a year of fewer digits is one whose century was left out
+LARGEST_WHOLE = 2.0**53  # floats hold each whole number up to here
 EXCEL_EPOCH = -25_569  # 1899-12-30 in days since 1970
 EPOCH_UNITS = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}  # microseconds
 
@@ -73,14 +74,24 @@ def from_typed(name: str, source: pl.DataType, target: pl.DataType, reader: Read
         return conversion(name, source, target)
     if not is_written:
         return _without_missing(name, source, target, reader.column(name))
-    return _conversion(as_text(pl.col(name), source), name, target, reader)
+    return _conversion(_written(pl.col(name), source), name, target, reader)
+
+
+def _written(column: pl.Expr, source: pl.DataType) -> pl.Expr:
+    """A value as a person writes it: a whole number without the point that a column of floats gives it."""
+    text = as_text(column, source)
+    if not source.is_float():
+        return text
+    whole = (column == column.round(0)) & (column.abs() < LARGEST_WHOLE)
+    return pl.when(whole).then(column.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(text)
 
 
 def _without_missing(name: str, source: pl.DataType, target: pl.DataType, form: ColumnFormat) -> Conversion | None:
     plain = conversion(name, source, target)
     if plain is None:
         return None
-    nothing = as_text(pl.col(name), source).is_in(list(form.missing))
+    texts = (as_text(pl.col(name), source), _written(pl.col(name), source))
+    nothing = pl.any_horizontal(text.is_in(list(form.missing)) for text in texts)
     return Conversion(pl.when(~nothing).then(plain.value), pl.when(~nothing).then(plain.text))
 
 
@@ -147,8 +158,8 @@ def _time(text: pl.Expr, written: str, target: pl.DataType, form: ColumnFormat) 
 def _moment(text: pl.Expr, written: str, zone: str | None) -> pl.Expr:
     """The moment that a text says: with a zone where the format has one, or where one is given."""
     if written in EPOCH_UNITS:
-        number = text.cast(pl.Int64, strict=False) * EPOCH_UNITS[written]
-        value = pl.when(number.abs() < 10**17).then(number).cast(pl.Datetime("us"))
+        number, unit = text.cast(pl.Int64, strict=False), EPOCH_UNITS[written]
+        value = (pl.when(number.is_between(-(10**17) // unit, 10**17 // unit)).then(number) * unit).cast(pl.Datetime("us"))
         return value.dt.replace_time_zone("UTC") if zone else value
     if written == "excel_days":
         days = text.cast(pl.Float64, strict=False)

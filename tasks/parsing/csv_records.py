@@ -250,18 +250,19 @@ def _records(stream: Iterator[bytes], name: str, reader: Reader) -> Iterator[byt
     dialect = Dialect.of(reader)
     text = prepared(stream, name, reader)
     if reader.stray_quotes and reader.quote:
-        text = _without_stray_quotes(text, dialect, name)
+        text = _without_stray_quotes(text, dialect, name, reader.comment)
     for block in blocks(text, name, dialect=dialect):
         yield with_single_separators(block, name, reader)
 
 
-def _without_stray_quotes(stream: Iterator[bytes], dialect: Dialect, name: str) -> Iterator[bytes]:
+def _without_stray_quotes(stream: Iterator[bytes], dialect: Dialect, name: str, comment: str | None) -> Iterator[bytes]:
     """The same records with fields enclosed, and quotes doubled, where they hold a quote: as a lenient reader takes them."""
     marks: dict[str, Any] = {"delimiter": chr(dialect.separator), "quotechar": chr(dialect.quote or 0)}
     written = io.StringIO(newline="")
     writer = csv.writer(written, lineterminator="\n", **marks)
     try:
-        for number, record in enumerate(csv.reader(_lines(stream), strict=False, **marks), 1):
+        lines = (line for line in _lines(stream) if not (comment and line.startswith(comment)))
+        for number, record in enumerate(csv.reader(lines, strict=False, **marks), 1):
             writer.writerow(record)
             if number % AT_ONCE == 0:
                 yield _taken(written)
@@ -271,9 +272,10 @@ def _without_stray_quotes(stream: Iterator[bytes], dialect: Dialect, name: str) 
 
 
 def _lines(stream: Iterator[bytes]) -> Iterator[str]:
-    held = b""
+    held, first = b"", True
     for piece in stream:
-        *whole, held = (held + piece).split(b"\n")
+        *whole, held = ((held + piece).removeprefix(BOM) if first else held + piece).split(b"\n")
+        first = first and not whole
         for line in whole:
             yield f"{line.decode(errors='surrogateescape')}\n"
     if held:
@@ -323,9 +325,12 @@ def _batch(
 
 
 def _without_blanks_at_quotes(block: bytes, dialect: Dialect) -> bytes:
+    """Enclosed fields without the blanks about them; what they enclose stays."""
     separator, quote = re.escape(bytes([dialect.separator])), re.escape(bytes([dialect.quote or 0]))
-    block = re.sub(rb"(^|%b)[ \t]+%b" % (separator, quote), rb"\1" + bytes([dialect.quote or 0]), block, flags=re.MULTILINE)
-    return re.sub(rb"%b[ \t]+(?=%b|\r?\n)" % (quote, separator), bytes([dialect.quote or 0]), block)
+    blanks = rb"[ ]*" if dialect.separator == ord("\t") else rb"[ \t]*"
+    field = rb"%b(?:[^%b]|%b%b)*%b" % (*[quote] * 5,)
+    enclosed = rb"(^|%b)%b(%b)%b(?=%b|\r?\n|\Z)" % (separator, blanks, field, blanks, separator)
+    return re.sub(enclosed, rb"\1\2", block, flags=re.MULTILINE)
 
 
 def _left_out(block: bytes, starts: Indices, ends: Indices, width: int, reader: Reader, is_last: bool) -> Flags:

@@ -17,6 +17,7 @@ from typing import Any
 
 import polars as pl
 
+from schemas.distribution import install_command
 from schemas.errors import Refused
 from schemas.reader import Reader
 from tasks.parsing.column_formats import from_written
@@ -87,7 +88,7 @@ def _workbook(path: Path, name: str) -> Iterator[Any]:
     try:
         import fastexcel
     except ImportError:
-        raise Refused(f"{name!r} is a workbook; install what reads it: pip install 'penstock[excel]'") from None
+        raise Refused(f"{name!r} is a workbook; install what reads it: {install_command('excel')}") from None
     _check_unpacked_size(path, name)
     try:
         yield fastexcel.read_excel(path.read_bytes() if _is_misnamed(path) else str(path))
@@ -226,7 +227,11 @@ def _dated(rows: pl.DataFrame) -> pl.DataFrame:
     """Dates and times of the day without what the workbook has added to them, and flags that say which cells they are."""
     is_moment = pl.all().str.contains(MOMENT).fill_null(False)
     flags = rows.select(is_moment.name.prefix(DATED))
-    return rows.hstack(flags).with_columns(_shortened(pl.col(each)).alias(each) for each in rows.columns)
+    shortened = [
+        column.to_frame("cell").select(_shortened(pl.col("cell"))).to_series().alias(column.name)  # `*` is a name, too
+        for column in rows.get_columns()
+    ]
+    return pl.DataFrame([*shortened, *flags.get_columns()])
 
 
 def _shortened(text: pl.Expr) -> pl.Expr:
@@ -245,10 +250,8 @@ def sheet_frames(sheet: Sheet, names: Mapping[str, str]) -> Iterator[pl.DataFram
     Yields:
         Rows in order.
     """
-    chosen = sheet.frame.select(
-        *(pl.col(own).alias(clean) for own, clean in names.items()),
-        *(pl.col(DATED + own).alias(DATED + clean) for own, clean in names.items()),
-    )
+    columns = [(prefix + own, prefix + clean) for prefix in ("", DATED) for own, clean in names.items()]
+    chosen = pl.DataFrame([sheet.frame.get_column(own).alias(clean) for own, clean in columns])
     yield from chosen.iter_slices(BATCH)
 
 

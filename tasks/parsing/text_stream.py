@@ -13,7 +13,6 @@ from schemas.errors import Refused
 from schemas.reader import WHITESPACE, Reader
 
 UNIT_SEPARATOR = "\x1f"  # stands for a separator of several characters
-ESCAPED = re.compile(rb'\\(["\\])')
 
 
 def single_separator(reader: Reader) -> str:
@@ -49,7 +48,7 @@ def prepared(stream: Iterator[bytes], name: str, reader: Reader) -> Iterator[byt
         stream = (piece.replace(b"\r", b"\n") for piece in stream)
     if reader.skip_lines:
         stream = _without_first_lines(stream, name, reader.skip_lines)
-    return _unescaped(stream) if reader.backslash else stream
+    return _unescaped(stream, (reader.quote or "\0").encode()) if reader.backslash else stream
 
 
 def with_single_separators(block: bytes, name: str, reader: Reader) -> bytes:
@@ -67,28 +66,33 @@ def with_single_separators(block: bytes, name: str, reader: Reader) -> bytes:
         Refused: They hold the byte that would stand for the separator.
     """
     if reader.separator == WHITESPACE:
-        quote = re.escape((reader.quote or '"').encode())
-        runs = re.sub(rb"%b[^%b]*%b|[ \t]+" % (quote, quote, quote), _tab, block)
+        quote = re.escape(reader.quote.encode()) if reader.quote else b""
+        enclosed = b"%b[^%b]*%b|" % (quote, quote, quote) if quote else b""
+        runs = re.sub(enclosed + rb"[ \t]+", _tab, block)
         return b"\n".join(line.strip(b"\t\r") for line in runs.split(b"\n"))
     written = reader.separator.encode()
     if len(written) == 1:
         return block
     if UNIT_SEPARATOR.encode() in block:
         raise Refused(f"{name!r} holds the byte 0x1f, which no text has; is it damaged?")
-    return block.replace(written, UNIT_SEPARATOR.encode())
+    if reader.quote is None or reader.quote.encode() not in block:
+        return block.replace(written, UNIT_SEPARATOR.encode())
+    quote = re.escape(reader.quote.encode())
+    parts = re.compile(rb"%b[^%b]*%b|%b" % (quote, quote, quote, re.escape(written)))
+    return parts.sub(lambda match: UNIT_SEPARATOR.encode() if match[0] == written else match[0], block)
 
 
 def _tab(match: re.Match[bytes]) -> bytes:
     return b"\t" if match[0][0] in b" \t" else match[0]
 
 
-def _unescaped(stream: Iterator[bytes]) -> Iterator[bytes]:
-    """A quote after a backslash becomes a doubled one, a doubled backslash a single one."""
-    held = b""
+def _unescaped(stream: Iterator[bytes], quote: bytes) -> Iterator[bytes]:
+    """The enclosing quote after a backslash becomes a doubled one, a doubled backslash a single one, other quotes plain."""
+    escaped, held = re.compile(rb"""\\(["'\\])"""), b""
     for piece in stream:
         piece = held + piece
         held = b"\\" if (len(piece) - len(piece.rstrip(b"\\"))) % 2 else b""
-        yield ESCAPED.sub(lambda match: b'""' if match[1] == b'"' else b"\\", piece.removesuffix(held))
+        yield escaped.sub(lambda match: match[1] * (2 if match[1] == quote else 1), piece.removesuffix(held))
     yield held
 
 

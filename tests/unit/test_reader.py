@@ -42,6 +42,23 @@ TEXTS = {
     "tabs": (b"name\tamount\tday\na\t1.5\t2024-03-04\n", Reader(separator="\t")),
     "bars and quotes": (b'"name"|"amount"|"day"\n"a"|"1.5"|"2024-03-04"\n', Reader(separator="|")),
     "two characters": (b"name::amount::day\na::1.5::2024-03-04\n", Reader(separator="::")),
+    "two characters inside quotes": (
+        b'name::amount::day\n"a::b"::1.5::2024-03-04\n',
+        Reader(separator="::", columns={"name": ColumnFormat(spellings={"a::b": "a"})}),
+    ),
+    "tabs and blanks": (
+        b'name\tamount\tother\tday\n "a" \t1.5\t\t"2024-03-04"\n',
+        Reader(separator="\t", strip=True, omit=("other",)),
+    ),
+    "other quotes behind a backslash": (
+        b"name,amount,day\n'a\\' b',1.5,2024-03-04\n",
+        Reader(quote="'", backslash=True, columns={"name": ColumnFormat(spellings={"a' b": "a"})}),
+    ),
+    "a comment with a quote": (b'#it"s\nname,amount,day\na,1.5,2024-03-04\n', Reader(comment="#", stray_quotes=True)),
+    "blanks and a lone quote": (
+        b'name amount day\n5" 1.5 2024-03-04\n',
+        Reader(separator="whitespace", quote=None, columns={"name": ColumnFormat(spellings={'5"': "a"})}),
+    ),
     "runs of blanks": (b"name   amount day\n  a  1.5\t2024-03-04\r\n", Reader(separator="whitespace")),
     "blanks inside quotes": (b"name amount day\n'a' 1.5  '2024-03-04'\n", Reader(separator="whitespace", quote="'")),
     "Latin": ("name,amount,day\na,1.5,2024-03-04\n".encode("cp1252"), Reader(encoding="cp1252")),
@@ -169,9 +186,28 @@ def test_json_and_parquet_read_texts_and_numbers_as_declared(tmp_path: Path) -> 
 def test_a_number_that_means_missing_in_parquet(tmp_path: Path) -> None:
     frame = pl.DataFrame({"name": ["a", "b"], "amount": [-200.0, 1.5], "day": [DAY, DAY]})
     frame.write_parquet(tmp_path / "rows.parquet")
-    reader = Reader(columns={"amount": ColumnFormat(missing=("-200.0",))})
+    for text in ("-200.0", "-200"):
+        reader = Reader(columns={"amount": ColumnFormat(missing=(text,))})
+        content = (tmp_path / "rows.parquet").read_bytes()
+        assert read(tmp_path, content, reader, name="rows.parquet") == ([("a", None, DAY), ("b", 1.5, DAY)], [])
+
+
+def test_days_that_a_column_with_gaps_has_made_floats_are_days(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"name": ["a", "b"], "amount": [1.5, 2.5], "day": [20240304.0, None]})
+    frame.write_parquet(tmp_path / "rows.parquet")
+    reader = Reader(columns={"day": ColumnFormat(times=("%Y%m%d",))})
     content = (tmp_path / "rows.parquet").read_bytes()
-    assert read(tmp_path, content, reader, name="rows.parquet") == ([("a", None, DAY), ("b", 1.5, DAY)], [])
+    assert read(tmp_path, content, reader, name="rows.parquet") == ([("a", 1.5, DAY), ("b", 2.5, None)], [])
+
+
+def test_two_columns_under_one_name_are_refused_in_every_format(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"Amount": [1.0], "amount": [2.0], "name": ["a"], "day": [DAY]})
+    frame.write_parquet(tmp_path / "rows.parquet")
+    lines = b'{"Amount": 1, "amount": 2, "name": "a", "day": "2024-03-04"}\n'
+    contents = {"x.parquet": (tmp_path / "rows.parquet").read_bytes(), "x.jsonl": lines, "x.csv": frame.write_csv().encode()}
+    for name, content in contents.items():
+        with pytest.raises(Refused, match="'Amount' and 'amount' would both be the column 'amount'"):
+            read(tmp_path, content, Reader(rename={"Amount": "amount"}), name=name)
 
 
 @pytest.mark.parametrize(
@@ -242,6 +278,22 @@ def test_a_reader_is_versioned_with_its_contract_and_a_plain_one_changes_nothing
     assert declared.contract_version() != plain.contract_version()
     assert describe_reader(PLAIN) == {}
     assert restore_reader(describe_reader(reader)) == reader
+
+
+def test_a_column_may_be_called_like_a_fact_of_the_reader() -> None:
+    class Odd(Contract):
+        """A column with that name."""
+
+        comment: str = column()
+
+    plain = Input(
+        name="rows", contract=Odd, reader=Reader(comment="#", columns={"comment": ColumnFormat(spellings={"Y": "yes"})})
+    )
+    other = Input(
+        name="rows", contract=Odd, reader=Reader(comment="#", columns={"comment": ColumnFormat(spellings={"Y": "no"})})
+    )
+    (change,) = compare_contracts(plain.described(), other.described())
+    assert (change.column, change.effect) == ("comment", "unclear")
 
 
 def test_the_difference_of_two_readers_is_shown_with_what_it_does() -> None:

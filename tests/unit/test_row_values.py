@@ -19,7 +19,7 @@ from schemas.contract import Contract, column, describe
 from schemas.errors import UsageError
 from schemas.row_key import ROW_COLUMNS, ROW_OCCURRENCE, ROW_VALUE
 from schemas.usecase import Input, Lookup
-from tasks.contracts.row_keys import with_row_keys, wrong_row_values
+from tasks.contracts.row_keys import known_keys_of_rows, with_row_keys, wrong_row_values
 from tasks.features.engineering import block, design
 from tasks.features.keys import group_hash
 from tasks.features.row_values import row_value
@@ -200,3 +200,40 @@ def test_the_hash_of_private_values_is_private() -> None:
 
     assert Input(name="x", contract=Secret, key="row").contract.private() == {"name", ROW_VALUE}
     assert SALES.inputs[0].contract.private() == set()
+
+
+class Asked(Contract):
+    """A column of which nobody has said when it is known."""
+
+    price: int = column()
+    state: str = column(known="confirm")
+
+
+class Answered(Contract):
+    """The same, answered."""
+
+    price: int = column()
+    state: str = column(known="at_prediction")
+
+
+class Retyped(Contract):
+    """The same, of another type."""
+
+    price: str = column()
+    state: str = column(known="at_prediction")
+
+
+@pytest.mark.parametrize("later", [Asked, Answered, Retyped])
+def test_rows_are_known_again_when_a_column_is_known_by_now_or_has_another_type(
+    tmp_path: Path, later: type[Contract]
+) -> None:
+    rows = {"price": [1, 1, 2], "state": ["open", "open", "shut"]}
+    before, after = Input(name="sales", contract=Asked, key="row"), Input(name="sales", contract=later, key="row")
+    there = with_row_keys(parsed(tmp_path / "before", pl.DataFrame(rows), 10), before, tmp_path / "keyed-before")
+    published = pl.read_parquet(there.parts[0]).drop("_row", "_untyped")
+    again = pl.DataFrame(rows | {"price": [1, 1, 2]}).cast({"price": after.contract.dtypes()["price"]})
+    again = pl.concat([again, again.tail(1)])
+    here = with_row_keys(parsed(tmp_path / "after", again, 10), after, tmp_path / "keyed-after")
+    known = known_keys_of_rows(here, after, published.lazy().select(ROW_COLUMNS), [published.lazy()])
+    mine = pl.read_parquet(here.parts[0]).select(ROW_COLUMNS)
+    assert mine.join(known.collect().unique(), on=ROW_COLUMNS, how="semi").height == 3  # the fourth is new
