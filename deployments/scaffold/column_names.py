@@ -75,6 +75,8 @@ def clean_columns(
 
 def _why_left_out(column: pl.Series, own: str, reader: Reader) -> str:
     """Why a column of the file is left out of the table, or ''."""
+    if column.dtype.is_nested() or column.dtype in (pl.Duration, pl.Binary, pl.Object):
+        return f"holds {column.dtype}, not one value a cell"
     nameless = bool(NAMELESS.match(own))
     text = column.str.strip_chars() if column.dtype == pl.String else column
     values = text.replace("", None) if text.dtype == pl.String else text

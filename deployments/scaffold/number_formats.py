@@ -12,12 +12,14 @@ from schemas.reader import ColumnFormat
 
 CURRENCIES = (
     "$", "€", "£", "¥", "₹", "USD", "EUR", "GBP", "CHF", "JPY", "CAD", "AUD", "INR", "CNY", "SEK", "NOK", "DKK", "PLN",
-    "BRL", "US$", "C$", "A$", "R$", "kr", "zł", "Rs", "Rs.", "Fr.",
+    "BRL", "NZ$", "HK$", "S$", "RM", "₺", "₽", "₩", "₫", "฿", "₴", "₪", "Kč", "Ft",
+    "R", "US$", "C$", "A$", "R$", "kr", "zł", "Rs", "Rs.", "Fr.",
 )  # fmt: skip
+APOSTROPHE = "\u2019"
 SPACES = " \u00a0\u202f\u2009"  # plain, no-break, narrow and thin
 PARTS = re.compile(
     rf"^(?P<open>\()?\s*(?P<sign>[-+])?\s*(?P<before>[^\d\s.,()+-]+\.?)?(?P<gap>\s*)(?P<sign2>[-+])?"
-    rf"(?P<digits>[\d.,'{SPACES}]*\d[.,]?)(?P<gap2>\s*)(?P<after>[^\d\s.,()+-][^\d\s()+,-]*)?\s*(?P<close>\))?$"
+    rf"(?P<digits>[\d.,'{APOSTROPHE}{SPACES}]*\d[.,]?)(?P<gap2>\s*)(?P<after>[^\d\s.,()+-][^\d\s()+,-]*)?\s*(?P<close>\))?$"
 )
 LONGEST_UNIT = 8
 ORDINALS = {"st", "nd", "rd", "th"}
@@ -97,13 +99,17 @@ def _are_units(units: set[str], parts: list[re.Match[str]]) -> bool:
     zeros = [match for match in parts if re.match(r"0\d", match["digits"])]
     if zeros:
         return False
-    return money or bool(units) or any(re.search(r"[.,' ]", match["digits"]) or match["open"] for match in parts)
+    return (
+        money
+        or bool(units)
+        or any(re.search(rf"[.,'{APOSTROPHE}{SPACES}]", match["digits"]) or match["open"] for match in parts)
+    )
 
 
 def _marks(numbers: list[str]) -> list[tuple[str, str | None]]:
     """Pairs of decimal mark and thousands mark that may be meant, the likeliest first."""
     points, commas = any("." in n for n in numbers), any("," in n for n in numbers)
-    other = next((mark for mark in ("'", *SPACES) if any(mark in n for n in numbers)), None)
+    other = next((mark for mark in ("'", APOSTROPHE, *SPACES) if any(mark in n for n in numbers)), None)
     if other:
         return [(",", other), (".", other)] if commas else [(".", other), (",", other)]
     if points and commas:

@@ -5,6 +5,7 @@ CSV stays text, so that a code like 007 is not taken for a number; JSON Lines an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from io import BytesIO
@@ -61,7 +62,7 @@ def read(path: Path, stated: Mapping[str, Any] | None = None, target: str = "") 
         form, compression = _format_of(path, reader)
         if form == "excel" and "sheet" not in facts:
             reader = replace(reader, sheet=_sheet_with(path, reader, target))
-        sample = READERS.get(form, _sampled)(path, compression, reader, facts)
+        sample = _read_as(form, path, compression, reader, facts)
     except Refused as refusal:
         raise UsageError(str(refusal)) from None
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
@@ -70,6 +71,18 @@ def read(path: Path, stated: Mapping[str, Any] | None = None, target: str = "") 
     if sample.frame.is_empty():
         raise UsageError(f"{path.name!r} holds no rows; a use case is drafted from rows, a few hundred or more")
     return sample
+
+
+def _read_as(form: str, path: Path, compression: str, reader: Reader, facts: frozenset[str]) -> Sample:
+    """A sample; of a JSON document the records are looked for where its reader says that they lie."""
+    read_form = READERS.get(form, _sampled)
+    try:
+        return read_form(path, compression, reader, facts)
+    except Refused as refusal:
+        found = re.search(r"reader=Reader\(path=['\"]([^'\"]+)['\"]\)", str(refusal))
+        if found is None or "path" in facts:
+            raise
+        return read_form(path, compression, replace(reader, path=found[1]), facts)
 
 
 def _format_of(path: Path, reader: Reader) -> tuple[str, str]:
@@ -175,20 +188,25 @@ def _jsonl(path: Path, compression: str, reader: Reader, stated: frozenset[str])
     if not text.strip():
         raise UsageError(f"{path.name!r} is empty; a JSON Lines file holds one object a line")
     frame = pl.read_ndjson(BytesIO(text), infer_schema_length=None)
+    if any(isinstance(dtype, pl.Struct) for dtype in frame.dtypes):
+        return _sampled(path, "", reader, stated)
     return _of_types(frame, size <= MAX_BYTES, "jsonl", path, reader, stated)
 
 
 def _parquet(path: Path, _: str, reader: Reader, stated: frozenset[str]) -> Sample:
     lazy = pl.scan_parquet(path, glob=False)
-    names = lazy.collect_schema().names()
+    schema = lazy.collect_schema()
+    names = schema.names()
     _refuse_too_many(len(names), path.name)
+    if any(isinstance(dtype, pl.Struct) for dtype in schema.values()):
+        return _sampled(path, "", reader, stated)
     return _of_types(lazy.head(_rows(len(names)) + 1).collect(), True, "parquet", path, reader, stated)
 
 
 def _sampled(path: Path, _: str, reader: Reader, stated: frozenset[str]) -> Sample:
     """The first rows of JSON, Arrow and workbooks; the cells of a workbook are text."""
     frame = parsing.sample_rows(path, reader, MAX_ROWS + 1)
-    forms: dict[str, Form] = {"json": "jsonl", "arrow": "parquet", "excel": "csv"}
+    forms: dict[str, Form] = {"json": "jsonl", "jsonl": "jsonl", "arrow": "parquet", "parquet": "parquet", "excel": "csv"}
     form = forms[parsing.format_of(path.name, reader.format)[0]]
     return _of_types(frame, frame.height <= MAX_ROWS, form, path, reader, stated)
 

@@ -16,7 +16,30 @@ from schemas.verdicts import Kind
 FEW_NUMBERS = 10
 MOST_CLASSES = 50
 LEAST_BEGINNING = 12  # characters of a long name that a person typed only the beginning of
-YES = ("true", "yes", "y", "t", "positive", "bad", "late", "churned", "fraud", "default")
+YES = (
+    "true",
+    "yes",
+    "y",
+    "t",
+    "positive",
+    "bad",
+    "late",
+    "churned",
+    "fraud",
+    "default",
+    "ja",
+    "oui",
+    "si",
+    "sí",
+    "sim",
+    "tak",
+    "ano",
+    "да",
+    "wahr",
+    "vrai",
+    "verdadero",
+    "x",
+)
 
 
 @dataclass(frozen=True)

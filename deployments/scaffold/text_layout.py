@@ -13,7 +13,8 @@ from typing import Literal
 from deployments.scaffold.type_inference import MISSING_WORDS, looks_typed
 from schemas.reader import WHITESPACE, Reader
 
-SEPARATORS = ("::", "||", ",", ";", "\t", "|", "^", "~", ":")
+SEPARATORS = ("::", "||", ",", ";", "\t", "|")
+RARE_SEPARATORS = ("^", "~", ":")  # where none of the others is one: titles and clock times hold them, too
 NAMES = {"\t": "tabs", ";": "semicolons", "|": "bars", WHITESPACE: "blanks", "::": "double colons", "||": "double bars"}
 QUOTES = "\"'"
 LINES, LAST_LINES = 2_000, 200
@@ -74,7 +75,9 @@ def _best_table(lines: Sequence[str], reader: Reader, stated: frozenset[str]) ->
     separators = (reader.separator,) if "separator" in stated else SEPARATORS
     quotes = (reader.quote,) if "quote" in stated else tuple(QUOTES)
     tables = [_table(lines, replace(reader, separator=s, quote=q)) for s in separators for q in quotes if s != q]
-    wide = [table for table in tables if table.width > 1 and table.share >= CONSISTENT]
+    wide = _wide(tables)
+    if not wide and "separator" not in stated:
+        wide = _wide([_table(lines, replace(reader, separator=s, quote=q)) for s in RARE_SEPARATORS for q in quotes])
     if not wide and "separator" not in stated:
         blanks = _table(lines, replace(reader, separator=WHITESPACE))
         if blanks.width > 1 and blanks.share >= 0.95 and not any("," in line for line in lines[:50]):
@@ -82,6 +85,10 @@ def _best_table(lines: Sequence[str], reader: Reader, stated: frozenset[str]) ->
     if not wide:
         return tables[0] if len(separators) == 1 else _table(lines, replace(reader, separator=","))
     return max(wide, key=lambda table: (-_before(table), round(table.share, 1), _is_quoted(table), min(table.width, 200)))
+
+
+def _wide(tables: Sequence[_Table]) -> list[_Table]:
+    return [table for table in tables if table.width > 1 and table.share >= CONSISTENT]
 
 
 def _table(lines: Sequence[str], reader: Reader) -> _Table:

@@ -20,13 +20,13 @@ DATES = (
     "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%m-%y", "%m-%d-%y", "%y/%m/%d",
     "%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %b %y", "%d %B %Y", "%d. %B %Y", "%d/%b/%Y", "%Y-%b-%d", "%Y %b %d",
     "%b %d, %Y", "%b %d %Y", "%B %d, %Y", "%B %d %Y", "%b. %d, %Y", "%A, %B %d, %Y", "%a, %b %d, %Y", "%A, %d %B %Y",
-    "%a, %d %b %Y", "%a %b %d %Y", "%A %d %B %Y", "%d %B, %Y",
+    "%d%b%Y", "%Y%m%d", "%a, %d %b %Y", "%a %b %d %Y", "%A %d %B %Y", "%d %B, %Y",
 )  # fmt: skip
 MONTHS = ("%Y-%m", "%Y/%m", "%b %Y", "%B %Y", "%b-%Y", "%b-%y", "%m/%Y", "%b %y")
 CLOCKS = (
     "%H:%M", "%H:%M:%S", "%H:%M:%S%.f", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p", "%I:%M:%S%p", "%H.%M.%S", "%Hh%M",
 )  # fmt: skip
-JOINTS = (" ", "T", ", ", " at ", "  ", ":", "-")
+JOINTS = (" ", "T", ", ", " at ", "  ", ":", "-", " - ")
 ZONES = ("", "%#z", " %#z", " UTC", " GMT")
 WHOLE = ("%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %z %Y", "%d/%b/%Y:%H:%M:%S %z", "%Y%m%dT%H%M%S", "%Y%m%dT%H%M%SZ")
 DIGITS = {8: ("%Y%m%d", "%m%d%Y", "%d%m%Y"), 12: ("%Y%m%d%H%M",), 14: ("%Y%m%d%H%M%S",)}

@@ -58,6 +58,7 @@ MISSING_WORDS = frozenset((*NOTHING_WORDS, *AMONG_OTHERS))
 SENTINEL = re.compile(r"-?9{2,6}|-200|-?8{2,5}|-1000|-32768|-2147483648")
 MOST_SPELLINGS = 400
 MOST_UNITS = 8  # so many different texts with numbers and units are rather numbers than categories
+ONE_WORD_SHARE = 0.3  # of one or two words: "k.A.", "Refused"
 ODD_WORDS, ODD_SHARE = 5, 0.03  # other words in a column of numbers or dates: few enough to be no values of it
 
 
@@ -272,7 +273,8 @@ def _nearly(counts: pl.DataFrame, rest: pl.Series, name: str, form: str) -> tupl
     kept = rest.filter(numeric)
     odd = rest.filter(~numeric)
     share = counts.filter(pl.nth(0).is_in(odd.implode()))["count"].sum() / max(int(counts["count"].sum()), 1)
-    if not 0 < len(odd) <= ODD_WORDS or share > ODD_SHARE or not len(kept):
+    most = ODD_SHARE if len(odd) > 2 else ONE_WORD_SHARE
+    if not 0 < len(odd) <= ODD_WORDS or share > most or not len(kept):
         return None
     reading = _reading(kept, name, form)
     if reading is None:

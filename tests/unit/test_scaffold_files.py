@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections.abc import Callable
@@ -88,6 +89,10 @@ FILES: dict[str, str | bytes] = {
     "bars": text("|"),
     "double colons": text("::"),
     "carets": text("^"),
+    "a title with a colon": "Report: members\n" + text(),
+    "no blanks in dates": text(seen=day("%d%b%Y")),
+    "curly apostrophes": text(amount=number(lambda v: f"CHF {v:,.2f}".replace(",", "\u2019"))),
+    "a word for missing": text(amount=number(str, "k.A.")),
     "returns and newlines": text(end="\r\n"),
     "returns alone": text(end="\r"),
     "cp1252": text().encode("cp1252"),
@@ -164,6 +169,24 @@ def test_however_it_is_written_the_same_rows_are_read(tmp_path: Path, kind: str)
 def test_any_name_will_do_for_text(tmp_path: Path, name: str) -> None:
     assert new(tmp_path, text("\t"), name).audit.accepted == ROWS
     assert rows(tmp_path, name).equals(EXPECTED, null_equal=True)
+
+
+def test_records_inside_records_are_columns_and_lists_are_left_out(tmp_path: Path) -> None:
+    records = [
+        {"id": f"R-{i:04d}", "who": {"age": i % 50, "city": "ABC"[i % 3]}, "tags": ["a"], "left": "yes" if i % 3 else "no"}
+        for i in range(ROWS)
+    ]
+    for name, content in (
+        ("members.jsonl", "\n".join(map(json.dumps, records))),
+        ("members.json", json.dumps(records)),
+        ("page.json", json.dumps({"total": ROWS, "data": records})),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        made = new(folder, content, name)
+        assert (made.audit.accepted, made.audit.rejected) == (ROWS, 0)
+        assert {"who.age", "who.city"} <= set(rows(folder, name).columns)
+        assert any(note.startswith("tags: left out") for note in made.notes)
 
 
 def test_a_file_without_a_header_takes_its_target_by_position(tmp_path: Path) -> None:

@@ -112,7 +112,6 @@ BAD: dict[str, tuple[Callable[[Path], Path], dict[str, object], str]] = {
     "open quote": (raw("a.csv", b'id,y\n1,"0\n2,1\n'), {}, "never closed"),
     "half a gzip": (raw("a.csv.gz", gzip.compress(b"id,y\n1,0\n2,1\n")[:-9]), {}, "cannot be unpacked"),
     "no Parquet": (raw("a.parquet", b"PAR1 and then something else"), {}, "cannot be read"),
-    "nested": (raw("a.jsonl", b'{"id":1,"a":{"b":1},"y":0}\n{"id":2,"a":{"b":1},"y":1}\n'), {}, "not one value a cell"),
     "target missing": (plain, {"target": "z"}, "no such column"),
     "target constant": (changed("y", pl.lit(1)), {}, "holds only 1"),
     "target null": (changed("y", pl.lit(None)), {}, "is empty"),
