@@ -556,6 +556,6 @@ def test_names_that_polars_would_expand_are_names(tmp_path: Path) -> None:
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x.xlsx").write_bytes(workbook(CELLS))
     monkeypatch.setitem(sys.modules, "fastexcel", None)
-    with pytest.raises(Refused, match=r"pip install 'penstock\[excel\]'") as refused:
+    with pytest.raises(Refused, match=r"pip install 'penstock-ml\[excel\]'") as refused:
         sample_rows(tmp_path / "x.xlsx")
     assert "\n" not in str(refused.value)

@@ -120,5 +120,5 @@ def test_which_sources_are_tables_and_which_lie_elsewhere() -> None:
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, package: str) -> None:
     source = MAKERS[kind](tmp_path)[0]
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(UsageError, match=rf"pip install 'penstock\[{kind}\]'"), fetched(source):
+    with pytest.raises(UsageError, match=rf"pip install 'penstock-ml\[{kind}\]'"), fetched(source):
         pass
