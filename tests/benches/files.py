@@ -61,10 +61,11 @@ def _typed_target(said: str, path: Path) -> str:
 
 def _line(folder: Path, file: str, target: str) -> bool:
     with tempfile.TemporaryDirectory(prefix="penstock-files-") as home:
-        outcome, loss, script = tried(folder / file, target, Path(home))
+        outcome, loss, pairs = tried(folder / file, target, Path(home))
+    script, gains = [each for each, _ in pairs], [constant - each for each, constant in pairs]
     mean, deviation = (float(np.mean(script)), float(np.std(script, ddof=1))) if script else (float("nan"),) * 2
     held = outcome == "champion" and loss is not None and loss <= mean + 2 * deviation
-    held |= outcome == "no model beats the baseline"
+    held |= outcome == "no model beats the baseline" and float(np.mean(gains)) <= 2 * float(np.std(gains, ddof=1))
     print(
         f"{file:<28.28} {outcome:<34.34} {_figure(loss)} {_figure(mean)} {deviation:7.4f}  {'yes' if held else 'NO'}",
         flush=True,
@@ -76,8 +77,8 @@ def _figure(value: float | None) -> str:
     return f"{value:8.4f}" if value is not None and np.isfinite(value) else f"{'':>8}"
 
 
-def tried(path: Path, target: str, home: Path) -> tuple[str, float | None, list[float]]:
-    """What came of a file, the champion's loss on the gate's holdout, and the script's losses."""
+def tried(path: Path, target: str, home: Path) -> tuple[str, float | None, list[tuple[float, float]]]:
+    """What came of a file, the champion's loss on the gate's holdout, and for each seed the script's and a constant's."""
     drafted = _run(home, "new", NAME, "--from", str(path), "--target", target)
     if drafted.returncode:
         return drafted.stderr.strip().splitlines()[-1], None, []
@@ -101,8 +102,8 @@ def _run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def losses(case: UseCase, path: Path, scratch: Path) -> list[float]:
-    """The script's loss for each seed, in the gate's metric: log loss, or root mean squared error."""
+def losses(case: UseCase, path: Path, scratch: Path) -> list[tuple[float, float]]:
+    """The script's loss for each seed and that of a constant, in the gate's metric: log loss, or root mean squared error."""
     spec = case.inputs[0]
     parsed = parsing.parse_source(parsing.fingerprint(path), spec.delivered, scratch / "parsed", reader=spec.reader)
     frame = pl.concat([pl.read_parquet(part) for part in parsed.parts])
@@ -111,7 +112,7 @@ def losses(case: UseCase, path: Path, scratch: Path) -> list[float]:
     return [_loss(case, frame, seed) for seed in range(SEEDS)]
 
 
-def _loss(case: UseCase, frame: pl.DataFrame, seed: int) -> float:
+def _loss(case: UseCase, frame: pl.DataFrame, seed: int) -> tuple[float, float]:
     known = [name for name in case.inputs[0].contract.known("at_prediction") if name in frame.columns]
     read = {root for expression in case.features.values() for root in expression.meta.root_names()}
     features = [_plain(frame[name]) for name in known if name in read]
@@ -125,7 +126,15 @@ def _loss(case: UseCase, frame: pl.DataFrame, seed: int) -> float:
         params["num_class"] = len(case.target.classes)
     matrices = [xgb.DMatrix(data[rows].to_arrow(), label=outcome[rows], enable_categorical=True) for rows in (fit, judged)]
     scores = xgb.train(params, matrices[0], 100).predict(matrices[1])
-    return _measure(case, scores, outcome[judged])
+    constant = np.broadcast_to(_constant(case, outcome[fit]), scores.shape)
+    return _measure(case, scores, outcome[judged]), _measure(case, constant, outcome[judged])
+
+
+def _constant(case: UseCase, outcome: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The mean of the outcome, or the share of each class."""
+    if case.target.kind != "multiclass":
+        return np.asarray(np.mean(outcome))
+    return np.bincount(outcome.astype(int), minlength=len(case.target.classes)) / len(outcome)
 
 
 def _plain(column: pl.Series) -> pl.Series:
