@@ -5,7 +5,7 @@ and the module is yours.
 """
 
 import polars as pl
-from penstock import Contract, GatePolicy, Input, MonitorPolicy, Split, Target, Training, UseCase, column
+from penstock import Contract, GatePolicy, Input, MonitorPolicy, Split, Target, Training, UseCase, column, confirmed_features
 
 KIND = ("cargo", "child", "city", "road")
 PART_IN_STOCK = ("no", "yes")
@@ -26,8 +26,8 @@ class LateRepairs(Contract):
     part_in_stock: str = column(isin=PART_IN_STOCK)
     # guess: sentences, so no feature
     remark: str = column(nullable=True, str_length={"max_value": 160})
-    # guess: later than received_on in 3,023 rows: known only afterwards?
-    finished_on: pl.Date = column(known="outcome", nullable=True)
+    # confirm: known before the outcome? later than received_on in 3,023 rows
+    finished_on: pl.Date = column(known="confirm", nullable=True)
     # the outcome: empty until it is known
     late: bool = column(known="outcome", nullable=True)
 
@@ -60,15 +60,20 @@ LATE_REPAIRS = UseCase(
         value=pl.col("late"),
         classes=("not late", "late"),
     ),
-    features={
-        "received_on_weekday": pl.col("received_on").dt.weekday().cast(pl.Float32),
-        "days_since_bought_on": days_since("bought_on"),
-        "kind": pl.col("kind").cast(pl.Enum(KIND), strict=False),
-        "motor": pl.col("motor").cast(pl.Float32),
-        "queue_length": pl.col("queue_length").cast(pl.Float32),
-        "quoted_price": pl.col("quoted_price").cast(pl.Float32),
-        "part_in_stock": pl.col("part_in_stock").cast(pl.Enum(PART_IN_STOCK), strict=False),
-    },
+    # left out: what reads a column of known="confirm"; write known="at_prediction" there once you know that it is
+    features=confirmed_features(
+        LateRepairs,
+        {
+            "received_on_weekday": pl.col("received_on").dt.weekday().cast(pl.Float32),
+            "days_since_bought_on": days_since("bought_on"),
+            "kind": pl.col("kind").cast(pl.Enum(KIND), strict=False),
+            "motor": pl.col("motor").cast(pl.Float32),
+            "queue_length": pl.col("queue_length").cast(pl.Float32),
+            "quoted_price": pl.col("quoted_price").cast(pl.Float32),
+            "part_in_stock": pl.col("part_in_stock").cast(pl.Enum(PART_IN_STOCK), strict=False),
+            "days_since_finished_on": days_since("finished_on"),
+        },
+    ),
     slices=("kind", "part_in_stock"),
     split=Split(holdout_days=45, stopping_days=45),
     training=Training(
@@ -89,7 +94,7 @@ LATE_REPAIRS = UseCase(
         metric="log_loss",
         margin=0.019,
         slice_margin=0.06,
-        max_calibration_error=0.11,
+        max_calibration_error=0.13,
         min_rows=200,
         min_blocks=5,
         min_slice_rows=100,
