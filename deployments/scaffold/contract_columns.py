@@ -251,9 +251,7 @@ def _category(column: Column) -> str:
 
 
 def _hour(column: Column) -> str:
-    hour = f"{_source(column)}.dt.hour().cast(pl.Float32)"
-    minutes = column.profile.values.dt.minute()
-    return f"{hour} + {_source(column)}.dt.minute().cast(pl.Float32) / 60" if (minutes > 0).any() else hour
+    return f"{_source(column)}.dt.hour().cast(pl.Float32)"
 
 
 def _date_feature(column: Column, clock: Clock | None) -> tuple[tuple[str, str], ...]:
