@@ -147,7 +147,7 @@ def _type_text(series: pl.Series, form: str, reader: Reader) -> Typed:
     rest = distinct.filter(~distinct.is_in(AMONG_OTHERS))
     infinite = texts.is_in(INFINITE).any()
     reading = _reading(rest, name, form) if len(rest) else None
-    if reading and not (infinite and reading.type not in ("integer", "number")):
+    if reading and (not infinite or (reading.type in ("integer", "number") and reading.form == ColumnFormat())):
         words = tuple(sorted(set(distinct.to_list()) - set(rest.to_list())))
         reading = replace(reading, type="number") if infinite and reading.type == "integer" else reading
         return _typed(series, reading, nothing, words, reader)
