@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from schemas.model_design import describe_design
+from schemas.model_design import describe_design, design_digest
 from schemas.refs import ModelRef
 from schemas.usecase import UseCase
 from schemas.verdicts import Leak
@@ -40,8 +40,10 @@ def find_design_leaks(
     """
     names = features.feature_names(case)
     found = evaluation.find_leaks(fitted.select(*names, features.TARGET), features.TARGET, case.target.kind, ordered=False)
-    asked = _features_of(registry, champion)
-    named = [_renamed(case, leak) for leak in [*_unconfirmed(case), *found] if asked.get(leak.column) != _own(case, leak)]
+    design = recorded_design(registry, champion) if champion else None
+    asked, ours = _digests(design or {}), _digests(describe_design(case))
+    new = {name for name in names if asked.get(name) != ours[name]}
+    named = [_renamed(case, leak) for leak in [*_unconfirmed(case), *found] if leak.column in new]
     leaks = {leak.column: leak for leak in reversed(named)}
     return (*(leaks[name] for name in names if name in leaks), *_shared_rows(names, fitted, held))
 
@@ -107,13 +109,9 @@ def is_settled(case: UseCase, registry: ModelRegistry, model: ModelRef) -> bool:
     return bool(recorded) and not any(leak.confirm for leak in open_leaks(case, recorded))
 
 
-def _features_of(registry: ModelRegistry, champion: ModelRef | None) -> Mapping[str, Any]:
-    design = recorded_design(registry, champion) if champion else None
-    return dict(design["features"]) if design else {}
-
-
-def _own(case: UseCase, leak: Leak) -> Any:
-    return dict(describe_design(case)["features"]).get(leak.column)
+def _digests(design: Mapping[str, Any]) -> dict[str, str]:
+    """Hashes of the features of a design, recorded or not, by name."""
+    return {name: design_digest({"feature": feature}) for name, feature in design.get("features", ())}
 
 
 def _unconfirmed(case: UseCase) -> list[Leak]:

@@ -119,7 +119,7 @@ def test_a_feature_of_a_column_to_confirm_stops_whatever_it_tells(settings: Sett
 def test_features_that_the_champion_has_are_not_asked_about_again(settings: Settings, data: DataRef, tmp_path: Path) -> None:
     assert trained(settings, data, "SAID")[0] == "promoted"
     more = file_of("binary", 600, 4, effect=2.0).select(
-        "N" + pl.col("member_id"),
+        pl.col("member_id").str.replace("M", "N"),
         "age",
         pl.when(pl.col("outcome") == "yes").then(pl.lit("SHUT")).otherwise(pl.lit("OPEN")).alias("state"),
         "outcome",
@@ -138,7 +138,9 @@ def test_rows_that_a_version_was_fitted_on_are_not_judged(settings: Settings, da
     rows, holdout = load_training_rows(HONEST, data), set(held_out(data))
     left, fitted = judged(registry, data, rows)
     assert (left, fitted) == (holdout, rows.height - len(holdout))
-    fresh = file_of("binary", 50, 9).select("N" + pl.col("member_id"), "age", pl.lit("OPEN").alias("state"), "outcome")
+    fresh = file_of("binary", 50, 9).select(
+        pl.col("member_id").str.replace("M", "N"), "age", pl.lit("OPEN").alias("state"), "outcome"
+    )
     later = publish_rows(settings, f"{HERE}:HONEST", "guarded", fresh, tmp_path)
     left, fitted = judged(registry, later, load_training_rows(HONEST, later))
     assert left == holdout | set(fresh["member_id"])
