@@ -34,7 +34,7 @@ def _whole(low: int, high: int) -> tuple[int, int]:
 
 def _fractional(low: float, high: float) -> tuple[float, float]:
     span = high - low or abs(high) or 1.0
-    if not SMALLEST < span < 1 / SMALLEST:
+    if not SMALLEST < span < 1 / SMALLEST or not math.isfinite(abs(low) + abs(high) + span):
         return low, high
     unit = 10.0 ** math.floor(math.log10(span))
     lower, upper = math.floor((low - span / 2) / unit) * unit, math.ceil((high + span / 2) / unit) * unit
