@@ -239,6 +239,9 @@ class Monitoring(Shown):
     in_sample: int = Field(
         default=0, ge=0, description="predictions of rows that the model was fitted on; they count nowhere"
     )
+    judged_by: ModelRef | None = Field(
+        default=None, description="the gated version whose scores are realized, where its refit was fitted on every row"
+    )
     shadow: tuple[Comparison, ...] = Field(default=(), description="challengers on the rows that the server answered")
     current: bool = Field(default=True, description="whether the model that scored the window is still the champion")
     newest: bool = Field(default=True, description="whether no window that begins later was seen before")
@@ -246,13 +249,18 @@ class Monitoring(Shown):
 
     @property
     def in_sample_note(self) -> str:
-        """That rows were not judged because the model was fitted on them, or ''."""
-        return f"{self.in_sample:,} of {self.rows:,} rows are in-sample and not judged" if self.in_sample else ""
+        """That the model was fitted on rows, and who judged them, or ''."""
+        if not self.in_sample:
+            return ""
+        if self.judged_by is None or self.model is None:
+            return f"{self.in_sample:,} of {self.rows:,} rows are in-sample and not judged: the model was fitted on them"
+        refit, gated = f"v{self.model.version}", f"v{self.judged_by.version}"
+        return f"realized by {gated}, which was gated and has not seen these rows; its refit {refit} was fitted on them"
 
     @property
     def error(self) -> Mapping[str, float]:
         """Realized minus estimated value of each metric that has both: what the scores alone got wrong."""
-        if self.realized is None or self.estimate is None:
+        if self.realized is None or self.estimate is None or self.judged_by is not None:
             return {}
         known = self.realized.metrics
         return {name: known[name] - value for name, value in self.estimate.raw.items() if name in known}

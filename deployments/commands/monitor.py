@@ -46,7 +46,7 @@ def print_monitoring(result: Monitoring) -> None:
         metrics = ", ".join(f"{name} {value:.4f}" for name, value in sorted(result.realized.metrics.items()))
         click.echo(f"labels: {result.coverage:.0%} have come; {metrics}")
     if result.in_sample:
-        click.echo(f"in-sample: {result.in_sample_note}: the model was fitted on them")
+        click.echo(f"in-sample: {result.in_sample_note}")
     for pair in result.shadow:
         click.echo(f"shadow: {pair.sentence}")
     word = "retrain" if result.decision.retrain else "keep the champion"

@@ -1,9 +1,13 @@
-"""Rows of a window that the model was fitted on: what it scores there is no news, and no metric counts them."""
+"""Rows of a window that the model was fitted on: what it scores there is no news, and no metric counts them.
+
+A refit is fitted on all rows, those of the gate's window included. Where a window holds no others, the version that was
+gated judges it in the refit's place: it is the same recipe, and has not seen them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -11,11 +15,46 @@ import polars as pl
 
 from schemas.errors import NotFound
 from schemas.refs import DataRef, ModelRef
+from schemas.score_columns import internal_names, to_columns
 from schemas.usecase import UseCase
-from tasks import datasets, features, training
+from tasks import datasets, features, models, training
 from tasks.features import TARGET
 from tasks.registry import ModelRegistry, optional_document
 from tasks.timestamps import cast_like
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Rows of a window that labels can judge, and by whose scores."""
+
+    rows: pl.LazyFrame
+    in_sample: int  # rows that the version was fitted on
+    by: ModelRef | None = None  # the gated version whose scores stand in the rows, where it judges for its refit
+
+
+def judged_rows(case: UseCase, registry: ModelRegistry, model: ModelRef, data: DataRef, rows: pl.LazyFrame) -> Judged:
+    """The rows of a window that say how good a version is on what it has not seen.
+
+    Args:
+        case: The use case, with the version's design.
+        registry: The model registry.
+        model: The version.
+        data: Repository of the data.
+        rows: Designed rows with the version's scores (`score_columns.internal_names`), one a key.
+
+    Returns:
+        The rows that it was not fitted on; where there are none and it is a refit, those that the gated version was not
+        fitted on, with that one's scores.
+    """
+    left, fitted = without_fitted(case, registry, model, data, rows)
+    gated = _gated_version(case, registry, model) if fitted and not _any(left) else None
+    if gated is None:
+        return Judged(left, fitted)
+    unseen = without_fitted(case, registry, gated, data, rows)[0].collect()
+    if unseen.is_empty():
+        return Judged(left, fitted)
+    scores = models.predict_scores(case, models.load_booster(registry.model_bytes(gated)), unseen)
+    return Judged(unseen.with_columns(to_columns(internal_names(case.target), scores)).lazy(), fitted, gated)
 
 
 def without_fitted(
@@ -43,6 +82,19 @@ def without_fitted(
         return rows, 0
     fitted = candidates.join(_known_then(case, data, manifest, candidates), on=keys, how="semi")
     return rows.join(fitted.lazy(), on=keys, how="anti", maintain_order="left"), fitted.height
+
+
+def _any(rows: pl.LazyFrame) -> bool:
+    return not rows.select(pl.first()).head(1).collect().is_empty()
+
+
+def _gated_version(case: UseCase, registry: ModelRegistry, model: ModelRef) -> ModelRef | None:
+    """The version that was gated in a refit's place; None where the version is no refit, or that one is gone."""
+    recipe = (optional_document(registry, model, "manifest") or {}).get("recipe_of")
+    try:
+        return registry.version(case.name, int(recipe)) if recipe is not None else None
+    except NotFound:
+        return None
 
 
 def _may_be_fitted(case: UseCase, data: DataRef, manifest: Mapping[str, Any], rows: pl.LazyFrame) -> pl.Expr:

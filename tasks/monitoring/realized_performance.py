@@ -17,7 +17,7 @@ from schemas.score_columns import internal_names, to_scores
 from schemas.usecase import UseCase
 from schemas.verdicts import Evaluation
 from tasks import evaluation, features
-from tasks.features import KNOWN, TARGET
+from tasks.features import TARGET
 
 ORDER_MADE = ("scored_at", "prediction_id")  # the id decides where two were made at one moment
 
@@ -37,8 +37,8 @@ def first_predictions(predictions: pl.LazyFrame, keys: Sequence[str]) -> pl.Lazy
 
 def realized(
     use_case: UseCase, rows: pl.LazyFrame, labels: pl.LazyFrame, *, model_sha256: Sha256, data_commit: CommitId
-) -> tuple[Evaluation | None, float]:
-    """Metrics of one model on the rows whose outcome is known, and how many have a label.
+) -> Evaluation | None:
+    """Metrics of one model on the rows whose outcome is known.
 
     Args:
         use_case: Says what the outcome is and which metrics there are.
@@ -48,8 +48,7 @@ def realized(
         data_commit: The commit that the labels are read at, stated in the evaluation.
 
     Returns:
-        The evaluation, None where no outcome is known; and the share of rows whose label has come, 0 to 1. A label may
-        come without an outcome (a flight that was cancelled): it counts for the share alone.
+        The evaluation, None where no outcome is known.
     """
     keys = list(use_case.key)
     time = [use_case.time] if use_case.time else []
@@ -58,9 +57,27 @@ def realized(
     scored = rows.select(*needed).collect()
     known = features.newest_labels(use_case, labels.join(rows.select(keys), on=keys, how="semi"))
     joined = scored.join(known, on=keys, how="left", maintain_order="left")
-    coverage = joined[KNOWN].count() / joined.height if joined.height else 0.0
     judged = joined.filter(pl.col(TARGET).is_not_null())
     if judged.is_empty():
-        return None, coverage
+        return None
     scores = to_scores(use_case.target, names, judged)
-    return evaluation.evaluate(use_case, model_sha256, data_commit, judged, scores), coverage
+    return evaluation.evaluate(use_case, model_sha256, data_commit, judged, scores)
+
+
+def label_coverage(use_case: UseCase, rows: pl.LazyFrame, labels: pl.LazyFrame) -> float:
+    """Share of rows whose label has come, 0 to 1.
+
+    A label may come without an outcome (a flight that was cancelled): it counts.
+
+    Args:
+        use_case: Says what the outcome is.
+        rows: Rows with the use case's key, one a key.
+        labels: Rows of the label input, in any order; those of other keys are ignored.
+
+    Returns:
+        The share; 0 where there are no rows.
+    """
+    keys = list(use_case.key)
+    asked = rows.select(keys).collect()
+    known = features.newest_labels(use_case, labels.join(asked.lazy(), on=keys, how="semi"))
+    return asked.join(known, on=keys, how="semi").height / asked.height if asked.height else 0.0

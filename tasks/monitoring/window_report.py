@@ -25,6 +25,7 @@ from tasks.monitoring import (
     scored_window,
     shadow,
 )
+from tasks.monitoring.fitted_rows import Judged
 from tasks.monitoring.scored_window import Window
 from tasks.registry import STATE, ModelRegistry, open_registry, optional_document, use_case_of
 from tasks.versions import MAIN, VersionStore, open_store
@@ -95,7 +96,7 @@ def monitor_window(
     model = registry.version(case.name, int(entry.metadata["model_version"]))
     case = use_case_of(case, registry, model)
     with scored_window.window(case, data, log, entry) as window:
-        realized, coverage, in_sample = _realized(registry, data, model, window)
+        realized, coverage, judged = _realized(registry, data, model, window)
         measured = Monitoring(
             use_case=case.name,
             why="",
@@ -107,7 +108,8 @@ def monitor_window(
             estimate=_estimate(registry, model, window, past_errors(past, window.times)),
             realized=realized,
             coverage=coverage,
-            in_sample=in_sample,
+            in_sample=judged.in_sample,
+            judged_by=judged.by,
             shadow=tuple(shadow.compare_shadow(case, log, datasets.load_labels(case, data))),
             newest=not any(m.window and window.times and m.window[0] > window.times[0] for m in past),
             decision=Decision(retrain=False, why=""),
@@ -174,14 +176,15 @@ def _estimate(registry: ModelRegistry, model: ModelRef, window: Window, past: li
 
 def _realized(
     registry: ModelRegistry, data: DataRef, model: ModelRef, window: Window
-) -> tuple[Evaluation | None, float, int]:
-    """Metrics on rows that the model was not fitted on, the share of them with a label, and how many it was fitted on."""
+) -> tuple[Evaluation | None, float, Judged]:
+    """Metrics on rows that the model was not fitted on, the share of the window that has a label, and what was judged."""
     labels = datasets.load_labels(window.case, data)
-    rows, fitted = fitted_rows.without_fitted(window.case, registry, model, data, window.rows)
-    realized, coverage = realized_performance.realized(
-        window.case, rows, labels, model_sha256=model.sha256, data_commit=data.commit
+    judged = fitted_rows.judged_rows(window.case, registry, model, data, window.rows)
+    by = judged.by or model
+    realized = realized_performance.realized(
+        window.case, judged.rows, labels, model_sha256=by.sha256, data_commit=data.commit
     )
-    return realized, coverage, fitted
+    return realized, realized_performance.label_coverage(window.case, window.rows, labels), judged
 
 
 def _decide(

@@ -195,7 +195,7 @@ def monitoring_page(result: Monitoring) -> str:
             markdown_table(("metric", "realized"), [(n, f"{v:.4f}") for n, v in sorted(result.realized.metrics.items())]),
         ]
     if result.in_sample:
-        lines += ["", f"{result.in_sample_note}: the model was fitted on them."]
+        lines += ["", f"{result.in_sample_note[:1].upper()}{result.in_sample_note[1:]}."]
     for pair in result.shadow:
         lines += ["", f"Shadow: {pair.sentence}."]
     return "\n".join(lines)

@@ -198,7 +198,7 @@ def window_line(case: UseCase, result: Monitoring) -> str:
 
 def _realized(case: UseCase, result: Monitoring) -> str:
     metric, note = case.gate.metric, f"; {result.in_sample_note}" if result.in_sample else ""
-    if result.realized is None and result.in_sample == result.rows:
+    if result.realized is None and result.in_sample == result.rows > 0:
         return f"no {metric} realized{note}"
     if result.realized is None or metric not in result.realized.metrics:
         return f"no {metric} realized yet (labels have come for {result.coverage:.1%} of the rows){note}"

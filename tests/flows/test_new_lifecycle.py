@@ -43,6 +43,17 @@ def test_two_steps_from_a_file_to_a_champion_and_a_drift_report(folder: Path, se
     assert loop.scored[0].rows > 0
     seen = loop.monitored[0]
     assert seen.coverage == 1.0
+    gated, shipped = loop.trained[0].evaluation, loop.trained[0].model
+    assert gated
+    assert shipped
+    assert seen.realized
+    assert seen.realized.rows == gated.rows
+    print(seen.realized.metrics, gated.metrics)
+    assert seen.realized.metrics == pytest.approx(gated.metrics, rel=1e-6)
+    if seen.in_sample == seen.rows:  # a refit: the version that was gated judges the gate's window
+        assert seen.judged_by
+        assert seen.judged_by.version == shipped.version - 1
+        assert seen.realized.model_sha256 == gated.model_sha256 == seen.judged_by.sha256
     assert seen.drift is not None
     assert Path(str(seen.drift.report)).stat().st_size > 100_000
 

@@ -6,6 +6,7 @@ import base64
 import datetime as dt
 import io
 import json
+import re
 import sys
 import zipfile
 import zlib
@@ -20,6 +21,7 @@ import pytest
 import xlsxwriter
 
 from schemas.contract import Contract, column
+from schemas.distribution import install_command
 from schemas.errors import Refused, UsageError
 from schemas.reader import PLAIN, ColumnFormat, Reader
 from tasks.parsing.parse import fingerprint, parse_source
@@ -556,6 +558,6 @@ def test_names_that_polars_would_expand_are_names(tmp_path: Path) -> None:
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x.xlsx").write_bytes(workbook(CELLS))
     monkeypatch.setitem(sys.modules, "fastexcel", None)
-    with pytest.raises(Refused, match=r"pip install 'penstock-ml\[excel\]'") as refused:
+    with pytest.raises(Refused, match=re.escape(install_command("excel"))) as refused:
         sample_rows(tmp_path / "x.xlsx")
     assert "\n" not in str(refused.value)

@@ -10,7 +10,7 @@ from schemas.usecases.flights import FLIGHTS
 from schemas.verdicts import Evaluation
 from tasks.evaluation.metrics import evaluate
 from tasks.features.engineering import newest_labels
-from tasks.monitoring.realized_performance import first_predictions, realized
+from tasks.monitoring.realized_performance import first_predictions, label_coverage, realized
 
 START = datetime(2013, 3, 4, tzinfo=UTC)  # a Monday
 DAYS, A_DAY = 21, 40
@@ -63,7 +63,8 @@ def judged(predictions: pl.DataFrame, labels: pl.DataFrame) -> tuple[Evaluation 
     """As a scored window is judged: designed rows with the first predictions of them."""
     first = first_predictions(predictions.select(*KEY, *SCORED).lazy(), KEY)
     rows = MADE.lazy().drop(SCORED).join(first, on=KEY, how="inner", maintain_order="left")
-    return realized(FLIGHTS, rows, labels.lazy(), model_sha256="m" * 64, data_commit="c1")
+    evaluation = realized(FLIGHTS, rows, labels.lazy(), model_sha256="m" * 64, data_commit="c1")
+    return evaluation, label_coverage(FLIGHTS, rows, labels.lazy())
 
 
 TOLD, COVERAGE = judged(MADE, LABELS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
 from schemas.contract import Contract, column
+from schemas.distribution import install_command
 from schemas.errors import UsageError
 from schemas.reader import Reader
 from tasks.ingestion.files import locate
@@ -120,5 +122,5 @@ def test_which_sources_are_tables_and_which_lie_elsewhere() -> None:
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, package: str) -> None:
     source = MAKERS[kind](tmp_path)[0]
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(UsageError, match=rf"pip install 'penstock-ml\[{kind}\]'"), fetched(source):
+    with pytest.raises(UsageError, match=re.escape(install_command(kind))), fetched(source):
         pass
