@@ -119,6 +119,7 @@ class GateVerdict(Value):
     designs: int | None = Field(
         default=None, description="designs compared with the champion's on its own holdout; None on newer rows"
     )
+    folds: int = Field(default=1, ge=1, description="holdouts judged together, each scored by a model not fitted on it")
     checks: tuple[Check, ...] = ()
 
 

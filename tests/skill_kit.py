@@ -20,11 +20,12 @@ from deployments.scaffold.sampling import read
 from deployments.scaffold.trial_audit import loaded
 from schemas.usecase import UseCase
 from schemas.verdicts import GateVerdict, Kind
-from tasks.evaluation.baseline_models import baseline_scores
 from tasks.evaluation.gate import gate_challenger
 from tasks.features.engineering import design, with_own_outcome
 from tasks.features.splitting import split_by_time
 from tasks.models.booster import load_booster, predict_scores
+from tasks.training.cross_fit import judge_holdout, judge_in_folds
+from tasks.training.engines import Split
 from tasks.training.fit import fit_booster
 from tasks.training.manifest import newest_event
 
@@ -90,14 +91,18 @@ def judge(case: UseCase, rows: pl.DataFrame) -> GateVerdict:
     fitted = fit_booster(case, parts.train, parts.stopping, threads=1)
     scores = predict_scores(case, load_booster(fitted.model), parts.holdout)
     sample = pl.concat([parts.train, parts.stopping])
-    baseline = baseline_scores(case, sample, parts.holdout)
+    judged = judge_holdout(case, sample, parts.holdout, scores)
+    if case.time is None:
+        judged = judge_in_folds(case, Split(*parts, known), judged, "cpu")
     return gate_challenger(
         case,
-        parts.holdout,
-        scores,
+        judged.rows,
+        judged.scores,
         None,
-        baseline,
+        judged.baseline,
         data_commit="0" * 40,
         seed=case.training.seed,
         seen_until=newest_event(case, sample),
+        constant_scores=judged.constant,
+        folds=judged.folds,
     )

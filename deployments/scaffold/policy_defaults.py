@@ -80,12 +80,13 @@ def _gate(outcome: Outcome, holdout_rows: int, blocks: int) -> dict[str, str]:
     slice_rows = max(20, min(200, needed // 2))
     counts = {"min_rows": str(needed), "min_blocks": str(min(BLOCKS, blocks)), "min_slice_rows": str(slice_rows)}
     counts["baseline"] = '"constant"'
+    slice_margin = _clamp(0.6 / slice_rows**0.5, 0.05, 0.15)  # what so few rows are off by chance alone
     if spread:
         margin = spread * _clamp(0.15 / rows**0.5, 0.005, 0.015)
-        return {"metric": '"rmse"', "margin": _short(margin), "slice_margin": _short(0.05 * spread), **counts}
+        return {"metric": '"rmse"', "margin": _short(margin), "slice_margin": _short(slice_margin * spread), **counts}
     margins = {
         "margin": _clamp(0.4 / rows**0.5, 0.005, 0.03),
-        "slice_margin": _clamp(0.6 / slice_rows**0.5, 0.05, 0.15),
+        "slice_margin": slice_margin,
         # What ten bins of so few rows are off by chance alone, and a little more.
         "max_calibration_error": _clamp(0.05 + 1.6 / rows**0.5, 0.1, 0.4),
     }

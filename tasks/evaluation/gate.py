@@ -66,6 +66,7 @@ def gate_challenger(
     designs: int | None = None,
     constant_scores: np.ndarray | None = None,
     leaks: Sequence[Leak] = (),
+    folds: int = 1,
 ) -> GateVerdict:
     """Compare challenger and champion on rows that neither has seen, block by block. It fails closed.
 
@@ -87,6 +88,7 @@ def gate_challenger(
         constant_scores: Those of the base rate (or mean), which a first champion must surely beat. None: `baseline_scores`
             are the constant's, or a person's own; a first champion must surely beat them.
         leaks: Features that tell the outcome too well; those to be confirmed refuse, the others are named.
+        folds: How many holdouts `holdout` consists of, for the verdict.
 
     Returns:
         Whether the challenger is promoted, why, and each check with its numbers.
@@ -101,7 +103,7 @@ def gate_challenger(
         scores[CONSTANT] = constant_scores
     whole = _complete(use_case, holdout, scores)
     if not whole.passed:
-        return _verdict(use_case, holdout, data_commit, [whole], None, designs)
+        return _verdict(use_case, holdout, data_commit, [whole], None, designs, folds)
     checks = [whole, *_enough(use_case, holdout, seen_until)]
     evidence = _evidence(use_case, holdout, {who: np.asarray(s) for who, s in scores.items()}, seed)
     if evidence is None:
@@ -109,7 +111,7 @@ def gate_challenger(
     else:
         checks += [*_judgments(evidence), _slices(evidence), *_calibration(evidence)]
     checks += _leakage(leaks)
-    return _verdict(use_case, holdout, data_commit, checks, evidence, designs)
+    return _verdict(use_case, holdout, data_commit, checks, evidence, designs, folds)
 
 
 def _complete(use_case: UseCase, holdout: pl.DataFrame, scores: Mapping[str, np.ndarray | None]) -> Check:
@@ -252,6 +254,7 @@ def _verdict(
     checks: list[Check],
     evidence: _Evidence | None,
     designs: int | None,
+    folds: int,
 ) -> GateVerdict:
     failed = next((check for check in checks if not check.passed), None)
     deciding = next((check for name in (use_case.gate.rule, SKILL) for check in checks if check.name == name), checks[0])
@@ -266,5 +269,6 @@ def _verdict(
         blocks=holdout[BLOCK].n_unique() if BLOCK in holdout.columns else 0,
         data_commit=commit,
         designs=designs,
+        folds=folds,
         checks=tuple(checks),
     )

@@ -33,5 +33,6 @@ from .row_order import sort_order as sort_order
 from .row_values import row_value as row_value
 from .row_values import row_value_of as row_value_of
 from .row_values import with_row_key as with_row_key
+from .splitting import fold_conditions as fold_conditions
 from .splitting import split_by_time as split_by_time
 from .splitting import split_conditions as split_conditions

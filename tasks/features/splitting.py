@@ -89,8 +89,26 @@ def _newest(time: str, rows: pl.LazyFrame, days: int) -> pl.Expr:
     return pl.col(time) >= starts[0] if whole else pl.col(time) > cutoff
 
 
-def _by_key(use_case: UseCase, hashes: pl.Series | None) -> Cuts:
+def fold_conditions(use_case: UseCase, fold: int) -> Cuts:
+    """The cuts of one fold where a hash of the key splits: fold 0 is the split of `split_by_time`, the others go round.
+
+    Args:
+        use_case: The use case, without event times.
+        fold: Which of the `1 / holdout_share` folds is held out, from 0.
+
+    Returns:
+        Two expressions, true for rows of `stopping` and of `holdout`.
+    """
     share, split = group_hash(use_case) / 2.0**64, use_case.split
-    stopping = share.is_between(split.holdout_share, split.holdout_share + split.stopping_share, closed="left")
-    held = share < split.holdout_share if hashes is None else group_hash(use_case).is_in(hashes.implode())
+    turned = (share - fold * split.holdout_share) % 1.0
+    stopping = turned.is_between(split.holdout_share, split.holdout_share + split.stopping_share, closed="left")
+    held = turned < split.holdout_share
     return Cuts(stopping & ~held, held)
+
+
+def _by_key(use_case: UseCase, hashes: pl.Series | None) -> Cuts:
+    cuts = fold_conditions(use_case, 0)
+    if hashes is None:
+        return cuts
+    held = group_hash(use_case).is_in(hashes.implode())
+    return Cuts(cuts.stopping & ~held, held)

@@ -81,16 +81,17 @@ def gate_version(use_case: str, version: int, data: DataRef, registry_url: str) 
         nothing = Evaluation(model_sha256=model.sha256, data_commit=data.commit, rows=0, blocks=0, metrics={})
         return Challenge(model=model, data=data, evaluation=nothing, verdict=verdict, champion=champion)
     scores = training.version_scores(case, registry, model, data, parts.holdout)
+    judged = training.judge_holdout(case, older, parts.holdout, scores)
     verdict = evaluation.gate_challenger(
         case,
         parts.holdout,
         scores,
         training.version_scores(case, registry, champion, data, parts.holdout) if champion else None,
-        evaluation.baseline_scores(case, older, parts.holdout),
+        judged.baseline,
         data_commit=data.commit,
         seed=case.training.seed,
         seen_until=after,
-        constant_scores=None if case.gate.baseline == "constant" else evaluation.constant_scores(case, older, parts.holdout),
+        constant_scores=judged.constant,
         leaks=training.open_leaks(case, training.recorded_leaks(registry, model)),
     )
     evaluated = evaluation.evaluate(case, model.sha256, data.commit, parts.holdout, scores)

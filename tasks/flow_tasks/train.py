@@ -111,21 +111,22 @@ def train_challenger(use_case: str, data: DataRef, registry_url: str, plan: Plan
             model = record_candidate(registry, data, build_candidate(tuned, made_from, fitted, sample, evaluated, documents))
         sizes = (parts.train.height, parts.stopping.height, parts.holdout.height)
         log_step(reporting.challenger_line(model, data.commit, *sizes, fitted.best_rounds, by_hash=by_hash))
-        baseline = evaluation.baseline_scores(case, sample, parts.holdout)
-        constant = None if case.gate.baseline == "constant" else evaluation.constant_scores(case, sample, parts.holdout)
-        holdout = parts.holdout
+        judged = training.judge_holdout(case, sample, parts.holdout, scores)
+        if by_hash and reigning is None and not plan.trials:  # a search has seen rows that other folds hold out
+            judged = training.judge_in_folds(tuned, parts, judged, plan.device)
     verdict = evaluation.gate_challenger(
         case,
-        holdout,
-        scores,
-        _champion_scores(case, registry, reference, data, holdout),
-        baseline,
+        judged.rows,
+        judged.scores,
+        _champion_scores(case, registry, reference, data, judged.rows),
+        judged.baseline,
         data_commit=data.commit,
         seed=case.training.seed,
         seen_until=training.newest_event(case, sample, after),
         designs=_designs(case, registry, reference, made_from),
-        constant_scores=constant,
+        constant_scores=judged.constant,
         leaks=training.open_leaks(case, leaks),
+        folds=judged.folds,
     )
     challenged = Challenge(model=model, data=data, evaluation=evaluated, verdict=verdict, champion=reigning, by_hash=by_hash)
     log_step(reporting.gate_line(case, challenged))

@@ -110,7 +110,7 @@ def gate_line(case: UseCase, challenged: Challenge) -> str:
     checks = f"failed checks: {', '.join(failed)}" if failed else f"all {len(verdict.checks)} checks passed"
     return (
         f"Gate {word} by v{version}: {verdict.metric} {verdict.challenger:.4f} against {_opponents(challenged)} on "
-        f"{verdict.rows:,} rows held out{_span(verdict.window)}; {_gain(case, verdict)}; {checks}."
+        f"{verdict.rows:,} rows held out{_folds(verdict)}{_span(verdict.window)}; {_gain(case, verdict)}; {checks}."
     )
 
 
@@ -120,6 +120,10 @@ def _opponents(challenged: Challenge) -> str:
     if champion is None or verdict.champion is None:
         return f"{simple} (there is no champion yet)"
     return f"{verdict.champion:.4f} of the champion v{champion.version} and {simple}"
+
+
+def _folds(verdict: GateVerdict) -> str:
+    return f" in {verdict.folds} folds, each by a model that was not fitted on it" if verdict.folds > 1 else ""
 
 
 def _gain(case: UseCase, verdict: GateVerdict) -> str:

@@ -2,6 +2,8 @@ from .comparison import Reference as Reference
 from .comparison import choose_reference as choose_reference
 from .comparison import count_designs as count_designs
 from .comparison import version_scores as version_scores
+from .cross_fit import judge_holdout as judge_holdout
+from .cross_fit import judge_in_folds as judge_in_folds
 from .engines import count_rows as count_rows
 from .engines import digest_rows as digest_rows
 from .engines import fit_split as fit_split
