@@ -104,8 +104,11 @@ class Profile:
     @cached_property
     def counts(self) -> list[tuple[object, int]]:
         """Values and how often each stands there, most frequent first, ties in the order of the values."""
-        counted = self.values.drop_nulls().alias("value").value_counts(name="count")
-        return [tuple(row) for row in counted.sort(["count", "value"], descending=[True, False]).rows()]
+        return _counts(self.values)
+
+    def examples(self, most: int) -> list[object]:
+        """Some of its values: the most frequent of the first thousands of rows."""
+        return [value for value, _ in _counts(self.values.drop_nulls().head(10_000))[:most]]
 
     @cached_property
     def is_free_text(self) -> bool:
@@ -188,6 +191,11 @@ def _collapse(values: pl.Series, replacements: dict[str, str]) -> pl.Series:
     for pattern, letter in replacements.items():
         values = values.str.replace_all(pattern, letter)
     return values
+
+
+def _counts(values: pl.Series) -> list[tuple[object, int]]:
+    counted = values.drop_nulls().alias("value").value_counts(name="count")
+    return [tuple(row) for row in counted.sort(["count", "value"], descending=[True, False]).rows()]
 
 
 def _mean(numbers: pl.Series) -> float:

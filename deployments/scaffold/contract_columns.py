@@ -199,7 +199,7 @@ def _range(profile: Profile, *, numbered: bool) -> tuple[list[tuple[str, str]], 
 
 def _flag(profile: Profile) -> tuple[list[tuple[str, str]], str]:
     """0 and 1 alone: a flag where a count of events would have shown a 2 by now, else a count that may grow."""
-    share = dict(profile.counts).get(1, 0) / profile.rows
+    share = int((profile.values == 1).sum()) / profile.rows
     if profile.rows * share**2 / 2 >= TWOS_EXPECTED:
         return [("isin", "(0, 1)")], ""
     return [("ge", "0")], "0 and 1 so far: a flag, or a count that may be larger?"

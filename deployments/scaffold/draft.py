@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,7 +99,12 @@ def draft(name: str, source: str, sample: Sample, options: NewUseCaseOptions) ->
 
 def profile(sample: Sample) -> list[Profile]:
     """Facts of every column of a sample."""
-    return [Profile(type_column(series, sample.form, sample.reader), series) for series in sample.frame.get_columns()]
+
+    def of(series: pl.Series) -> Profile:
+        return Profile(type_column(series, sample.form, sample.reader), series)
+
+    with ThreadPoolExecutor() as pool:  # polars works on one column in one thread, and without the interpreter's lock
+        return list(pool.map(of, sample.frame.get_columns()))
 
 
 def _confirm(typed: Sequence[Typed]) -> list[str]:

@@ -54,7 +54,7 @@ def find_key(frame: pl.DataFrame, profiles: Sequence[Profile], target: str, time
     usable = [p for p in profiles if p.name != target and p.distinct and _can_be_key(p)]
     if named:
         return _named_key(frame, profiles, target, named)
-    distinct = frame.unique(maintain_order=True)
+    distinct = frame.filter(frame.hash_rows().is_first_distinct())
     for key in (_single(distinct, usable), _together(distinct, usable, time)):
         if key:
             return Key(key.columns, broken(frame, key.columns), key.note)

@@ -77,7 +77,7 @@ def new_use_case(
 
 def _summary(column: Column) -> ColumnSummary:
     typed = column.profile.typed
-    values = () if column.profile.is_personal else tuple(str(value) for value, _ in column.profile.counts[:SHOWN])
+    values = () if column.profile.is_personal else tuple(map(str, column.profile.examples(SHOWN)))
     why = "; ".join(filter(None, (typed.seen, column.note or column.guess)))
     return ColumnSummary(name=column.name, kind=typed.type, role=column.role, why=why, values=values)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
@@ -55,6 +55,7 @@ AMONG_OTHERS = (
     "n/d", "ND", "nd", "TBD", "tbd", "empty", "blank", "x", "X", "(blank)", "(empty)", "no data", "No data",
 )  # fmt: skip
 MISSING_WORDS = frozenset((*NOTHING_WORDS, *AMONG_OTHERS))
+MOST_LEVELS = 7  # numbers of so few values are levels, and an odd one among them is one of these
 SENTINEL = re.compile(r"-?9{2,6}|-200|-?8{2,5}|-1000|-32768|-2147483648")
 MOST_SPELLINGS = 400
 MOST_UNITS = 8  # so many different texts with numbers and units are rather numbers than categories
@@ -170,30 +171,31 @@ def _plain_number(series: pl.Series) -> Literal["integer", "number"] | None:
     if lengths.min() == lengths.max() and lengths[0] in time_formats.LENGTHS:
         return None  # may be dates: 20240131
     for kind in ("integer", "number"):
-        if _reads_as(texts, kind, PATTERNS[kind]):
+        if first.str.contains(PATTERNS[kind]).all() and _reads_as(texts, kind, PATTERNS[kind]):
             return kind
     return None
 
 
 def _without_sentinel(typed: Typed, series: pl.Series) -> Typed:
     """Numbers of which one stands for "no value": -999 or 9999, often there and far from all others."""
-    counts = typed.values.drop_nulls().value_counts(name="count").sort(typed.name)
-    if counts.height < 8:
-        return typed
-    for at, beside in ((0, 1), (-1, -2)):
-        value, other = counts.to_series(0)[at], counts.to_series(0)[beside]
-        far = (
-            abs(value) > 3 * max(abs(other), abs(counts.to_series(0)[-1 if at == 0 else 0]) / 20)
-            if at
-            else value < 0 <= other
-        )
-        often = counts["count"][at] >= max(5, 0.002 * len(series))
-        if SENTINEL.fullmatch(f"{value:.0f}") and value == round(value) and far and often:
+    values: Any = typed.values.drop_nulls()
+    for value in dict.fromkeys((values.min(), values.max())):
+        if value is None or not SENTINEL.fullmatch(f"{value:.0f}") or value != round(value):
+            continue
+        others = values.filter(values != value)
+        if others.n_unique() < MOST_LEVELS:
+            continue
+        if value < others.min():
+            far = value < 0 <= others.min()
+        else:
+            far = abs(value) > 3 * max(abs(others.max()), abs(others.min()) / 20)
+        count = len(values) - len(others)
+        if far and count >= max(5, 0.002 * len(series)):
             texts = tuple(sorted(series.filter(typed.values == value).unique().str.strip_chars().unique().to_list()))
             form = ColumnFormat(missing=texts)
-            confirm = f"{texts[0]} stands for no value in {counts['count'][at]:,} rows, and is read as missing"
-            values = _read(series, typed.type, form, Reader(strip=True, columns={typed.name: form}))
-            return Typed(typed.name, typed.type, values, form, typed.nothing, typed.seen, confirm, float(value))
+            confirm = f"{texts[0]} stands for no value in {count:,} rows, and is read as missing"
+            kept = _read(series, typed.type, form, Reader(strip=True, columns={typed.name: form}))
+            return Typed(typed.name, typed.type, kept, form, typed.nothing, typed.seen, confirm, float(value))
     return typed
 
 
