@@ -50,8 +50,10 @@ class Child:
             self.returncode = int(self._report.readline())
         return self.returncode
 
-    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
-        """Close its input, collect what it says, and wait for its end."""
+    def communicate(self, input: str = "", timeout: float | None = None) -> tuple[str, str]:
+        """Write its last input, collect what it says, and wait for its end."""
+        with contextlib.suppress(BrokenPipeError):  # it has ended and did not read everything
+            self.stdin.write(input)
         self._close_input()
         with ThreadPoolExecutor(2) as readers:
             told = [readers.submit(stream.read) for stream in (self.stdout, self.stderr)]
@@ -79,7 +81,7 @@ class Child:
             stream.close()
 
     def _close_input(self) -> None:
-        with contextlib.suppress(BrokenPipeError):  # it has ended and did not read everything
+        with contextlib.suppress(BrokenPipeError):
             self.stdin.close()
 
 
