@@ -41,6 +41,7 @@ def serve(connection: socket.socket) -> dict[str, Any] | None:
             return _end(reports)
         request = json.loads(message)
         _import(request["script"])
+        _import(request["imports"])
         gc.freeze()
         if not (child := os.fork()):
             signal.set_wakeup_fd(-1)

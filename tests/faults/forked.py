@@ -85,13 +85,15 @@ class Child:
             self.stdin.close()
 
 
-def fork(script: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Child:
-    """A child that runs a script in the project's folder with warnings as errors, all three streams piped."""
+def fork(
+    script: str, arguments: Sequence[str], environment: Mapping[str, str], *, imports: str = "", strict: bool = True
+) -> Child:
+    """A child that runs a script in the project's folder, all three streams piped; `imports` lie behind it then."""
     early = frozenset((name, value) for name, value in environment.items() if not name.startswith(READ_LATE))
     pipes = [os.pipe() for _ in range(4)]
     theirs = [pipes[0][0], *(write for _, write in pipes[1:])]
-    request = {"script": script, "arguments": list(arguments), "environment": dict(environment)}
-    _server(early).send(request, theirs)
+    request = {"script": script, "imports": imports, "arguments": [*arguments], "environment": {**environment}}
+    _server(early, ("-W", "error") if strict else ()).send(request, theirs)
     for fd in theirs:
         os.close(fd)
     stdin = os.fdopen(pipes[0][1], "w")
@@ -102,11 +104,11 @@ def fork(script: str, arguments: Sequence[str], environment: Mapping[str, str]) 
 class _Server:
     """A process that forks the children of an environment; it ends with this one, or where many others are used since."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], warnings: tuple[str, ...]) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             number = theirs.fileno()
-            command = [sys.executable, "-W", "error", "-c", SERVER, str(number)]
+            command = [sys.executable, *warnings, "-c", SERVER, str(number)]
             process = subprocess.Popen(command, env=environment, cwd=ROOT, pass_fds=[number], stdin=subprocess.DEVNULL)
         weakref.finalize(self, _end, self._socket, process)
 
@@ -121,5 +123,5 @@ def _end(connection: socket.socket, process: subprocess.Popen[bytes]) -> None:
 
 
 @lru_cache(maxsize=2)
-def _server(environment: frozenset[tuple[str, str]]) -> _Server:
-    return _Server(dict(environment))
+def _server(environment: frozenset[tuple[str, str]], warnings: tuple[str, ...]) -> _Server:
+    return _Server(dict(environment), warnings)
