@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prefect.settings import PREFECT_API_URL
 
-from tests.faults.forked import ROOT, fork
+from tests.forked import ROOT, fork
 
 MAIN = "from deployments.cli import main; main()"
 # What commands import late; test_command_imports.py is about what they import, and when.

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 from tasks.fault_injection import VARIABLE
-from tests.faults.forked import ROOT as ROOT
-from tests.faults.forked import Child, fork
+from tests.forked import ROOT as ROOT
+from tests.forked import Child, fork
 
 SECONDS = 120.0
 

@@ -77,7 +77,6 @@ def put(store: LakeFSStore, branch: str, *contents: bytes, place: str = "labels/
 # Brings three files to one partition, checking anew whenever another writer was faster.
 WRITER = """
 import sys
-import lakefs.client  # what the store imports when it is first asked
 from schemas.errors import StaleCheck
 from schemas.refs import Guard
 from tasks.versions import open_store

@@ -27,7 +27,6 @@ from tests.services.server import Server, new_repository
 
 INGEST = """
 import sys
-import lakefs.client  # what the store imports when it is first asked
 from pathlib import Path
 from schemas.errors import StaleCheck
 from tasks.flow_tasks import already_published, audit_on_branch, delete_published_branch, publish
@@ -53,7 +52,6 @@ for attempt in range(100):
 """
 RETRACT = """
 import sys
-import lakefs.client  # what the store imports when it is first asked
 from schemas.usecases.flights import FLIGHTS
 from tasks import publishing
 from tasks.versions import open_store

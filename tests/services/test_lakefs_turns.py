@@ -18,7 +18,6 @@ from tests.services.server import Server
 
 MERGE = """
 import sys
-import lakefs.client  # what the store imports when it is first asked
 from schemas.refs import Guard
 from tasks.versions import open_store
 store = open_store(sys.argv[1])

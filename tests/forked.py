@@ -17,12 +17,32 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 # Read when they are used, not at import: children that differ in them come from one process.
-READ_LATE = ("PENSTOCK_", "LAKECTL_", "PYTEST_")
+READ_LATE = (
+    "tasks.registry.mlflow.registry",  # first: it imports MLflow quietly
+    "mlflow.store.model_registry.sqlalchemy_store",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "tasks.versions.lakefs.store",
+    "tasks.versions.local.store",
+    "lakefs.client",
+    "scipy.special",
+    "xgboost",
+)
+# What products import when they are first asked: a child has it behind it where its parent has.
+LATE = (
+    "lakefs.client",
+    "mlflow.store.model_registry.sqlalchemy_store",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "scipy.special",
+    "tasks.registry.mlflow.registry",
+    "tasks.versions.lakefs.store",
+    "tasks.versions.local.store",
+    "xgboost",
+)
 SERVER = """
 import socket, sys
-from tests.faults.fork_server import run, serve
+from tests.fork_server import run, serve
 if (request := serve(socket.socket(fileno=int(sys.argv[1])))) is not None:
     run(request)
 """
@@ -86,19 +106,35 @@ class Child:
 
 
 def fork(
-    script: str, arguments: Sequence[str], environment: Mapping[str, str], *, imports: str = "", strict: bool = True
+    script: str, arguments: Sequence[str], environment: Mapping[str, str], *, imports: str | None = None, strict: bool = True
 ) -> Child:
-    """A child that runs a script in the project's folder, all three streams piped; `imports` lie behind it then."""
+    """A child that runs a script in the project's folder, all three streams piped.
+
+    Args:
+        script: As for Python's -c. What it begins by importing is imported before the fork.
+        arguments: Its arguments.
+        environment: All of its variables.
+        imports: Statements that import what the script imports late; None for what this process has imported of LATE.
+        strict: Whether warnings are errors.
+
+    Returns:
+        The child, which runs.
+    """
     early = frozenset((name, value) for name, value in environment.items() if not name.startswith(READ_LATE))
     pipes = [os.pipe() for _ in range(4)]
     theirs = [pipes[0][0], *(write for _, write in pipes[1:])]
-    request = {"script": script, "imports": imports, "arguments": [*arguments], "environment": {**environment}}
+    request: dict[str, object] = {"script": script, "arguments": [*arguments], "environment": {**environment}}
+    request["imports"] = _late() if imports is None else imports
     _server(early, ("-W", "error") if strict else ()).send(request, theirs)
     for fd in theirs:
         os.close(fd)
     stdin = os.fdopen(pipes[0][1], "w")
     stdout, stderr, report = (os.fdopen(read) for read, _ in pipes[1:])
     return Child([sys.executable, "-c", script, *arguments], stdin, stdout, stderr, report)
+
+
+def _late() -> str:
+    return "\n".join(f"import {name}" for name in LATE if name in sys.modules)
 
 
 class _Server:
