@@ -131,8 +131,9 @@ async def serve(home: Home, listening: socket.socket, key: str) -> None:
 def is_newest(files: ServerFiles) -> bool:
     """Whether the database has the schema that this version of Prefect left there: it need not be migrated again."""
     with suppress(OSError, ValueError):
-        known: dict[str, str] = json.loads((files.folder / "schema.json").read_text())
-        return known == _schema() and known["revision"] != ""
+        known, found = json.loads((files.folder / "schema.json").read_text()), _schema()
+        # Wherever it lies now: a home that was copied or moved has brought its database along.
+        return found["revision"] != "" and all(known[name] == found[name] for name in ("prefect", "revision"))
     return False
 
 

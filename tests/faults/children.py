@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from tasks.fault_injection import VARIABLE
+from tests.forked import ROOT as ROOT
+from tests.forked import Child, fork
 
-ROOT = Path(__file__).parents[2]
 SECONDS = 120.0
 
 Done = subprocess.CompletedProcess[str]
@@ -21,23 +20,22 @@ Done = subprocess.CompletedProcess[str]
 @contextmanager
 def started(
     script: str, *arguments: str, kill_point: str = "", environment: Mapping[str, str] | None = None
-) -> Iterator[subprocess.Popen[str]]:
+) -> Iterator[Child]:
     """A running child in the project's folder, warnings as errors, all three streams piped; no child outlives the block."""
     inherited = {**os.environ, "PYTHONPATH": str(ROOT), VARIABLE: kill_point, **(environment or {})}
-    command = [sys.executable, "-W", "error", "-c", script, *arguments]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, env=inherited, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as child:
-        try:
-            yield child
-        finally:
-            if child.poll() is None:
-                child.kill()
+    child = fork(script, arguments, inherited)
+    try:
+        yield child
+    finally:
+        if child.poll() is None:
+            child.kill()
+        child.close()
 
 
-def finished(child: subprocess.Popen[str]) -> Done:
+def finished(child: Child) -> Done:
     """Wait for a child and collect what it said."""
     out, err = child.communicate(timeout=SECONDS)
-    return subprocess.CompletedProcess(child.args, child.returncode, out, err)
+    return subprocess.CompletedProcess(child.args, child.wait(), out, err)
 
 
 def run(script: str, *arguments: str, kill_point: str = "", environment: Mapping[str, str] | None = None) -> Done:

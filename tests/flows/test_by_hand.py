@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,7 +11,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from prefect.settings import PREFECT_API_URL
 
 from flows.lifecycle import lifecycle
 from flows.promote import promote
@@ -28,12 +25,11 @@ from tasks.registry.factory import open_registry
 from tasks.registry.protocol import ModelRegistry
 from tasks.versions.factory import open_store
 from tasks.versions.protocol import VersionStore
+from tests.commands_kit import penstock
 from tests.modelling_kit import START
 from tests.orders_kit import ORDERS, deliver, named
 
-PENSTOCK = str(Path(sys.executable).with_name("penstock"))
 NAME = named(ORDERS)
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -86,13 +82,7 @@ def back_to_the_second(lived: Lived) -> Iterator[None]:
 
 
 def run(lived: Lived, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {
-        **os.environ,
-        "PENSTOCK_HOME": str(lived.settings.home),
-        "PREFECT_API_URL": PREFECT_API_URL.value() or "",
-        "PYTHONPATH": str(ROOT),
-    }
-    return subprocess.run([PENSTOCK, *arguments], capture_output=True, text=True, check=False, env=environment, cwd=ROOT)
+    return penstock(lived.settings.home, *arguments)
 
 
 def test_trainings_write_the_history(lived: Lived) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -19,7 +16,6 @@ from prefect.client.schemas.filters import FlowFilter, FlowRunFilter, LogFilter
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort, LogSort
 from prefect.logging.handlers import APILogWorker
-from prefect.settings import PREFECT_API_URL
 
 from flows.backfill import backfill
 from flows.ingest import ingest
@@ -39,13 +35,12 @@ from tasks.orchestration import run_log
 from tasks.promotion import champion as promotion
 from tasks.registry.factory import open_registry
 from tasks.versions.factory import open_store
+from tests.commands_kit import penstock
 from tests.modelling_kit import START
 from tests.orders_kit import ORDERS, deliver, files_of, named, of_days
 
 pytestmark = pytest.mark.timeout(900)  # a whole life in one fixture
 
-PENSTOCK = str(Path(sys.executable).with_name("penstock"))
-ROOT = Path(__file__).parents[2]
 NAME = named(ORDERS)
 SECRET = "hunter2-4111111111111111"
 OF_PREFECT = ("Beginning ", "Finished in state ", "View at ")
@@ -292,10 +287,7 @@ def test_a_replay_tells_a_line_a_period(tmp_path: Path) -> None:
 
 def test_a_command_sends_its_lines_to_the_server_and_shows_none(tmp_path: Path) -> None:
     path = files_of(0, 2, tmp_path)["prices"]
-    environment = {**os.environ, "PENSTOCK_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
-    environment["PREFECT_API_URL"] = PREFECT_API_URL.value() or ""
-    command = [PENSTOCK, "ingest", NAME, str(path), "--input", "prices"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=ROOT)
+    done = penstock(tmp_path / "home", "ingest", NAME, str(path), "--input", "prices")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     [line] = lines_of(runs_of("ingest")[-1])

@@ -1,9 +1,6 @@
 """`penstock status`: where a use case stands, told from its lake, its registry and a real Prefect server."""
 
 import json
-import os
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,19 +18,17 @@ from schemas.settings import Settings
 from tasks.alerting import outbox
 from tasks.registry.factory import open_registry
 from tasks.versions.factory import open_store
+from tests.commands_kit import penstock
 from tests.modelling_kit import START
 from tests.orders_kit import ORDERS, files_of, named, of_days
 from tests.serving_kit import wait_for
 
-ROOT = Path(__file__).parents[2]
 NAME = named(ORDERS)
 
 
 def status(settings: Settings, *arguments: str) -> str:
     """What the command prints, in a process of its own."""
-    told = {"PENSTOCK_HOME": str(settings.root), "PREFECT_API_URL": str(PREFECT_API_URL.value()), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", "from deployments.cli import main; main()", "status", NAME, *arguments]
-    done = subprocess.run(command, env={**os.environ, **told}, capture_output=True, text=True, check=False)
+    done = penstock(settings.root, "status", NAME, *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 

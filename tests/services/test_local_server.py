@@ -49,6 +49,22 @@ def home(template: Home, tmp_path: Path) -> Iterator[Home]:
     made.stop()
 
 
+@pytest.fixture(scope="module")
+def kept(template: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """A home whose server runs on from test to test."""
+    made = template.copy(tmp_path_factory.mktemp("kept") / "home")
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def served(kept: Home) -> Iterator[Home]:
+    """A home with a server, which the test leaves as it was."""
+    before, key = kept.serve(), kept.files.key()
+    yield kept
+    assert (kept.serve(), kept.files.key()) == (before, key), "the next test finds another server"
+
+
 def test_flows_of_two_processes_run_on_one_server_which_the_first_one_starts(home: Home) -> None:
     first = said(home.flow(0, 0))
     server = find_server(home.root)
@@ -65,9 +81,8 @@ def basic(key: str) -> dict[str, str]:
     return {"Authorization": f"Basic {base64.b64encode(key.encode()).decode()}"}
 
 
-def test_who_has_no_key_gets_no_answer_and_no_other_machine_does(home: Home) -> None:
-    home.serve()
-    server = find_server(home.root)
+def test_who_has_no_key_gets_no_answer_and_no_other_machine_does(served: Home) -> None:
+    server = find_server(served.root)
     assert server
     assert httpx.post(f"{server.url}/flow_runs/filter", json={}).status_code == 401
     assert httpx.post(f"{server.url}/flow_runs/filter", json={}, headers=basic("guess")).status_code == 401
@@ -76,7 +91,7 @@ def test_who_has_no_key_gets_no_answer_and_no_other_machine_does(home: Home) -> 
     assert [line.split()[1] for line in listeners.splitlines() if f":{port:04X} " in line and " 0A " in line] == [
         f"0100007F:{port:04X}"
     ]
-    assert oct((home.files.folder / "key").stat().st_mode)[-3:] == "600"
+    assert oct((served.files.folder / "key").stat().st_mode)[-3:] == "600"
 
 
 def test_many_at_once_start_one(home: Home) -> None:
@@ -138,20 +153,20 @@ def test_one_that_is_ended_in_a_run_is_not_started_again(home: Home) -> None:
     said(user)
 
 
-def test_one_that_hangs_while_another_process_uses_it_is_left_alone(home: Home) -> None:
-    user = home.user()
+def test_one_that_hangs_while_another_process_uses_it_is_left_alone(served: Home) -> None:
+    user = served.user()
     assert user.stdout
     pid = int(user.stdout.readline())
     os.kill(pid, signal.SIGSTOP)
     try:
         began = time.monotonic()
-        with server_in_use(home.root, 15) as server:
+        with server_in_use(served.root, 15) as server:
             assert server is None
         assert time.monotonic() - began < 30
     finally:
         os.kill(pid, signal.SIGCONT)
     said(user)
-    assert home.serve() == pid
+    assert served.serve() == pid
 
 
 def test_a_stranger_at_its_port_is_not_taken_for_it(home: Home) -> None:
@@ -168,23 +183,26 @@ def test_a_stranger_at_its_port_is_not_taken_for_it(home: Home) -> None:
     assert other.url != state.url
 
 
-def test_a_stranger_that_says_it_is_ours_is_asked_for_a_proof(home: Home) -> None:
+def test_a_stranger_that_says_it_is_ours_is_asked_for_a_proof(served: Home) -> None:
     """As one that holds the lock and answers, without the key."""
-    home.serve()
-    key = home.files.folder / "key"
-    key.write_text(key.read_text()[::-1])
-    assert find_server(home.root) is None
+    key = served.files.folder / "key"
+    before = key.read_text()
+    key.write_text(before[::-1])
+    try:
+        assert find_server(served.root) is None
+    finally:
+        key.write_text(before)
 
 
-def test_the_server_of_a_home_that_was_copied_is_not_the_copys(home: Home, tmp_path: Path) -> None:
-    pid = home.serve()
-    copy = home.copy(tmp_path / "copy")
+def test_the_server_of_a_home_that_was_copied_is_not_the_copys(served: Home, tmp_path: Path) -> None:
+    pid = served.serve()
+    copy = served.copy(tmp_path / "copy")
     try:
         assert find_server(copy.root) is None
         assert copy.serve() != pid
     finally:
         copy.stop()
-    assert home.serve() == pid
+    assert served.serve() == pid
 
 
 def test_the_server_of_a_home_that_was_moved_ends_and_another_one_starts(home: Home, tmp_path: Path) -> None:
@@ -200,18 +218,18 @@ def test_the_server_of_a_home_that_was_moved_ends_and_another_one_starts(home: H
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root gives a file away")
-def test_another_users_server_is_neither_used_nor_ended(home: Home) -> None:
-    pid = home.serve()
-    os.chown(home.files.state_file, 12345, 12345)
-    assert find_server(home.root) is None
-    assert "another user" in foreign_server(home.root)
-    with server_in_use(home.root, 15) as server:
+def test_another_users_server_is_neither_used_nor_ended(served: Home) -> None:
+    pid = served.serve()
+    os.chown(served.files.state_file, 12345, 12345)
+    assert find_server(served.root) is None
+    assert "another user" in foreign_server(served.root)
+    with server_in_use(served.root, 15) as server:
         assert server is None
-    down = home.penstock("down")
+    down = served.penstock("down")
     assert (down.returncode, down.stderr.count("\n")) == (1, 1)
     assert "another user" in down.stderr
-    os.chown(home.files.state_file, 0, 0)
-    assert home.serve() == pid
+    os.chown(served.files.state_file, 0, 0)
+    assert served.serve() == pid
 
 
 def test_nothing_is_left_of_a_home_that_was_deleted(home: Home) -> None:
@@ -301,15 +319,14 @@ def test_doctor_and_status_say_which_server_there_is_and_start_none(home: Home) 
     assert "running:        nothing" in status
 
 
-def test_its_log_is_bounded(home: Home) -> None:
-    home.serve()
-    with home.files.log.open("ab") as log:
+def test_its_log_is_bounded(served: Home) -> None:
+    with served.files.log.open("ab") as log:
         for number in range(3):
             log.write(b"%d" % number * LOG_BYTES + b"\n")
             log.flush()
-            wait_for(lambda: home.files.log.stat().st_size == 0)
-    assert sorted(path.name for path in home.files.folder.glob("*.log*")) == ["server.log", "server.log.1"]
-    assert (home.files.folder / "server.log.1").stat().st_size == LOG_BYTES
+            wait_for(lambda: served.files.log.stat().st_size == 0)
+    assert sorted(path.name for path in served.files.folder.glob("*.log*")) == ["server.log", "server.log.1"]
+    assert (served.files.folder / "server.log.1").stat().st_size == LOG_BYTES
 
 
 def test_a_database_at_its_newest_version_is_not_migrated_again(template: Home, home: Home) -> None:

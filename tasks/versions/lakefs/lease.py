@@ -23,6 +23,7 @@ from tasks.versions.lakefs.client import Lake, body
 MARK = "penstock-lease-"
 PATIENCE = 30.0  # s: far longer than a merge takes
 LONGEST_WAIT = 600.0  # s
+LONGEST_PAUSE = 0.5  # s between two looks at a turn that stays as it is
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Lease:
             waited = time.monotonic() - since
             if (newest < 0 or waited > self._patience) and (turn := self._take(head, newest + 1, commit)):
                 return turn
-            time.sleep(random.uniform(0.01, 0.05))
+            time.sleep(random.uniform(0.01, 0.05) + min(waited / 10, LONGEST_PAUSE))
         raise ServiceUnavailable(f"other writers kept {self._destination!r} for {LONGEST_WAIT:.0f} s: run it again")
 
     def _take(self, head: CommitId, number: int, commit: CommitId) -> Turn | None:
