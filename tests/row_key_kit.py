@@ -66,6 +66,7 @@ HERE = "tests.row_key_kit"
 LIMITS = Limits(memory_mb=768, seconds=60)
 SCRIPT = f"""
 import sys
+from tasks.flow_tasks import ingest  # what a delivery imports when it begins
 from {HERE} import deliver
 print(deliver(*sys.argv[1:]))
 """

@@ -39,6 +39,7 @@ HERE = "tests.faults.deliveries:VISITS"
 LIMITS = Limits(memory_mb=768, seconds=60)
 SCRIPT = """
 import sys
+from tasks.flow_tasks import ingest  # what a delivery imports when it begins
 from tests.faults.deliveries import deliver
 url, start, *paths = sys.argv[1:]
 if start == "wait":

@@ -6,7 +6,9 @@ import os
 import shutil
 import sqlite3
 import tempfile
+import time
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from filelock import FileLock
 
 from schemas.errors import UsageError
 from tasks.registry.location import SETTING, Location
+
+ANYWHERE = "/penstock-artifacts"  # stands for a registry's folder of artifacts
 
 
 def make_database(at: Location, database: Path) -> None:
@@ -25,7 +29,7 @@ def make_database(at: Location, database: Path) -> None:
         for cut_off in database.parent.glob(".draft-*"):
             shutil.rmtree(cut_off)
         draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=database.parent)) / database.name
-        _migrate(draft, str(at.artifacts))
+        _write_empty(draft, str(at.artifacts))
         os.replace(draft, database)
         draft.parent.rmdir()
 
@@ -41,14 +45,23 @@ def refuse_others(url: str, database: Path) -> None:
         ) from error
 
 
-def _migrate(draft: Path, artifacts: str) -> None:
-    """Run MLflow's migrations in memory, where their hundreds of transactions wait for no disk, and write the result."""
+def _write_empty(draft: Path, artifacts: str) -> None:
+    """Write a database without runs or models, whose default experiment lies in the folder of artifacts."""
+    draft.write_bytes(_migrated())
+    with closing(sqlite3.connect(draft)) as file, file:
+        now = int(time.time() * 1000)
+        moved = "artifact_location = replace(artifact_location, ?, ?), creation_time = ?, last_update_time = ?"
+        file.execute(f"UPDATE experiments SET {moved}", (ANYWHERE, artifacts, now, now))
+
+
+@cache
+def _migrated() -> bytes:
+    """A database after MLflow's migrations, which take seconds: run once a process, in memory, where no disk is waited for."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    store = SqlAlchemyStore("sqlite:///:memory:", artifacts)  # type: ignore[no-untyped-call]
+    store = SqlAlchemyStore("sqlite:///:memory:", ANYWHERE)  # type: ignore[no-untyped-call]
     try:
-        with closing(sqlite3.connect(draft)) as file:
-            memory: Any = store.engine.raw_connection().driver_connection
-            memory.backup(file)
+        memory: Any = store.engine.raw_connection().driver_connection
+        return bytes(memory.serialize())
     finally:
         store.engine.dispose()
