@@ -56,7 +56,7 @@ def _write_empty(draft: Path, artifacts: str) -> None:
 
 @cache
 def _migrated() -> bytes:
-    """A database after MLflow's migrations, which take seconds: run once a process, in memory, where no disk is waited for."""
+    """A database after MLflow's migrations, which take seconds: run once a process, in memory, with no disk to wait for."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     store = SqlAlchemyStore("sqlite:///:memory:", ANYWHERE)  # type: ignore[no-untyped-call]
