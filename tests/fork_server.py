@@ -44,9 +44,10 @@ def serve(connection: socket.socket) -> dict[str, Any] | None:
         _import(request["imports"])
         gc.freeze()
         if not (child := os.fork()):
+            connection.close()
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for fd in (woken, wake, connection.detach(), *reports.values()):
+            for fd in (woken, wake, *reports.values()):
                 os.close(fd)
             _become(request, fds)
             return dict(request)

@@ -43,7 +43,9 @@ LATE = (
 SERVER = """
 import socket, sys
 from tests.fork_server import run, serve
-if (request := serve(socket.socket(fileno=int(sys.argv[1])))) is not None:
+with socket.socket(fileno=int(sys.argv[1])) as connection:
+    request = serve(connection)
+if request:
     run(request)
 """
 
