@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,10 +21,18 @@ from tasks.replay.nycflights13 import land_flights
 from tasks.versions.factory import open_store
 
 
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A landing folder of three months, to be copied."""
+    folder = tmp_path_factory.mktemp("flights") / "landing"
+    land_flights(folder, [1, 2, 3])
+    return folder
+
+
 @pytest.fixture
-def landed(tmp_path: Path) -> Iterator[Settings]:
+def landed(files: Path, tmp_path: Path) -> Iterator[Settings]:
     with Settings(home=tmp_path / "home").active() as settings:
-        land_flights(settings.landing_dir, [1, 2, 3])
+        shutil.copytree(files, settings.landing_dir, dirs_exist_ok=True)
         yield settings
 
 
