@@ -15,7 +15,7 @@ from schemas.settings import in_force
 from schemas.usecase import Input, UseCase
 from tasks import flow_tasks, orchestration
 from tasks.ingestion import fetched, frame_source, is_local_table, is_remote, locate
-from tasks.orchestration import PenstockFlow, penstock_flow, run_name_from_source
+from tasks.orchestration import PenstockFlow, penstock_flow, require_source, run_name_from_source
 from tasks.parsing import Limits
 
 ATTEMPTS = 5
@@ -126,4 +126,4 @@ def _limits() -> Limits:
     return Limits(memory_mb=settings.parse_memory_mb, seconds=settings.parse_seconds)
 
 
-ingest: Ingest = penstock_flow("ingest", run_name_from_source, Ingest)(_ingest)  # type: ignore[assignment]
+ingest: Ingest = penstock_flow("ingest", run_name_from_source, Ingest, [require_source])(_ingest)  # type: ignore[assignment]

@@ -18,10 +18,10 @@ from schemas.usecase import UseCase
 from schemas.verdicts import Decision
 from tasks import flow_tasks, orchestration
 from tasks.fault_injection import fault_point
-from tasks.orchestration import penstock_flow, run_name_from_source, wait_for_turn
+from tasks.orchestration import penstock_flow, require_source, run_name_from_source, wait_for_turn
 
 
-@penstock_flow("lifecycle", run_name_from_source)
+@penstock_flow("lifecycle", run_name_from_source, checks=[require_source])
 def lifecycle(
     use_case: Annotated[str, Field(min_length=1)],
     source: Annotated[str, Field(min_length=1)] | None = None,

@@ -9,10 +9,10 @@ from pydantic import Field
 from schemas.results import Monitoring
 from schemas.settings import in_force
 from tasks import flow_tasks, orchestration
-from tasks.orchestration import penstock_flow
+from tasks.orchestration import penstock_flow, require_data
 
 
-@penstock_flow("monitor", "monitor {use_case}")
+@penstock_flow("monitor", "monitor {use_case}", checks=[require_data])
 def monitor(use_case: Annotated[str, Field(min_length=1)], arrival: str | None = None) -> Monitoring:
     """Compare a window of scored rows with the model's reference, reconcile labels, decide whether to retrain.
 

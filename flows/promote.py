@@ -12,12 +12,12 @@ from schemas.results import Training
 from schemas.settings import Settings, in_force
 from schemas.usecase import resolve
 from tasks import flow_tasks, orchestration, reporting
-from tasks.orchestration import penstock_flow, wait_for_approval
+from tasks.orchestration import penstock_flow, require_data, wait_for_approval
 
 ATTEMPTS = 3
 
 
-@penstock_flow("promote", "promote {use_case} v{version}")
+@penstock_flow("promote", "promote {use_case} v{version}", checks=[require_data])
 def promote(
     use_case: Annotated[str, Field(min_length=1)],
     version: Annotated[int, Field(ge=1)] | None = None,

@@ -9,10 +9,10 @@ from pydantic import Field
 from schemas.results import Training
 from schemas.settings import in_force
 from tasks import flow_tasks, orchestration
-from tasks.orchestration import penstock_flow
+from tasks.orchestration import penstock_flow, require_data
 
 
-@penstock_flow("rollback", "rollback {use_case}")
+@penstock_flow("rollback", "rollback {use_case}", checks=[require_data])
 def rollback(
     use_case: Annotated[str, Field(min_length=1)],
     reason: Annotated[str, Field(min_length=1)],

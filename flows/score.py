@@ -18,7 +18,7 @@ from schemas.usecase import resolve
 from tasks import flow_tasks, inference, orchestration
 from tasks.inference import prediction_paths
 from tasks.ingestion import fetched, locate
-from tasks.orchestration import penstock_flow
+from tasks.orchestration import penstock_flow, require_data
 from tasks.parsing import Limits
 from tasks.versions import open_store
 
@@ -66,7 +66,7 @@ class ScoreResult(Scores):
         return Path(path)
 
 
-@penstock_flow("score", "score {use_case}")
+@penstock_flow("score", "score {use_case}", checks=[require_data])
 def score(
     use_case: Annotated[str, Field(min_length=1)],
     arrival: str | None = None,

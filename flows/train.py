@@ -13,7 +13,7 @@ from schemas.results import Challenge, Training
 from schemas.settings import Settings, in_force
 from schemas.usecase import UseCase, resolve
 from tasks import flow_tasks, inference, orchestration
-from tasks.orchestration import penstock_flow, wait_for_approval, wait_for_turn
+from tasks.orchestration import penstock_flow, require_data, wait_for_approval, wait_for_turn
 from tasks.parsing import Frame
 
 ATTEMPTS = 3
@@ -41,7 +41,7 @@ class TrainResult(Training):
         return inference.predict_frame(resolve(self.use_case), self.model, self.data, frame)
 
 
-@penstock_flow("train", "train {use_case}")
+@penstock_flow("train", "train {use_case}", checks=[require_data])
 def train(
     use_case: Annotated[str, Field(min_length=1)],
     commit: str | None = None,

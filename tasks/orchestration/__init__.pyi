@@ -4,6 +4,8 @@ from .assets import record_model_asset as record_model_asset
 from .assets import record_predictions_asset as record_predictions_asset
 from .credentials import LakeFSCredentials as LakeFSCredentials
 from .credentials import notify as notify
+from .entry_checks import require_data as require_data
+from .entry_checks import require_source as require_source
 from .events import create_page as create_page
 from .events import emit as emit
 from .events import track_progress as track_progress

@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from pathlib import PurePath
 from typing import Any, ParamSpec, TypeVar, get_type_hints
 
 from prefect import Flow, runtime, tags
+from prefect.context import FlowRunContext
 from prefect.exceptions import MissingResult, ParameterTypeError
 from prefect.states import Completed
+from prefect.utilities.callables import get_call_parameters
 
 from schemas.errors import UsageError
 from schemas.usecase import UseCase, resolve
@@ -23,6 +25,7 @@ from tasks.versions import is_lake_gone, lake_gone
 P = ParamSpec("P")
 R = TypeVar("R")
 TAG = "penstock"
+CHECKS = "entry_checks"  # an attribute of a flow's function
 
 
 _made: ContextVar[list[Any] | None] = ContextVar("made", default=None)
@@ -38,6 +41,8 @@ class PenstockFlow(Flow[P, R]):
 
         Prefect then asks again, and is given the state that the server has, which holds no result.
         """
+        if FlowRunContext.get() is None:
+            self._check_entry(args, kwargs)
         results: list[R] = []
         token = _made.set(results)
         try:
@@ -49,6 +54,15 @@ class PenstockFlow(Flow[P, R]):
             return results[0]
         finally:
             _made.reset(token)
+
+    def _check_entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Refuse what can be told from the parameters alone, before a server is started."""
+        parameters = self.validate_parameters(get_call_parameters(self.fn, args, kwargs))
+        refuse_shadows()
+        if "use_case" in parameters:
+            resolve(parameters["use_case"], modules=not is_deployed())
+        for check in getattr(self.fn, CHECKS, ()):
+            check(**parameters)
 
     def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """The parameters, typed. Raises UsageError, one line, for a name or a value that the flow does not take."""
@@ -67,7 +81,10 @@ class PenstockFlow(Flow[P, R]):
 
 
 def penstock_flow(
-    name: str, run_name: str | Callable[[], str], kind: type[PenstockFlow[Any, Any]] = PenstockFlow
+    name: str,
+    run_name: str | Callable[[], str],
+    kind: type[PenstockFlow[Any, Any]] = PenstockFlow,
+    checks: Sequence[Callable[..., None]] = (),
 ) -> Callable[[Callable[P, R]], PenstockFlow[P, R]]:
     """Make a function a flow whose parameters are checked by name, and whose final state says what came of it.
 
@@ -77,13 +94,16 @@ def penstock_flow(
         name: Name of the flow.
         run_name: Name of its runs: a template over the parameters, or a function.
         kind: The class of the flow.
+        checks: What is called with the parameters before anything is started; it raises what the flow refuses.
 
     Returns:
         A decorator.
     """
 
     def decorator(function: Callable[P, R]) -> PenstockFlow[P, R]:
-        return kind(_with_final_state(function), name=name, flow_run_name=run_name)
+        run = _with_final_state(function)
+        setattr(run, CHECKS, tuple(checks))
+        return kind(run, name=name, flow_run_name=run_name)
 
     return decorator
 
