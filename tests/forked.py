@@ -19,7 +19,9 @@ from typing import IO
 
 ROOT = Path(__file__).parents[1]
 # Read when they are used, not at import: children that differ in them come from one process.
-READ_LATE = (
+READ_LATE = ("PENSTOCK_", "LAKECTL_", "PYTEST_")
+# What products import when they are first asked: a child has it behind it where its parent has.
+LATE = (
     "tasks.registry.mlflow.registry",  # first: it imports MLflow quietly
     "mlflow.store.model_registry.sqlalchemy_store",
     "mlflow.store.tracking.sqlalchemy_store",
@@ -27,17 +29,6 @@ READ_LATE = (
     "tasks.versions.local.store",
     "lakefs.client",
     "scipy.special",
-    "xgboost",
-)
-# What products import when they are first asked: a child has it behind it where its parent has.
-LATE = (
-    "lakefs.client",
-    "mlflow.store.model_registry.sqlalchemy_store",
-    "mlflow.store.tracking.sqlalchemy_store",
-    "scipy.special",
-    "tasks.registry.mlflow.registry",
-    "tasks.versions.lakefs.store",
-    "tasks.versions.local.store",
     "xgboost",
 )
 SERVER = """
@@ -108,7 +99,13 @@ class Child:
 
 
 def fork(
-    script: str, arguments: Sequence[str], environment: Mapping[str, str], *, imports: str | None = None, strict: bool = True
+    script: str,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    imports: str | None = None,
+    strict: bool = True,
+    errors: int | None = None,
 ) -> Child:
     """A child that runs a script in the project's folder, all three streams piped.
 
@@ -118,6 +115,7 @@ def fork(
         environment: All of its variables.
         imports: Statements that import what the script imports late; None for what this process has imported of LATE.
         strict: Whether warnings are errors.
+        errors: A file that takes its standard error instead of a pipe.
 
     Returns:
         The child, which runs.
@@ -126,6 +124,8 @@ def fork(
     pipes = [os.pipe() for _ in range(4)]
     theirs = [pipes[0][0], *(write for _, write in pipes[1:])]
     request: dict[str, object] = {"script": script, "arguments": [*arguments], "environment": {**environment}}
+    if errors is not None:
+        os.dup2(errors, theirs[2])
     request["imports"] = _late() if imports is None else imports
     _server(early, ("-W", "error") if strict else ()).send(request, theirs)
     for fd in theirs:
