@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from deployments.commands.base import command as make
-from deployments.commands.base import ready, show
+from deployments.commands.base import ready_to_run, show
 
 if TYPE_CHECKING:
     from schemas.replaying import Backfill
@@ -34,7 +34,7 @@ def command(
     as_json: bool,
 ) -> int:
     """Ingest or score a range of partitions; run it again to finish one that was stopped."""
-    settings = ready(flows=True)
+    settings = ready_to_run(use_case)
     from deployments.prefect_server.in_process import in_process
     from flows.backfill import backfill
 

@@ -100,6 +100,32 @@ def ready(*, flows: bool = False) -> Settings:
     return settings
 
 
+def ready_to_run(
+    use_case: str, *, source: str | None = None, input_name: str | None = None, needs_data: bool = False
+) -> Settings:
+    """As `ready(flows=True)`; what can be refused at once is said before the home's server is started.
+
+    `source`: a file that must be there. `input_name`: which input it delivers. `needs_data`: whether something must have
+    been ingested.
+    """
+    from deployments.prefect_server.in_process import prepare
+    from schemas.settings import read_settings
+
+    settings = read_settings()
+
+    def check() -> None:
+        from tasks.orchestration import require_data, require_source, require_use_case
+
+        with settings.active():
+            require_use_case(use_case)
+            require_source(use_case, source, input_name)
+            if needs_data:
+                require_data(use_case)
+
+    prepare(settings, debug=bool(os.environ.get("PENSTOCK_DEBUG")), flows=True, check=check)
+    return settings
+
+
 def show(result: Any, as_json: bool, human: Callable[[Any], None]) -> None:
     """Print a result as JSON, or as the command's own text."""
     if as_json:

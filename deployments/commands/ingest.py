@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deployments.commands.base import command as make
-from deployments.commands.base import ready, show
+from deployments.commands.base import ready_to_run, show
 from deployments.commands.rejection_table import print_reasons
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def command(use_case: str, source: str, input_name: str | None, as_json: bool) -
     SOURCE is a path or a glob of Parquet, CSV or JSON Lines files, also at lakefs:// or s3://, or a file NAME.sql: a query
     whose first line, `-- connection: VARIABLE`, names the environment variable that holds the database's SQLAlchemy URL.
     """
-    settings = ready(flows=True)
+    settings = ready_to_run(use_case, source=source, input_name=input_name)
     from deployments.prefect_server.in_process import in_process
     from flows.ingest import ingest
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deployments.commands.base import command as make
-from deployments.commands.base import ready, show
+from deployments.commands.base import ready_to_run, show
 
 if TYPE_CHECKING:
     from schemas.results import Loop
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--input", "input_name", help="Which input the source delivers; told by its folder or name where left out.")
 def command(use_case: str, source: str, input_name: str | None, as_json: bool) -> int:
     """Take in one arrival and do all that follows from it."""
-    settings = ready(flows=True)
+    settings = ready_to_run(use_case, source=source, input_name=input_name)
     from deployments.prefect_server.in_process import in_process
     from flows.lifecycle import lifecycle
 

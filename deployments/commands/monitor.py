@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deployments.commands.base import command as make
-from deployments.commands.base import ready, show
+from deployments.commands.base import ready_to_run, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--arrival", help="Commit of main whose scored rows are the window; the newest scored ones where left out.")
 def command(use_case: str, arrival: str | None, as_json: bool) -> int:
     """Compare a window with the model's reference, reconcile labels, decide."""
-    settings = ready(flows=True)
+    settings = ready_to_run(use_case, needs_data=True)
     from deployments.prefect_server.in_process import in_process
     from flows.monitor import monitor
 

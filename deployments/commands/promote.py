@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from deployments.commands.base import acting_user, ready, show
+from deployments.commands.base import acting_user, ready_to_run, show
 from deployments.commands.base import command as make
 
 
@@ -32,7 +32,7 @@ def command(
         raise click.UsageError("give the VERSION to gate, or the champion's new --threshold")
     if threshold is not None and not (0 < threshold < 1 and override):
         raise click.UsageError("--threshold takes a probability above 0 and below 1, and --override the reason")
-    settings = ready(flows=True)
+    settings = ready_to_run(use_case, needs_data=True)
     from deployments.commands.train import print_training
     from deployments.prefect_server.in_process import in_process
     from flows.promote import promote

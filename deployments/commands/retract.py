@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deployments.commands.base import command as make
-from deployments.commands.base import ready, show
+from deployments.commands.base import ready_to_run, show
 
 if TYPE_CHECKING:
     from schemas.results import Retraction
@@ -22,7 +22,7 @@ def command(use_case: str, source: str, reason: str, input_name: str | None, as_
     """Take a published SOURCE back (a file, its SHA-256 or the name it came under)."""
     if len(reason.strip()) < 3:
         raise click.UsageError("--reason: say in a few words why the source is taken back")
-    settings = ready(flows=True)
+    settings = ready_to_run(use_case, needs_data=True)
     from deployments.prefect_server.in_process import in_process
     from flows.retract import retract
 

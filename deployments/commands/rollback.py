@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deployments.commands.base import acting_user, ready, show
+from deployments.commands.base import acting_user, ready_to_run, show
 from deployments.commands.base import command as make
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def command(use_case: str, version: int | None, reason: str, as_json: bool) -> i
     """
     if not reason.strip():
         raise click.UsageError("--reason takes a reason, which stays in the history")
-    settings = ready(flows=True)
+    settings = ready_to_run(use_case, needs_data=True)
     from deployments.prefect_server.in_process import in_process
     from flows.rollback import rollback
 

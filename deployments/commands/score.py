@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deployments.commands.base import command as make
-from deployments.commands.base import ready, show
+from deployments.commands.base import ready_to_run, show
 from deployments.commands.rejection_table import print_reasons
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def command(
     Rows of any number; a run that was killed goes on where it was. The same rows are scored once by a model.
     """
     _check(out, reasons, file)
-    settings = ready(flows=True)
+    settings = ready_to_run(use_case, needs_data=True)
     from deployments.prefect_server.in_process import in_process
     from flows.score import score
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deployments.commands.base import command as make
-from deployments.commands.base import ready, show
+from deployments.commands.base import ready_to_run, show
 
 if TYPE_CHECKING:
     from schemas.fitting import Device, Engine
@@ -33,7 +33,7 @@ def command(
     as_json: bool,
 ) -> int:
     """Train a challenger and put it through the gate."""
-    settings = ready(flows=True)
+    settings = ready_to_run(use_case, needs_data=True)
     from deployments.prefect_server.in_process import in_process
     from flows.train import train
 

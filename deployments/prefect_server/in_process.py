@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,22 +40,34 @@ def clear_user_settings() -> None:
         del os.environ[name]
 
 
-def prepare(settings: Settings, *, isolated: bool = False, debug: bool = False, flows: bool = False) -> None:
+def prepare(
+    settings: Settings,
+    *,
+    isolated: bool = False,
+    debug: bool = False,
+    flows: bool = False,
+    check: Callable[[], None] | None = None,
+) -> None:
     """Set the environment for Prefect in this process.
 
     `isolated` takes the home's own Prefect even where the user has one. `flows` says that flows will run: where they will
-    need the home's server, it starts while this process imports what it needs.
+    need the home's server, it starts while this process imports what it needs. `check` is called before anything is made or
+    started, and raises what can be refused at once.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     if debug:
         os.environ |= {"PREFECT_LOGGING_LEVEL": "INFO", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO"}
     if isolated or not has_own_prefect():
-        _make_home(settings.root / "prefect", required=flows)
         os.environ["PREFECT_HOME"] = str(settings.root / "prefect")
         os.environ["PREFECT_PROFILES_PATH"] = str(settings.root / "prefect" / "profiles.toml")
+        if check:
+            check()
+        _make_home(settings.root / "prefect", required=flows)
         if flows and settings.server == "shared" and not api_url():
             begin_server(settings.root, settings.server_idle_minutes)
+    elif check:
+        check()
     silence_third_parties()
 
 

@@ -6,6 +6,7 @@ from .credentials import LakeFSCredentials as LakeFSCredentials
 from .credentials import notify as notify
 from .entry_checks import require_data as require_data
 from .entry_checks import require_source as require_source
+from .entry_checks import require_use_case as require_use_case
 from .events import create_page as create_page
 from .events import emit as emit
 from .events import track_progress as track_progress
@@ -14,7 +15,6 @@ from .flow import PenstockFlow as PenstockFlow
 from .flow import actor_name as actor_name
 from .flow import begin_flow as begin_flow
 from .flow import flow_run_id as flow_run_id
-from .flow import is_deployed as is_deployed
 from .flow import penstock_flow as penstock_flow
 from .flow import run_name_from_source as run_name_from_source
 from .flow_runs import arrival_key as arrival_key
@@ -28,6 +28,7 @@ from .flow_runs import retry_lost_run as retry_lost_run
 from .flow_runs import start_arrival as start_arrival
 from .flow_runs import start_published as start_published
 from .installation import PACKAGES as PACKAGES
+from .installation import is_deployed as is_deployed
 from .installation import refuse_shadows as refuse_shadows
 from .installation import shadowed as shadowed
 from .local_server import is_local_server as is_local_server

@@ -6,22 +6,45 @@ from typing import Any
 
 from schemas.errors import NotFound
 from schemas.settings import in_force
-from schemas.usecase import resolve
+from schemas.usecase import UseCase, resolve
 from tasks.ingestion import is_local_table, is_remote, locate
-from tasks.orchestration.flow import is_deployed
+from tasks.orchestration.installation import is_deployed, refuse_shadows
 from tasks.versions import open_store
 
 
-def require_source(source: str | None = None, **_: Any) -> None:
-    """Refuse a source on this machine that is not there; what lies elsewhere is asked for by the run itself.
+def require_use_case(use_case: str, **_: Any) -> UseCase:
+    """Refuse packages that are not ours, and a use case that there is not.
 
     Args:
-        source: A path or a glob, or where else it lies; None for none.
+        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
+
+    Returns:
+        The use case.
 
     Raises:
-        UsageError: There is no such file.
+        UsageError: A package in the working directory hides one of ours, or there is no such use case.
     """
-    if source is not None and not (is_deployed() or is_remote(source) or is_local_table(source)):
+    refuse_shadows()
+    return resolve(use_case, modules=not is_deployed())
+
+
+def require_source(use_case: str, source: str | None = None, input: str | None = None, **_: Any) -> None:
+    """Refuse a source on this machine that is not there, or of which nobody can tell what it delivers.
+
+    What lies elsewhere is looked for by the run itself.
+
+    Args:
+        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
+        source: A path or a glob, or where else it lies; None for none.
+        input: Which input it delivers; None where its folder or name tells.
+
+    Raises:
+        UsageError: There is no such use case, file or input.
+    """
+    if source is None:
+        return
+    require_use_case(use_case).choose_input(input, source)
+    if not (is_deployed() or is_remote(source) or is_local_table(source)):
         locate(source)
 
 
@@ -34,7 +57,7 @@ def require_data(use_case: str, **_: Any) -> None:
     Raises:
         NotFound: There is no repository.
     """
-    name = resolve(use_case, modules=not is_deployed()).name
+    name = require_use_case(use_case).name
     url = in_force().store_url(name)
     if url.startswith("file://") and not open_store(url).exists():
         raise NotFound(

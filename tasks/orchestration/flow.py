@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from pathlib import PurePath
@@ -17,8 +16,9 @@ from prefect.states import Completed
 from prefect.utilities.callables import get_call_parameters
 
 from schemas.errors import UsageError
-from schemas.usecase import UseCase, resolve
-from tasks.orchestration.installation import refuse_shadows
+from schemas.usecase import UseCase
+from tasks.orchestration.entry_checks import require_use_case
+from tasks.orchestration.installation import is_deployed
 from tasks.orchestration.local_server import use_local_server
 from tasks.versions import is_lake_gone, lake_gone
 
@@ -58,9 +58,8 @@ class PenstockFlow(Flow[P, R]):
     def _check_entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Refuse what can be told from the parameters alone, before a server is started."""
         parameters = self.validate_parameters(get_call_parameters(self.fn, args, kwargs))
-        refuse_shadows()
         if "use_case" in parameters:
-            resolve(parameters["use_case"], modules=not is_deployed())
+            require_use_case(parameters["use_case"])
         for check in getattr(self.fn, CHECKS, ()):
             check(**parameters)
 
@@ -176,17 +175,7 @@ def begin_flow(use_case: str) -> UseCase:
     Raises:
         UsageError: A package in the working directory hides one of ours, or there is no such use case.
     """
-    refuse_shadows()
-    return resolve(use_case, modules=not is_deployed())
-
-
-def is_deployed() -> bool:
-    """Whether a worker started this process: then events and schedules speak, and may name registered use cases only.
-
-    Returns:
-        Whether one did.
-    """
-    return bool(os.environ.get("PREFECT__FLOW_RUN_ID"))
+    return require_use_case(use_case)
 
 
 def flow_run_id() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from importlib.resources import files
 from pathlib import Path
 
@@ -29,3 +30,12 @@ def refuse_shadows() -> None:
     """Raise UsageError where another package took the place of one of ours."""
     if wrong := shadowed():
         raise UsageError(f"not Penstock's own package ({'; '.join(wrong)}): run from another folder, or rename that one")
+
+
+def is_deployed() -> bool:
+    """Whether a worker started this process: then events and schedules speak, and may name registered use cases only.
+
+    Returns:
+        Whether one did.
+    """
+    return bool(os.environ.get("PREFECT__FLOW_RUN_ID"))
