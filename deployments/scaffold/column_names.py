@@ -60,11 +60,9 @@ def clean_columns(
     own = {name: name for name in frame.columns} | {clean: name for name, clean in reader.rename.items()}
     left_out: dict[str, str] = {}
     for column in frame.get_columns():
-        if "omit" not in stated and (why := _why_left_out(column, own[column.name], reader)):
+        if "omit" not in stated and (why := _why_left_out(column, own[column.name])):
             left_out[own[column.name]] = why
     gone = {clean for clean, name in own.items() if name in left_out}
-    if reader.header == 0:  # names by position: there is none to leave out by, but they name it
-        gone = {name for name in gone if name in frame.columns}
     reader = replace(
         reader,
         omit=(*reader.omit, *(name for name in left_out if name not in reader.omit)),
@@ -73,7 +71,7 @@ def clean_columns(
     return frame.drop([name for name in gone if name in frame.columns]), reader, left_out
 
 
-def _why_left_out(column: pl.Series, own: str, reader: Reader) -> str:
+def _why_left_out(column: pl.Series, own: str) -> str:
     """Why a column of the file is left out of the table, or ''."""
     if column.dtype.is_nested() or column.dtype in (pl.Duration, pl.Binary, pl.Object):
         return f"holds {column.dtype}, not one value a cell"

@@ -35,7 +35,6 @@ class Profile:
     """One column's facts. `values` are typed; `missing` words among them are null."""
 
     typed: Typed
-    written: pl.Series
 
     @property
     def name(self) -> str:

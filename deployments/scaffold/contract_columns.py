@@ -242,7 +242,7 @@ def _source(column: Column) -> str:
 
 
 def _number(column: Column) -> str:
-    return f"{_source(column)}{column.profile.typed.cast('Float32')}"
+    return f"{_source(column)}.cast(pl.Float32)"
 
 
 def _category(column: Column) -> str:

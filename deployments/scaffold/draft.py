@@ -101,7 +101,7 @@ def profile(sample: Sample) -> list[Profile]:
     """Facts of every column of a sample."""
 
     def of(series: pl.Series) -> Profile:
-        return Profile(type_column(series, sample.form, sample.reader), series)
+        return Profile(type_column(series, sample.form, sample.reader))
 
     with ThreadPoolExecutor() as pool:  # polars works on one column in one thread, and without the interpreter's lock
         return list(pool.map(of, sample.frame.get_columns()))

@@ -12,8 +12,6 @@ from deployments.scaffold.time_detection import Clock
 from schemas.verdicts import Leak
 from tasks import evaluation
 
-MOST_REPEATED = 0.05
-
 
 def leaks(profiles: Sequence[Profile], features: Collection[str], outcome: Outcome, clock: Clock | None) -> dict[str, Leak]:
     """What the columns of the features say of the outcome that they should not, by the column's name."""
@@ -28,6 +26,6 @@ def repeated(profiles: Sequence[Profile], ids: Collection[str]) -> str:
     """A sentence where many rows are there twice under different keys, or ''."""
     compared = [p.values for p in profiles if p.name not in ids]
     share = evaluation.repeated_rows(pl.DataFrame(compared), [values.name for values in compared])
-    if share < MOST_REPEATED:
+    if share < evaluation.MOST_REPEATED:
         return ""
     return f"{share:.0%} equal another in all but the key: drop what is there twice, for the gate would see rows fitted on"

@@ -8,7 +8,8 @@ from typing import Literal
 
 import polars as pl
 
-from schemas.reader import ColumnFormat
+from schemas.reader import ColumnFormat, Reader
+from tasks.parsing import from_written
 
 CURRENCIES = (
     "$", "€", "£", "¥", "₹", "USD", "EUR", "GBP", "CHF", "JPY", "CAD", "AUD", "INR", "CNY", "SEK", "NOK", "DKK", "PLN",
@@ -23,6 +24,8 @@ PARTS = re.compile(
 )
 LONGEST_UNIT = 8
 ORDINALS = {"st", "nd", "rd", "th"}
+CREDITS = {"cr", "dr"}  # beside an amount: a sign, not a unit
+LIMIT = re.compile(r"(?P<below>[<>\u2264\u2265~]=?)?\s*-?\d[\d.,]*\s*(?P<above>\+)?")
 SCALES = {"k", "m", "b", "bn", "mm", "mio", "mrd", "million", "billion", "thousand", "tsd"}
 EXAMPLES = 400
 
@@ -67,21 +70,32 @@ def find(distinct: pl.Series) -> NumberFormat | None:
     return None
 
 
-def several_units(distinct: pl.Series) -> str:
+def why_text(distinct: pl.Series) -> str:
+    """Why texts that begin or end with numbers are none, with examples: several units, limits, credits; or ''."""
+    texts = [text.strip() for text in distinct.head(EXAMPLES).to_list()]
+    limits = [match for match in map(LIMIT.fullmatch, texts) if match]
+    limited = [match[0] for match in limits if match["below"] or match["above"]]
+    if limited and len(limits) == len(texts) > len(limited):
+        return f"numbers with limits ({', '.join(limited[:3])}) are read as text"
+    parts = [match for match in map(PARTS.fullmatch, texts) if match]
+    signed = [match[0] for match in parts if (match["after"] or "").lower().rstrip(".") in CREDITS]
+    if signed and len(parts) == len(texts):
+        return f"amounts with a word for their sign ({', '.join(signed[:3])}) are read as text"
+    example = _several_units(parts) if len(parts) == len(texts) else ""
+    return f"numbers in several units ({example}) are read as text" if example else ""
+
+
+def _several_units(parts: list[re.Match[str]]) -> str:
     """Examples of numbers whose units differ, such as 218g and 1.3kg, or ''."""
-    few = distinct.head(EXAMPLES).to_list()
-    matches = [PARTS.fullmatch(text.strip()) for text in few]
-    parts = [match for match in matches if match]
     by_unit = {(match["after"] or match["before"] or ""): match[0] for match in parts}
-    if len(parts) < len(few) or not 1 < len(by_unit) <= 6 or any(match["before"] and not match["gap"] for match in parts):
+    if len(by_unit) > 1 and by_unit.keys() <= {*CURRENCIES, ""}:
+        return ", ".join(list(by_unit.values())[:3])
+    if not 1 < len(by_unit) <= 6 or any(match["before"] and not match["gap"] for match in parts):
         return ""
     return ", ".join(list(by_unit.values())[:3]) if "" not in by_unit or len(by_unit) > 2 else ""
 
 
 def _numbers(distinct: pl.Series, form: ColumnFormat) -> pl.Series:
-    from schemas.reader import Reader
-    from tasks.parsing import from_written
-
     conversion = from_written(distinct.name, pl.Float64(), Reader(strip=True, columns={distinct.name: form}))
     assert conversion
     return distinct.to_frame().select(conversion.value.alias(distinct.name)).to_series()
@@ -91,7 +105,8 @@ def _are_units(units: set[str], parts: list[re.Match[str]]) -> bool:
     """Whether what stands beside the numbers is one unit: not a code's letters, not several units, no scale, no ordinal."""
     if len(units) > 1 or any(len(unit) > LONGEST_UNIT for unit in units):
         return False
-    if {unit.lower().rstrip(".") for unit in units} & (ORDINALS | SCALES) and "m" not in units:
+    lower = {unit.lower().rstrip(".") for unit in units}
+    if lower & CREDITS or (lower & (ORDINALS | SCALES) and "m" not in units):
         return False
     money = bool(units) and units <= {*CURRENCIES, "%"}
     if any(match["before"] and not match["gap"] for match in parts) and not money:

@@ -38,7 +38,7 @@ def reader_lines(reader: Reader, profiles: Sequence[Profile], seen: Sequence[str
     if not columns:
         return [*comments, *source_code.call_lines(f"{indent}reader=Reader", "(", items, ")", end=",")]
     notes = {profile.name: profile.typed for profile in profiles}
-    inner = [line for item in items for line in _argument(item, indent + INDENT)]
+    inner = [f"{indent}{INDENT}{item}," for item in items]
     body = []
     for name, facts in columns.items():
         typed = notes.get(name)
@@ -56,10 +56,6 @@ def reader_lines(reader: Reader, profiles: Sequence[Profile], seen: Sequence[str
         f"{indent}{INDENT}}},",
         f"{indent}),",
     ]
-
-
-def _argument(item: str, indent: str) -> list[str]:
-    return [f"{indent}{item},"]
 
 
 def _code(value: Any) -> str:

@@ -5,7 +5,6 @@ CSV stays text, so that a code like 007 is not taken for a number; JSON Lines an
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from io import BytesIO
@@ -17,7 +16,7 @@ import polars as pl
 from deployments.scaffold.column_names import clean_columns, find_names
 from deployments.scaffold.target_detection import meant_column
 from deployments.scaffold.text_encoding import find_encoding
-from deployments.scaffold.text_layout import find_layout
+from deployments.scaffold.text_layout import drawn_line, find_layout
 from schemas.errors import Refused, UsageError
 from schemas.reader import PLAIN, Reader
 from tasks import parsing
@@ -59,7 +58,7 @@ def read(path: Path, stated: Mapping[str, Any] | None = None, target: str = "") 
         raise UsageError(f"{path}: {what}; name one CSV, JSON Lines or Parquet file")
     reader, facts = Reader(**dict(stated or {})), frozenset(stated or ())
     try:
-        form, compression = _format_of(path, reader)
+        form, compression, reader = _format_of(path, reader)
         if form == "excel" and "sheet" not in facts:
             reader = replace(reader, sheet=_sheet_with(path, reader, target))
         sample = _read_as(form, path, compression, reader, facts)
@@ -78,19 +77,18 @@ def _read_as(form: str, path: Path, compression: str, reader: Reader, facts: fro
     read_form = READERS.get(form, _sampled)
     try:
         return read_form(path, compression, reader, facts)
-    except Refused as refusal:
-        found = re.search(r"reader=Reader\(path=['\"]([^'\"]+)['\"]\)", str(refusal))
-        if found is None or "path" in facts:
+    except parsing.RecordsElsewhere as refusal:
+        if "path" in facts:
             raise
-        return read_form(path, compression, replace(reader, path=found[1]), facts)
+        return read_form(path, compression, replace(reader, path=refusal.path), facts)
 
 
-def _format_of(path: Path, reader: Reader) -> tuple[str, str]:
-    """Format and compression; a name that tells none is taken for text."""
+def _format_of(path: Path, reader: Reader) -> tuple[str, str, Reader]:
+    """Format, compression and the reader; a name that tells no format is taken for text, and the reader says so."""
     try:
-        return parsing.format_of(path.name, reader.format)
+        return *parsing.format_of(path.name, reader.format), reader
     except Refused:
-        return parsing.format_of(path.name, "csv")
+        return *parsing.format_of(path.name, "csv"), replace(reader, format="csv")
 
 
 def _sheet_with(path: Path, reader: Reader, target: str) -> str | None:
@@ -124,16 +122,19 @@ def _csv(path: Path, compression: str, reader: Reader, stated: frozenset[str]) -
         reader = replace(reader, line_end=parts.line_end)
     if not parts.head.strip():
         raise UsageError(f"{path.name!r} is empty; the first line of a CSV file names its columns")
+    if not {"comment", "separator"} & stated and (drawn := drawn_line(parts.head)):
+        raise UsageError(
+            f"{path.name!r} is a table drawn for people to read ({drawn[:40]!r} is no row of it): export it as CSV, "
+            "as psql --csv and mysql --batch do"
+        )
     layout = find_layout(parts.head, parts.tail, parts.whole, reader, stated)
-    if parsing.format_of(f"x{path.suffix}", "declared")[0] == "declared" and compression == "":
-        layout = replace(layout, reader=replace(layout.reader, format="csv"))
     _refuse_too_many(len(layout.names), path.name)
     reader = find_names(layout.names, layout.reader, stated)
     seen = layout.seen
     try:
         frame, whole = _first_rows(path, compression, reader)
-    except Refused as refusal:
-        if "stray" not in str(refusal) or "stray_quotes" in stated:
+    except parsing.StrayQuote:
+        if "stray_quotes" in stated:
             raise
         reader, seen = replace(reader, stray_quotes=True), (*seen, "quotes within fields that none encloses")
         frame, whole = _first_rows(path, compression, reader)

@@ -157,7 +157,7 @@ def _regression(profile: Profile, stated: bool) -> Outcome:
 
 def _number(profile: Profile) -> str:
     column = f"pl.col({quote(profile.name)})"
-    return column if profile.type == "integer" else f"{column}{profile.typed.cast('Float64')}"
+    return column if profile.type == "integer" else f"{column}.cast(pl.Float64)"
 
 
 def _list(names: Sequence[str]) -> str:

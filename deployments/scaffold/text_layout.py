@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Literal
 
 from deployments.scaffold.type_inference import MISSING_WORDS, looks_typed
 from schemas.reader import WHITESPACE, Reader
+from tasks import parsing
 
 SEPARATORS = ("::", "||", ",", ";", "\t", "|")
 RARE_SEPARATORS = ("^", "~", ":")  # where none of the others is one: titles and clock times hold them, too
@@ -20,7 +19,8 @@ QUOTES = "\"'"
 LINES, LAST_LINES = 2_000, 200
 MOST_BEFORE = 60
 MOST_AFTER = 10
-COMMENTS = ("#", "%", "//", "--", "!", "*")
+COMMENTS = ("#", "%", "//", "--", "!", "*", "##")
+DRAWN = re.compile(r"\+(-+\+)+|[|+]?[ :-]*-{2,}[ :-]*([|+][ :-]*-{2,}[ :-]*)+[|+]?")
 SEP_LINE = re.compile(r'"?sep=(.)"?\s*')
 CONSISTENT = 0.8
 
@@ -44,6 +44,11 @@ class _Table:
     records: list[tuple[int, Record]]
     width: int
     share: float
+
+
+def drawn_line(head: str) -> str:
+    """A line of a table that is drawn for people to read: +---+---+ of mysql, |---|---| of Markdown; '' where none is."""
+    return next((line.strip() for line in head.split("\n", MOST_BEFORE)[:MOST_BEFORE] if DRAWN.fullmatch(line.strip())), "")
 
 
 def find_layout(head: str, tail: str, whole: bool, reader: Reader, stated: frozenset[str]) -> Layout:
@@ -92,7 +97,7 @@ def _wide(tables: Sequence[_Table]) -> list[_Table]:
 
 
 def _table(lines: Sequence[str], reader: Reader) -> _Table:
-    records = list(records_of(lines, reader))
+    records = list(parsing.trial_records(lines, reader))
     widths = Counter(len(record) for _, record in records if any(record))
     width, count = max(widths.items(), key=lambda item: (item[1], item[0]), default=(0, 0))
     return _Table(reader, records, width, count / max(widths.total(), 1))
@@ -110,30 +115,6 @@ def _is_quoted(table: _Table) -> int:
     return -1 if left else 0
 
 
-def records_of(lines: Sequence[str], reader: Reader) -> Iterator[tuple[int, Record]]:
-    """The records of some lines as fields, each with the number of its first line."""
-    separator, quote = reader.separator, reader.quote
-    if separator == WHITESPACE:
-        lines = [re.sub(r'("[^"]*")|[ \t]+', lambda m: m[1] or "\t", line).strip("\t") for line in lines]
-        separator = "\t"
-    elif len(separator) > 1:
-        lines = [line.replace(separator, "\x1f") for line in lines]
-        separator = "\x1f"
-    if reader.backslash:
-        lines = [line.replace(r"\"", '""') for line in lines]
-    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
-    rows = csv.reader(
-        (f"{line}\n" for line in lines), delimiter=separator, quotechar=quote, quoting=quoting, skipinitialspace=True
-    )
-    first = 0
-    try:
-        for record in rows:
-            yield first, record
-            first = rows.line_num
-    except csv.Error:
-        return
-
-
 def _begin(table: _Table, lines: Sequence[str], stated: frozenset[str]) -> tuple[_Table, list[str]]:
     """Where the table begins: behind comments, titles and blank lines."""
     if {"skip_lines", "comment"} & stated:
@@ -141,7 +122,7 @@ def _begin(table: _Table, lines: Sequence[str], stated: frozenset[str]) -> tuple
         return replace(table, records=[(at, record) for at, record in table.records if at >= skipped]), []
     first = next((at for at, record in table.records[:MOST_BEFORE] if _is_in_table(record, table)), 0)
     before = [line for line in lines[:first] if line.strip()]
-    comment = next((mark for mark in COMMENTS if before and all(line.startswith(mark) for line in before)), None)
+    comment = _comment_mark(before, lines[first])
     everywhere = comment and not any(line.startswith(comment) for line in _table_lines(table, lines))
     if comment and (everywhere or len(before) == first):
         reader = replace(table.reader, comment=comment, skip_lines=0 if len(before) == first else first)
@@ -153,6 +134,12 @@ def _begin(table: _Table, lines: Sequence[str], stated: frozenset[str]) -> tuple
     kept = [(at, record) for at, record in table.records if at >= first]
     what = f"{first} lines before the header" if before else f"{first} blank lines before the header"
     return replace(table, reader=reader, records=kept), [what]
+
+
+def _comment_mark(before: Sequence[str], header: str) -> str | None:
+    """What the lines before a header begin with, and the header does not: it may be `#name` below lines of `##`."""
+    marks = (mark for mark in COMMENTS if all(line.startswith(mark) for line in before))
+    return next((mark for mark in marks if before and not header.startswith(mark)), None)
 
 
 def _table_lines(table: _Table, lines: Sequence[str]) -> list[str]:
@@ -175,7 +162,7 @@ def _header(table: _Table, stated: frozenset[str]) -> Layout:
     if count == 0:
         numbered = reader.names if "names" in stated else tuple(f"column_{i}" for i in range(1, table.width + 1))
         return Layout(replace(reader, header=0, names=numbered), numbered, ("no header: the columns are numbered",))
-    width, names = len(rows[0]), _joined(rows[:count])
+    width, names = len(rows[0]), parsing.joined_names(rows[:count], replace(reader, unnamed=None))
     if width == table.width - 1 and len(rows) > count:
         last = all(not record[-1].strip() for record in rows[count:] if len(record) == table.width)
         reader = replace(reader, unnamed="last" if last else "first")
@@ -185,14 +172,6 @@ def _header(table: _Table, stated: frozenset[str]) -> Layout:
         reader = replace(reader, header=count)
         seen.append(f"{count} header lines")
     return Layout(reader, tuple(names), tuple(seen))
-
-
-def _joined(lines: Sequence[Record]) -> list[str]:
-    if len(lines) == 1:
-        return list(lines[0])
-    width = max(map(len, lines))
-    padded = [[*(text.strip() for text in line), *[""] * (width - len(line))] for line in lines]
-    return [" ".join(filter(None, parts)) for parts in zip(*padded, strict=True)]
 
 
 def _header_lines(rows: Sequence[Record], width: int) -> int:
@@ -239,7 +218,7 @@ def _are_years(names: Record) -> bool:
 def _after(layout: Layout, table: _Table, last: Sequence[str], stated: frozenset[str]) -> Layout:
     """What stands behind the table: a total, a source, rows of nothing."""
     reader, seen = layout.reader, list(layout.seen)
-    ending = [record for _, record in records_of(last[-LAST_LINES:], reader)]
+    ending = [record for _, record in parsing.trial_records(last[-LAST_LINES:], reader)]
     everything = [*(record for _, record in table.records), *ending]
     if "blank_rows" not in stated and any(len(r) > 1 and not any(f.strip() for f in r) for r in everything):
         reader = replace(reader, blank_rows="skip")
@@ -251,7 +230,8 @@ def _after(layout: Layout, table: _Table, last: Sequence[str], stated: frozenset
     if "strip" not in stated and (_has_blanks(layout.names) or any(map(_has_blanks, everything)) or _has_gaps(table, last)):
         reader = replace(reader, strip=True)
         seen.append("blanks about names or values")
-    return replace(layout, reader=reader, seen=tuple(seen))
+    names = tuple(name.strip() for name in layout.names) if reader.strip else layout.names
+    return replace(layout, reader=reader, names=names, seen=tuple(seen))
 
 
 def _has_blanks(fields: Sequence[str]) -> bool:

@@ -42,6 +42,7 @@ DTYPES: dict[Type, pl.DataType] = {
     "clock": pl.Time(),
     "text": pl.String(),
 }
+NANOSECONDS = r":\d{2}[.,]\d{6}\d*[1-9]"
 DIGITS_ONLY = r"^-?[0-9]+$"
 INFINITE = ("inf", "-inf", "+inf", "Infinity", "-Infinity", "INF", "-INF", "Inf", "-Inf")
 # Words that mean "no value" wherever they stand, and words that do so only among values of another type.
@@ -86,10 +87,6 @@ class Typed:
     seen: str = ""
     confirm: str = ""
     sentinel: float | None = None
-
-    def cast(self, dtype: str) -> str:
-        """The end of an expression that makes numbers of the column, as code."""
-        return f".cast(pl.{dtype})"
 
 
 @dataclass(frozen=True)
@@ -151,13 +148,16 @@ def _type_text(series: pl.Series, form: str, reader: Reader) -> Typed:
     if reading and (not infinite or (reading.type in ("integer", "number") and reading.form == ColumnFormat())):
         words = tuple(sorted(set(distinct.to_list()) - set(rest.to_list())))
         reading = replace(reading, type="number") if infinite and reading.type == "integer" else reading
+        if "-" in words and {*reading.form.units} & {*number_formats.CURRENCIES}:
+            zero = "'-' is read as missing; in accounts it means zero"
+            reading = replace(reading, confirm="; ".join(filter(None, (reading.confirm, zero))))
         return _typed(series, reading, nothing, words, reader)
     if nearly := _nearly(counts, rest, name, form) if not infinite else None:
         odd = tuple(sorted(set(distinct.to_list()) - set(nearly[1].to_list())))
         return _typed(series, nearly[0], nothing, odd, reader)
     reading = _text(counts.filter(~pl.nth(0).is_in(NOTHING_WORDS)))
-    if form == "csv" and len(rest) > MOST_UNITS and (example := number_formats.several_units(rest)):
-        reading = _Reading("text", reading.form, reading.seen, f"numbers in several units ({example}) are read as text")
+    if form == "csv" and len(rest) > MOST_UNITS and (why := number_formats.why_text(rest)):
+        reading = _Reading("text", reading.form, reading.seen, why)
     return _typed(series, reading, nothing, (), reader)
 
 
@@ -244,10 +244,18 @@ def _typed(series: pl.Series, reading: _Reading, nothing: tuple[str, ...], words
 def _read(series: pl.Series, kind: Type, form: ColumnFormat, reader: Reader | None = None) -> pl.Series:
     """A column's values as ingestion reads them."""
     reader = reader or Reader(columns={series.name: form})
-    conversion = from_written(series.name, DTYPES[kind], reader)
-    assert conversion
     text = series.cast(pl.String).to_frame()
+    conversion = from_written(series.name, _dtype(kind, series, form), reader)
+    assert conversion
     return text.select(conversion.value.alias(series.name)).to_series()
+
+
+def _dtype(kind: Type, series: pl.Series, form: ColumnFormat) -> pl.DataType:
+    """The type that holds all digits of the values: nanoseconds only where there are that many."""
+    dtype = DTYPES[kind]
+    if isinstance(dtype, pl.Datetime) and form.times and series.cast(pl.String).str.contains(NANOSECONDS).any():
+        return pl.Datetime("ns", dtype.time_zone)
+    return dtype
 
 
 def _reading(distinct: pl.Series, name: str, form: str) -> _Reading | None:

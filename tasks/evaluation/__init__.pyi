@@ -4,6 +4,7 @@ from .block_means import block_mean as block_mean
 from .gate import gate_challenger as gate_challenger
 from .gate import is_enough as is_enough
 from .intervals import block_interval as block_interval
+from .leakage import MOST_REPEATED as MOST_REPEATED
 from .leakage import QUESTION as QUESTION
 from .leakage import find_leaks as find_leaks
 from .leakage import repeated_rows as repeated_rows

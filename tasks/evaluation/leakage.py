@@ -18,6 +18,7 @@ import polars as pl
 from schemas.verdicts import Kind, Leak
 from tasks.evaluation.column_strength import BINS, as_numbers, strength
 
+MOST_REPEATED = 0.05  # of rows that are there twice: more are worth a word
 QUESTION = "known before the outcome?"
 MOST_ROWS, LEAST_ROWS = 20_000, 40
 PURE = 0.995  # of a pattern: a few rows may be wrong

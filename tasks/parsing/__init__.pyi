@@ -5,6 +5,7 @@ from .column_formats import from_written as from_written
 from .column_formats import renamed as renamed
 from .csv_records import blocks as blocks
 from .csv_records import csv_batches as csv_batches
+from .csv_records import joined_names as joined_names
 from .csv_records import numbered_names as numbered_names
 from .decompression import format_of as format_of
 from .decompression import pieces as pieces
@@ -16,7 +17,10 @@ from .parse import Limits as Limits
 from .parse import Parsed as Parsed
 from .parse import fingerprint as fingerprint
 from .parse import parse_source as parse_source
+from .refusals import RecordsElsewhere as RecordsElsewhere
+from .refusals import StrayQuote as StrayQuote
 from .sample import sample_rows as sample_rows
+from .trial_records import trial_records as trial_records
 from .type_conversion import ROW as ROW
 from .type_conversion import UNTYPED as UNTYPED
 from .type_conversion import UNTYPED_DTYPE as UNTYPED_DTYPE

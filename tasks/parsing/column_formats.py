@@ -14,13 +14,15 @@ import polars as pl
 from polars import selectors as cs
 
 from schemas.reader import PLAIN, ColumnFormat, Reader, says_zone
-from tasks.parsing.type_conversion import Conversion, as_text, conversion, from_text, text_value
+from tasks.parsing.type_conversion import NANOSECOND_YEARS, Conversion, as_text, conversion, from_text, text_value
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
 FIRST_YEAR = 1000  # a year of fewer digits is one whose century was left out
 LARGEST_WHOLE = 2.0**53  # floats hold each whole number up to here
 EXCEL_EPOCH = -25_569  # 1899-12-30 in days since 1970
+FRACTION = re.compile(r"%\.?\d?f")
+LOST_DIGITS = {unit: rf"[.,]\d{{{most}}}\d*[1-9]" for unit, most in (("ms", 6), ("us", 6), ("ns", 9))}
 EPOCH_UNITS = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}  # microseconds
 
 
@@ -127,7 +129,8 @@ def _plain_number(text: pl.Expr, form: ColumnFormat) -> pl.Expr:
     point, group = re.escape(decimal), re.escape(form.thousands or "")
     digits = rf"\d{{1,3}}(?:{group}\d{{2,3}})*{group}\d{{3}}|\d+" if form.thousands else r"\d+"
     unit = rf"(?:{'|'.join(map(re.escape, sorted(form.units, key=len, reverse=True)))})?" if form.units else ""
-    number = rf"(?:{digits})(?:{point}\d*)?(?:[eE][+-]?\d+)?|{point}\d+"
+    exponent = "" if {"e", "E"} & set(form.units) else r"(?:[eE][+-]?\d+)?"
+    number = rf"(?:{digits})(?:{point}\d*)?{exponent}|{point}\d+"
     signed = rf"[+-]?\s*{unit}\s*[+-]?\s*(?:{number})\s*{unit}"
     whole = rf"^(?:{signed}|\(\s*{unit}\s*(?:{number})\s*{unit}\s*\))$" if form.parentheses else rf"^(?:{signed})$"
     bare = text
@@ -150,9 +153,24 @@ def _time(text: pl.Expr, written: str, target: pl.DataType, form: ColumnFormat) 
     if isinstance(target, pl.Date):
         return pl.when(moment.dt.time() == pl.time(0, 0)).then(moment.dt.date())
     assert isinstance(target, pl.Datetime)
-    return (moment.dt.convert_time_zone(target.time_zone) if target.time_zone else moment).dt.cast_time_unit(
-        target.time_unit
-    )
+    zoned = moment.dt.convert_time_zone(target.time_zone) if target.time_zone else moment
+    value = _in_unit(zoned, target)
+    if not FRACTION.search(written):
+        return value
+    if target.time_unit == "ns":
+        rest = text.str.extract(r"[.,]\d{6}(\d{1,3})").str.pad_end(3, "0").cast(pl.Int64).fill_null(0)
+        value = (value.to_physical() + rest).cast(target)
+    return pl.when(~text.str.contains(LOST_DIGITS[target.time_unit])).then(value)
+
+
+def _in_unit(moment: pl.Expr, target: pl.Datetime) -> pl.Expr:
+    """A moment in microseconds in the contract's unit, null where that cannot say it."""
+    if target.time_unit == "us":
+        return moment
+    if target.time_unit == "ns":
+        return pl.when(moment.dt.year().is_between(*NANOSECOND_YEARS)).then(moment).dt.cast_time_unit("ns")
+    value = moment.dt.cast_time_unit(target.time_unit)
+    return pl.when(value.dt.cast_time_unit("us") == moment).then(value)
 
 
 def _moment(text: pl.Expr, written: str, zone: str | None) -> pl.Expr:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ import polars as pl
 
 from schemas.errors import Refused
 from schemas.reader import PLAIN, Reader
+from tasks.parsing.refusals import StrayQuote
 from tasks.parsing.text_stream import prepared, single_separator, with_single_separators
 
 CHUNK = 1 << 23
@@ -205,17 +207,24 @@ def distinct_names(names: list[str], name: str, reader: Reader) -> list[str]:
 def numbered_names(names: list[str]) -> list[str]:
     """Names made distinct: `a (2)` for the second column called a, `unnamed_3` for the third column where it has no name.
 
+    A name that another column has in the file is not given: of `a,a,a (2)` the second is `a (3)`.
+
     Args:
         names: The names in a file's header.
 
     Returns:
         As many names, each once.
     """
-    seen: dict[str, int] = {}
+    seen, taken = Counter[str](), set(names)
     distinct = []
     for position, name in enumerate(names, 1):
-        seen[name] = seen.get(name, 0) + 1
-        distinct.append(f"unnamed_{position}" if not name else name if seen[name] == 1 else f"{name} ({seen[name]})")
+        seen[name] += 1
+        own = name or f"unnamed_{position}"
+        number = seen[name] if name else 1
+        while (new := own if number == 1 else f"{own} ({number})") in taken and not (name and number == 1):
+            number += 1
+        taken.add(new)
+        distinct.append(new)
     return distinct
 
 
@@ -344,7 +353,9 @@ def _left_out(block: bytes, starts: Indices, ends: Indices, width: int, reader: 
         first = np.flatnonzero(data[starts] == reader.comment.encode()[0])
         blank[[i for i in first if _is_comment(block[starts[i] : ends[i]], reader)]] = True
     if reader.blank_rows == "skip":
-        nothing = np.isin(data, np.frombuffer(bytes({*b' \t\r\n"', ord(single_separator(reader))}), np.uint8))
+        dialect = Dialect.of(reader)
+        marks = {*b" \t\r\n", dialect.separator, *([] if dialect.quote is None else [dialect.quote])}
+        nothing = np.isin(data, np.frombuffer(bytes(marks), np.uint8))
         something = np.concatenate(([0], np.cumsum(~nothing)))
         blank |= something[ends] == something[starts]
     if reader.footer and is_last:
@@ -418,6 +429,6 @@ def _check_quotes(block: bytes, scanned: Scan, name: str, row: int, dialect: Dia
         stray = np.append(stray, quotes[-1])
     if len(stray):
         near = row + int(np.searchsorted(scanned.ends, stray.min())) + 1
-        raise Refused(
-            f"{name!r}: a quote in or near row {near} is stray or never closed; double quotes inside quoted fields"
+        raise StrayQuote(
+            f"{name!r}: a quote in or near row {near} is stray or never closed; double quotes inside quoted fields", near
         )

@@ -27,8 +27,11 @@ from tasks.parsing.type_conversion import Conversion, text_value
 
 WORKBOOKS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
 DATED = "_dated_"  # before the name of a column: which of its cells are dates
+NUMBERED = "_numbered_"  # and which are numbers with a fraction, whatever marks the texts beside them have
+POINT = "\ufdd0"  # stands for the point of such a number: no text holds it
 BATCH = 100_000  # rows
 LARGEST_WHOLE = 2.0**63
+NUMBER = r"^-?\d*\.\d+(e-?\d+)?$"
 MOMENT = r"^\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}(\.\d+)?$"
 CLOCK_DAYS = ("1899-12-30 ", "1899-12-31 ", "1904-01-01 ")  # what is before a clock time that has no date
 ERROR = re.compile(r"'Error\((\w+)\)'$")
@@ -80,6 +83,7 @@ def read_sheet(path: Path, name: str, reader: Reader, rows: int | None = None, *
     """
     with _workbook(path, name) as workbook:
         cells = _cells(workbook, _sheet_name(workbook, name, reader), rows)
+        cells = cells if _is_plain(reader) else _with_points(cells, workbook, _sheet_name(workbook, name, reader), rows)
     return _below_header(cells, name, reader, numbered)
 
 
@@ -163,6 +167,27 @@ def _cells(workbook: Any, sheet: str, rows: int | None) -> pl.DataFrame:
     return _with_errors(text, failed.errors if failed else [])
 
 
+def _is_plain(reader: Reader) -> bool:
+    """Whether a number is written as its cell's text has it."""
+    own = [(form.decimal, form.thousands) for form in reader.columns.values()]
+    return all(decimal in (None, ".") and not thousands for decimal, thousands in [(reader.decimal, reader.thousands), *own])
+
+
+def _with_points(cells: pl.DataFrame, workbook: Any, sheet: str, rows: int | None) -> pl.DataFrame:
+    """Cells that are numbers with their point marked: as whole numbers these have a value, and texts like 1.234 none."""
+    whole = workbook.load_sheet(sheet, dtypes="int", header_row=None, skip_rows=0, n_rows=rows).to_polars()
+    columns = [
+        pl.DataFrame({"text": text, "whole": number}).select(
+            pl.when(pl.col("whole").is_not_null() & pl.col("text").str.contains(NUMBER))
+            .then(pl.col("text").str.replace(".", POINT, literal=True))
+            .otherwise(pl.col("text"))
+            .alias(text.name)
+        )
+        for text, number in zip(cells.get_columns(), whole.get_columns(), strict=True)
+    ]
+    return pl.concat(columns, how="horizontal")
+
+
 def _all_digits(text: pl.Expr, number: pl.Expr) -> pl.Expr:
     """A number's text is rounded to what a person is shown; where that is another number, all digits are written."""
     text = pl.when(text != "").then(text)
@@ -189,7 +214,7 @@ def _below_header(cells: pl.DataFrame, name: str, reader: Reader, numbered: bool
     if reader.header:
         if rows.is_empty():
             raise Refused(f"{name!r} has no row that names the columns")
-        lines = [[text or "" for text in row] for row in rows.head(reader.header).rows()]
+        lines = [[_shown(text) for text in row] for row in rows.head(reader.header).rows()]
         rows = rows.slice(reader.header)
         nameless = {at for at in range(rows.width) if not any(line[at] for line in lines)}
         empty = [each for at, each in enumerate(rows.columns) if at in nameless and rows[each].null_count() == rows.height]
@@ -218,15 +243,20 @@ def _without_other_lines(rows: pl.DataFrame, reader: Reader) -> pl.DataFrame:
         rows = rows.filter(~pl.first().fill_null("").str.starts_with(reader.comment))
     if reader.footer:
         footer = re.compile(reader.footer)
-        while rows.height and footer.match(",".join(text or "" for text in rows.row(-1))):
+        while rows.height and footer.match(",".join(map(_shown, rows.row(-1)))):
             rows = rows.head(rows.height - 1)
     return rows
 
 
+def _shown(text: str | None) -> str:
+    return (text or "").replace(POINT, ".")
+
+
 def _dated(rows: pl.DataFrame) -> pl.DataFrame:
-    """Dates and times of the day without what the workbook has added to them, and flags that say which cells they are."""
+    """Cells as text without what the workbook has added to dates, and flags that say which are dates and which numbers."""
     is_moment = pl.all().str.contains(MOMENT).fill_null(False)
-    flags = rows.select(is_moment.name.prefix(DATED))
+    is_number = pl.all().str.contains(POINT, literal=True).fill_null(False)
+    flags = rows.select(is_moment.name.prefix(DATED), is_number.name.prefix(NUMBERED))
     shortened = [
         column.to_frame("cell").select(_shortened(pl.col("cell"))).to_series().alias(column.name)  # `*` is a name, too
         for column in rows.get_columns()
@@ -237,7 +267,7 @@ def _dated(rows: pl.DataFrame) -> pl.DataFrame:
 def _shortened(text: pl.Expr) -> pl.Expr:
     is_clock = pl.any_horizontal(text.str.starts_with(day) for day in CLOCK_DAYS)
     shortened = pl.when(is_clock).then(text.str.slice(11)).otherwise(text.str.strip_suffix(" 00:00:00"))
-    return pl.when(text.str.contains(MOMENT)).then(shortened).otherwise(text)
+    return pl.when(text.str.contains(MOMENT)).then(shortened).otherwise(text.str.replace(POINT, ".", literal=True))
 
 
 def sheet_frames(sheet: Sheet, names: Mapping[str, str]) -> Iterator[pl.DataFrame]:
@@ -250,13 +280,13 @@ def sheet_frames(sheet: Sheet, names: Mapping[str, str]) -> Iterator[pl.DataFram
     Yields:
         Rows in order.
     """
-    columns = [(prefix + own, prefix + clean) for prefix in ("", DATED) for own, clean in names.items()]
+    columns = [(prefix + own, prefix + clean) for prefix in ("", DATED, NUMBERED) for own, clean in names.items()]
     chosen = pl.DataFrame([sheet.frame.get_column(own).alias(clean) for own, clean in columns])
     yield from chosen.iter_slices(BATCH)
 
 
 def cell_conversion(column: str, dtype: pl.DataType, reader: Reader) -> Conversion | None:
-    """How the cells of a column become the contract's type: texts as its reader declares, dates as they are.
+    """How the cells of a column become the contract's type: texts as its reader declares, dates and numbers as they are.
 
     Args:
         column: The contract's name of the column.
@@ -267,8 +297,10 @@ def cell_conversion(column: str, dtype: pl.DataType, reader: Reader) -> Conversi
         The conversion, or None where a cell cannot say that type.
     """
     written = from_written(column, dtype, reader)
-    if written is None or not dtype.is_temporal():
+    if written is None or not (dtype.is_temporal() or dtype.is_numeric()):
         return written
+    if dtype.is_numeric():
+        return _of_numbers(column, dtype, written, reader)
     value = _moment(pl.col(column), dtype, reader.column(column).time_zone)
     dated = pl.col(DATED + column)
     return Conversion(
@@ -277,10 +309,22 @@ def cell_conversion(column: str, dtype: pl.DataType, reader: Reader) -> Conversi
     )
 
 
+def _of_numbers(column: str, dtype: pl.DataType, written: Conversion, reader: Reader) -> Conversion:
+    value = text_value(pl.col(column), dtype)
+    if value is None or _is_plain(reader):
+        return written
+    number = pl.col(NUMBERED + column) & ~pl.col(column).is_in(list(reader.column(column).missing))
+    return Conversion(
+        pl.when(number).then(value).otherwise(written.value),
+        pl.when(number & value.is_null()).then(pl.col(column)).when(~number).then(written.text),
+    )
+
+
 def _moment(text: pl.Expr, dtype: pl.DataType, zone: str | None) -> pl.Expr:
     """A cell has no zone: where the contract's type has one, the reader says which it is."""
     if not isinstance(dtype, pl.Datetime):
-        return text_value(text, dtype) if text_value(text, dtype) is not None else pl.lit(None, dtype=dtype)  # type: ignore[return-value]
+        value = text_value(text, dtype)
+        return pl.lit(None, dtype=dtype) if value is None else value
     clock = pl.when(text.str.len_chars() == 10).then(text + " 00:00:00").otherwise(text)
     local = text_value(clock, pl.Datetime(dtype.time_unit))
     assert local is not None

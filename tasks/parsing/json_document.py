@@ -16,6 +16,7 @@ from typing import Any
 from schemas.errors import Refused
 from tasks.parsing.csv_records import LONGEST_RECORD, without_mark
 from tasks.parsing.json_values import DECODER, Repeated, is_shallow
+from tasks.parsing.refusals import RecordsElsewhere
 from tasks.parsing.text_stream import decoded
 
 BLANK = re.compile(r"[ \t\r\n]*")
@@ -259,5 +260,7 @@ def _no_array(scanner: Scanner, path: str, name: str) -> Refused:
             scanner.skip()
         if not path and scanner.peek() == "{":
             return Refused(f'{name!r} holds one object a line: let the input say reader=Reader(format="jsonl")')
-    hint = f"; let the input say reader=Reader(path={arrays[0]!r})" if arrays else ""
-    return Refused(f"{name!r} holds no array of records at {where}{hint}")
+    nowhere = f"{name!r} holds no array of records at {where}"
+    if not arrays:
+        return Refused(nowhere)
+    return RecordsElsewhere(f"{nowhere}; let the input say reader=Reader(path={arrays[0]!r})", arrays[0])

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from schemas.errors import Refused
-from schemas.reader import PLAIN, Reader
+from schemas.reader import PLAIN, ColumnFormat, Reader
 from tasks.parsing.column_formats import is_plain
 from tasks.parsing.csv_records import blocks, check_text
 from tasks.parsing.json_values import DECODER, Number, as_json, is_shallow, is_text
@@ -153,7 +153,7 @@ def _frame(
 ) -> pl.DataFrame:
     misfits: list[Misfit] = [(at + 1, None, text) for at, text in broken.items()]
     texts = [
-        _column(column, _kinds(dtype, is_plain(reader, column)), rows, before, misfits, reader.column(column).decimal)
+        _column(column, _kinds(dtype, is_plain(reader, column)), rows, before, misfits, reader.column(column))
         for column, dtype in dtypes.items()
     ]
     numbers = pl.Series(ROW, range(before + 1, before + len(rows) + 1), dtype=pl.UInt64)
@@ -172,24 +172,27 @@ def _column(
     rows: list[dict[str, Any]],
     before: int,
     misfits: list[Misfit],
-    decimal: str | None,
+    form: ColumnFormat,
 ) -> pl.Series:
     """One column as text; a value of another JSON kind than `kinds` goes to `misfits`."""
     values = [row.get(column) for row in rows]
     if set(map(type, values)) <= {*kinds, type(None)}:
         with suppress(UnicodeEncodeError):  # JSON may escape half a surrogate pair, which is no text
-            return _series(column, values, decimal)
+            return _series(column, values, form)
     for at, value in enumerate(values):
         if value is not None and (type(value) not in kinds or not is_text(value)):
             misfits.append((before + at + 1, column, as_json(value)))
             values[at] = None
-    return _series(column, values, decimal)
+    return _series(column, values, form)
 
 
-def _series(column: str, values: list[Any], decimal: str | None) -> pl.Series:
+def _series(column: str, values: list[Any], form: ColumnFormat) -> pl.Series:
+    """JSON's own true, false and numbers in the words and with the mark that the column's texts have."""
     if bool in map(type, values):
-        values = [value if value is None else str(value) for value in values]
-    if decimal not in (None, "."):  # JSON's own numbers have a point, whatever mark those in texts have
+        words = {True: next(iter(form.true), "True"), False: next(iter(form.false), "False")}
+        values = [words[value] if isinstance(value, bool) else value for value in values]
+    decimal = form.decimal
+    if decimal not in (None, "."):
         values = [value.replace(".", decimal) if type(value) is Number else value for value in values]
     return pl.Series(column, values, dtype=pl.String)
 

@@ -48,7 +48,7 @@ def prepared(stream: Iterator[bytes], name: str, reader: Reader) -> Iterator[byt
         stream = (piece.replace(b"\r", b"\n") for piece in stream)
     if reader.skip_lines:
         stream = _without_first_lines(stream, name, reader.skip_lines)
-    return _unescaped(stream, (reader.quote or "\0").encode()) if reader.backslash else stream
+    return unescaped(stream, reader) if reader.backslash else stream
 
 
 def with_single_separators(block: bytes, name: str, reader: Reader) -> bytes:
@@ -86,8 +86,17 @@ def _tab(match: re.Match[bytes]) -> bytes:
     return b"\t" if match[0][0] in b" \t" else match[0]
 
 
-def _unescaped(stream: Iterator[bytes], quote: bytes) -> Iterator[bytes]:
-    """The enclosing quote after a backslash becomes a doubled one, a doubled backslash a single one, other quotes plain."""
+def unescaped(stream: Iterator[bytes], reader: Reader) -> Iterator[bytes]:
+    """The enclosing quote after a backslash becomes a doubled one, a doubled backslash a single one, other quotes plain.
+
+    Args:
+        stream: Text, in pieces.
+        reader: How the file is written.
+
+    Yields:
+        Pieces of the same text with doubled quotes.
+    """
+    quote = (reader.quote or "\0").encode()
     escaped, held = re.compile(rb"""\\(["'\\])"""), b""
     for piece in stream:
         piece = held + piece

@@ -21,6 +21,8 @@ UNTYPED = "_untyped"
 UNTYPED_DTYPE = pl.List(pl.Struct({"column": pl.String, "text": pl.String}))
 
 FIRST_DAY, LAST_DAY = -719_162, 2_932_896  # 0001-01-01 and 9999-12-31 in days since 1970: what every calendar here can say
+NANOSECOND_DAYS = 106_751  # from 1970 either way: what 64 bits hold in nanoseconds, 1677-09-22 to 2262-04-11
+NANOSECOND_YEARS = (1678, 2261)
 UNITS = {"ms": 10**3, "us": 10**6, "ns": 10**9}
 DAY = 86_400
 
@@ -153,6 +155,15 @@ def in_calendar(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     return number.is_between(FIRST_DAY * DAY * second, (LAST_DAY + 1) * DAY * second - 1)
 
 
+def _fits_unit(column: pl.Expr, source: pl.DataType, unit: str) -> pl.Expr:
+    """Whether a date or time lies in the calendar, and where another unit can say it."""
+    inside = in_calendar(column, source)
+    if unit != "ns" or (isinstance(source, pl.Datetime) and source.time_unit == "ns"):
+        return inside
+    most = NANOSECOND_DAYS * (DAY * UNITS[source.time_unit] if isinstance(source, pl.Datetime) else 1)
+    return inside & column.to_physical().is_between(-most, most)
+
+
 def text_value(column: pl.Expr, target: pl.DataType) -> pl.Expr | None:
     """The value that a text says in the plain way, null where it says none.
 
@@ -190,7 +201,11 @@ def _moment(column: pl.Expr, target: pl.DataType) -> pl.Expr | None:
     if isinstance(target, pl.Datetime):
         zone, directive = (_ZONE, "%+") if target.time_zone else ("", "%Y-%m-%dT%H:%M:%S%.f")
         form = rf"^{_DATE}[T ]{_CLOCK}(\.\d{{1,{_DIGITS[target.time_unit]}}})?{zone}$"
-        iso = pl.when(column.str.contains(form)).then(column.str.replace(" ", "T", literal=True))
+        is_iso = column.str.contains(form)
+        if target.time_unit == "ns":  # beyond, its number would be that of another year
+            first, last = map(str, NANOSECOND_YEARS)
+            is_iso &= column.str.slice(0, 4).is_between(pl.lit(first), pl.lit(last))
+        iso = pl.when(is_iso).then(column.str.replace(" ", "T", literal=True))
         value = iso.str.to_datetime(directive, time_unit=target.time_unit, strict=False)
         if target.time_zone:
             value = value.dt.convert_time_zone(target.time_zone)
@@ -224,7 +239,7 @@ def _between(column: pl.Expr, source: pl.DataType, target: pl.DataType) -> pl.Ex
         inside = pl.when(in_calendar(column, source)).then(column)
         return pl.when(inside.dt.time() == pl.time(0, 0)).then(inside.dt.date())
     if source == pl.Date and isinstance(target, pl.Datetime) and target.time_zone is None:
-        return pl.when(in_calendar(column, source)).then(column).cast(target)
+        return pl.when(_fits_unit(column, source, target.time_unit)).then(column).cast(target)
     if source == pl.Date and target == pl.Date:
         return pl.when(in_calendar(column, source)).then(column)
     return None
@@ -244,7 +259,7 @@ def _shifted(column: pl.Expr, source: pl.Datetime, target: pl.Datetime) -> pl.Ex
     """The same instant in another unit or zone; a time without a zone and one with are not comparable."""
     if (source.time_zone is None) != (target.time_zone is None):
         return None
-    inside = pl.when(in_calendar(column, source)).then(column)
+    inside = pl.when(_fits_unit(column, source, target.time_unit)).then(column)
     value = inside.dt.cast_time_unit(target.time_unit)
     kept = value.dt.cast_time_unit(source.time_unit) == inside
     if target.time_zone:

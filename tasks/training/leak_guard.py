@@ -20,7 +20,6 @@ from tasks.registry import ModelRegistry, optional_document, recorded_design
 
 DOCUMENT, FORMAT = "leakage", 1
 ROWS = "rows"
-MOST_REPEATED = 0.05
 
 
 def find_design_leaks(
@@ -147,4 +146,4 @@ def _shared_rows(names: Sequence[str], fitted: pl.DataFrame, held: pl.DataFrame)
     columns = [*names, features.TARGET]
     share = evaluation.shared_rows(fitted.select(columns), held.select(columns))
     why = f"{share:.0%} of the rows held out equal a row that was fitted on: the gate's figures may be too good"
-    return (Leak(column=ROWS, confirm=False, why=why),) if share >= MOST_REPEATED else ()
+    return (Leak(column=ROWS, confirm=False, why=why),) if share >= evaluation.MOST_REPEATED else ()

@@ -346,6 +346,20 @@ def test_numbers_of_json_have_a_point_whatever_mark_texts_have(tmp_path: Path) -
     assert (rows, misfits) == ([("a", 1, 1.5), ("b", 2, 1234.5)], [])
 
 
+def test_numbers_of_a_workbook_are_numbers_whatever_mark_texts_have(tmp_path: Path) -> None:
+    cells = [["name", "count", "amount"], ["a", 1, 1.234], ["b", "2", "1.234"], ["c", 1234, "1.234,5"], ["1.5", 3, -0.25]]
+    buffer = io.BytesIO()
+    with xlsxwriter.Workbook(buffer, {"in_memory": True}) as book:
+        sheet = book.add_worksheet()
+        for at, row in enumerate(cells):
+            for column_at, value in enumerate(row):
+                (sheet.write_string if isinstance(value, str) else sheet.write_number)(at, column_at, value)
+    reader = Reader(decimal=",", thousands=".")
+    rows, misfits = parsed(tmp_path, "x.xlsx", buffer.getvalue(), reader, Amount)
+    assert rows == [("a", 1, 1.234), ("b", 2, 1234), ("c", 1234, 1234.5), ("1.5", 3, -0.25)]
+    assert misfits == []
+
+
 class Amount(Contract):
     """Numbers."""
 

@@ -14,7 +14,10 @@ from schemas.errors import Refused, UsageError
 from schemas.reader import PLAIN, ColumnFormat, Reader, describe_reader, restore_reader
 from schemas.usecase import Input
 from tasks.contracts.schema_diff import compare_contracts
+from tasks.parsing.column_formats import from_written
+from tasks.parsing.csv_records import numbered_names
 from tasks.parsing.parse import fingerprint, parse_source
+from tasks.parsing.type_conversion import conversion
 from tests.unit.parsed_rows import rows_and_misfits
 
 Moment = Annotated[pl.Datetime, "us", None]
@@ -77,6 +80,7 @@ TEXTS = {
     "separators at the ends": (b"name,amount,day\na,1.5,2024-03-04,\n", Reader(unnamed="last", omit=("unnamed_4",))),
     "empty columns": (b"name,amount,day,,\na,1.5,2024-03-04,,\n", Reader(omit=("unnamed_4", "unnamed_5"))),
     "blank rows": (b"name,amount,day\na,1.5,2024-03-04\n,,\n , ,\n\n", Reader(blank_rows="skip")),
+    "blank rows in other quotes": (b"name,amount,day\na,1.5,2024-03-04\n'','',''\n", Reader(quote="'", blank_rows="skip")),
     "a name twice": (b"name,amount,name,day\na,1.5,b,2024-03-04\n", Reader(omit=("name (2)",))),
     "another name": (b"Name of it,amount,day\na,1.5,2024-03-04\n", Reader(rename={"Name of it": "name"})),
     "blanks about": (b'name, amount ,day\n a, 1.5, "2024-03-04"\n', Reader(strip=True)),
@@ -125,6 +129,68 @@ def test_numbers_are_taken_as_declared_or_not_at_all(tmp_path: Path, text: str) 
     rows, misfits = read(tmp_path, f'name,amount,day\na,"{text}",\n'.encode(), Reader(columns={"amount": form}))
     assert rows == [("a", NUMBERS.get(text), None)]
     assert misfits == ([] if text in NUMBERS else [(1, "amount", text)])
+
+
+def test_the_letter_of_an_exponent_may_be_a_unit(tmp_path: Path) -> None:
+    content = b"name,amount,day\na,5e,\nb,e5,\nc,1e5,\n"
+    rows, misfits = read(tmp_path, content, Reader(columns={"amount": ColumnFormat(units=("e",))}))
+    assert [row[1] for row in rows] == [5, 5, None]
+    assert misfits == [(3, "amount", "1e5")]
+
+
+@pytest.mark.parametrize(
+    ("unit", "written", "text", "number"),
+    [
+        ("ns", "%d/%m/%Y %H:%M:%S%.f", "01/02/1970 00:00:00.123456789", 31 * 86_400 * 10**9 + 123_456_789),
+        ("ns", "%d/%m/%Y %H:%M:%S%.f", "01/02/1970 00:00:00.5", 31 * 86_400 * 10**9 + 500_000_000),
+        ("us", "%d/%m/%Y %H:%M:%S%.f", "01/02/1970 00:00:00.123456789", None),
+        ("us", "%d/%m/%Y %H:%M:%S%.f", "01/02/1970 00:00:00.123456000", 31 * 86_400 * 10**6 + 123_456),
+        ("ms", "%d/%m/%Y %H:%M:%S%.f", "01/02/1970 00:00:00.1234", None),
+        ("ms", "%d/%m/%Y %H:%M:%S%.f", "01/02/1970 00:00:00.123", 31 * 86_400 * 10**3 + 123),
+        ("ms", "epoch_us", "1700000000123456", None),
+        ("ms", "epoch_us", "1700000000123000", 1_700_000_000_123),
+        ("ns", "%d/%m/%Y", "01/02/2500", None),
+        ("us", "%d/%m/%Y", "01/02/2500", 16_727_904_000 * 10**6),
+        ("ns", None, "2500-01-01T00:00:00", None),
+        ("ns", None, "1970-01-01T00:00:00.000000001", 1),
+    ],
+)
+def test_a_time_is_taken_with_all_its_digits_or_not_at_all(
+    unit: str, written: str | None, text: str, number: int | None
+) -> None:
+    reader = Reader(columns={"at": ColumnFormat(times=(written,) if written else ())})
+    conversion = from_written("at", pl.Datetime(unit), reader)  # type: ignore[arg-type]
+    assert conversion
+    frame = pl.DataFrame({"at": [text]}).select(value=conversion.value.to_physical(), text=conversion.text)
+    assert frame.row(0) == (number, None if number is not None else text)
+
+
+@pytest.mark.parametrize("source", [pl.Date(), pl.Datetime("us")])
+def test_a_year_that_nanoseconds_cannot_say_is_rejected(source: pl.DataType) -> None:
+    column = pl.Series("at", [date(2500, 1, 1), date(2024, 1, 1)]).cast(source)
+    converted = conversion("at", source, pl.Datetime("ns"))
+    assert converted
+    assert column.to_frame().select(converted.value.dt.year()).to_series().to_list() == [None, 2024]
+
+
+class Answer(Contract):
+    """One column of true and false."""
+
+    yes: bool = column(nullable=True)
+
+
+def test_words_for_true_and_false_leave_json_s_own_as_they_are(tmp_path: Path) -> None:
+    lines = b'{"yes": true}\n{"yes": "nein"}\n{"yes": false}\n{"yes": "perhaps"}\n'
+    reader = Reader(columns={"yes": ColumnFormat(true=("ja",), false=("nein",))})
+    rows, misfits = read(tmp_path, lines, reader, Answer, name="rows.jsonl")
+    assert rows == [(True,), (False,), (False,), (None,)]
+    assert misfits == [(4, "yes", "perhaps")]
+
+
+def test_numbered_names_are_names_that_no_other_column_has() -> None:
+    assert numbered_names(["a", "a", "a (2)"]) == ["a", "a (3)", "a (2)"]
+    assert numbered_names(["a", "a", "a"]) == ["a", "a (2)", "a (3)"]
+    assert numbered_names(["unnamed_2", "", ""]) == ["unnamed_2", "unnamed_2 (2)", "unnamed_3"]
 
 
 def test_what_means_missing_is_null_and_a_word_that_does_not_is_rejected(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 import re
@@ -169,6 +170,47 @@ def test_however_it_is_written_the_same_rows_are_read(tmp_path: Path, kind: str)
 def test_any_name_will_do_for_text(tmp_path: Path, name: str) -> None:
     assert new(tmp_path, text("\t"), name).audit.accepted == ROWS
     assert rows(tmp_path, name).equals(EXPECTED, null_equal=True)
+
+
+def test_a_compressed_file_of_any_name_is_read_as_the_format_that_the_reader_then_says(tmp_path: Path) -> None:
+    assert new(tmp_path, gzip.compress(text().encode()), "members.weird.gz").audit.accepted == ROWS
+    assert 'format="csv"' in (tmp_path / "members.py").read_text()
+
+
+def test_a_separator_of_several_characters_may_stand_within_quotes(tmp_path: Path) -> None:
+    made = new(tmp_path, text("::", names=["member", "seen", '"plan::kind"', "visits", "amount", "left"]))
+    assert made.audit.accepted == ROWS
+    assert "plan::kind" in rows(tmp_path).columns
+
+
+DRAWN = {
+    "psql": " member | seen | plan \n--------+------+------\n M-1    | 2024 | pro\n(1 row)\n",
+    "mysql": "+--------+------+\n| member | left |\n+--------+------+\n| M-1    | yes  |\n+--------+------+\n",
+    "Markdown": "| member | left |\n| ------ | :--: |\n| M-1 | yes |\n",
+}
+
+
+@pytest.mark.parametrize("kind", DRAWN)
+def test_a_table_drawn_for_people_is_refused_with_what_to_do(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(UsageError, match=r"is a table drawn for people to read .* export it as CSV") as caught:
+        new(tmp_path, DRAWN[kind])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_header_may_begin_like_the_comments_above_it(tmp_path: Path) -> None:
+    made = new(tmp_path, "##version=4\n##made by hand\n#" + text())
+    assert (made.audit.accepted, made.key) == (ROWS, ("#member",))
+
+
+def test_nanoseconds_are_kept(tmp_path: Path) -> None:
+    new(tmp_path, text(seen=lambda day: f"{day} 01:02:03.123456789"))
+    assert rows(tmp_path)["seen"].dt.nanosecond().unique().to_list() == [123456789]
+
+
+def test_names_are_those_that_are_left_when_blanks_are_stripped(tmp_path: Path) -> None:
+    new(tmp_path, text(names=[" member", "seen ", "plan", "plan ", "amount", "left"]))
+    assert rows(tmp_path).columns == ["member", "seen", "plan", "plan_2", "amount", "left"]
+    assert "rename" not in (tmp_path / "members.py").read_text().replace('rename={"plan (2)"', "")
 
 
 def test_records_inside_records_are_columns_and_lists_are_left_out(tmp_path: Path) -> None:
