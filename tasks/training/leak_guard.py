@@ -38,7 +38,10 @@ def find_design_leaks(
         The findings, in the order of the features.
     """
     names = features.feature_names(case)
-    found = evaluation.find_leaks(fitted.select(*names, features.TARGET), features.TARGET, case.target.kind, ordered=False)
+    rows = pl.concat(
+        [part.select(*names, features.TARGET) for part in (fitted, held)]
+    )  # all, as a scaffold was drafted from
+    found = evaluation.find_leaks(rows, features.TARGET, case.target.kind, ordered=False)
     design = recorded_design(registry, champion) if champion else None
     asked, ours = _digests(design or {}), _digests(describe_design(case))
     new = {name for name in names if asked.get(name) != ours[name]}
