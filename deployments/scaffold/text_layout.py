@@ -97,7 +97,7 @@ def _wide(tables: Sequence[_Table]) -> list[_Table]:
 
 
 def _table(lines: Sequence[str], reader: Reader) -> _Table:
-    records = list(parsing.trial_records(lines, reader))
+    records = list(parsing.records_of_lines(lines, reader))
     widths = Counter(len(record) for _, record in records if any(record))
     width, count = max(widths.items(), key=lambda item: (item[1], item[0]), default=(0, 0))
     return _Table(reader, records, width, count / max(widths.total(), 1))
@@ -218,7 +218,7 @@ def _are_years(names: Record) -> bool:
 def _after(layout: Layout, table: _Table, last: Sequence[str], stated: frozenset[str]) -> Layout:
     """What stands behind the table: a total, a source, rows of nothing."""
     reader, seen = layout.reader, list(layout.seen)
-    ending = [record for _, record in parsing.trial_records(last[-LAST_LINES:], reader)]
+    ending = [record for _, record in parsing.records_of_lines(last[-LAST_LINES:], reader)]
     everything = [*(record for _, record in table.records), *ending]
     if "blank_rows" not in stated and any(len(r) > 1 and not any(f.strip() for f in r) for r in everything):
         reader = replace(reader, blank_rows="skip")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from schemas.errors import NotFound
 from schemas.settings import in_force
 from schemas.usecase import UseCase, resolve
@@ -12,7 +10,7 @@ from tasks.orchestration.installation import is_deployed, refuse_shadows
 from tasks.versions import open_store
 
 
-def require_use_case(use_case: str, **_: Any) -> UseCase:
+def require_use_case(use_case: str) -> UseCase:
     """Refuse packages that are not ours, and a use case that there is not.
 
     Args:
@@ -28,7 +26,7 @@ def require_use_case(use_case: str, **_: Any) -> UseCase:
     return resolve(use_case, modules=not is_deployed())
 
 
-def require_source(use_case: str, source: str | None = None, input: str | None = None, **_: Any) -> None:
+def require_source(use_case: str, source: str | None = None, input: str | None = None) -> None:
     """Refuse a source on this machine that is not there, or of which nobody can tell what it delivers.
 
     What lies elsewhere is looked for by the run itself.
@@ -48,7 +46,7 @@ def require_source(use_case: str, source: str | None = None, input: str | None =
         locate(source)
 
 
-def require_data(use_case: str, **_: Any) -> None:
+def require_data(use_case: str) -> None:
     """Refuse a use case of which nothing was ingested into this machine's repository.
 
     Args:

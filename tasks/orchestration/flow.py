@@ -61,7 +61,7 @@ class PenstockFlow(Flow[P, R]):
         if "use_case" in parameters:
             require_use_case(parameters["use_case"])
         for check in getattr(self.fn, CHECKS, ()):
-            check(**parameters)
+            check(**{name: parameters[name] for name in inspect.signature(check).parameters})
 
     def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """The parameters, typed. Raises UsageError, one line, for a name or a value that the flow does not take."""
@@ -93,7 +93,8 @@ def penstock_flow(
         name: Name of the flow.
         run_name: Name of its runs: a template over the parameters, or a function.
         kind: The class of the flow.
-        checks: What is called with the parameters before anything is started; it raises what the flow refuses.
+        checks: What is called, with those of the parameters that it names, before anything is started; it raises what the
+            flow refuses.
 
     Returns:
         A decorator.

@@ -20,7 +20,7 @@ from .parse import parse_source as parse_source
 from .refusals import RecordsElsewhere as RecordsElsewhere
 from .refusals import StrayQuote as StrayQuote
 from .sample import sample_rows as sample_rows
-from .trial_records import trial_records as trial_records
+from .trial_records import records_of_lines as records_of_lines
 from .type_conversion import ROW as ROW
 from .type_conversion import UNTYPED as UNTYPED
 from .type_conversion import UNTYPED_DTYPE as UNTYPED_DTYPE

@@ -184,7 +184,15 @@ def _names(record: bytes, name: str, dialect: Dialect) -> list[str]:
 
 
 def joined_names(lines: list[list[str]], reader: Reader) -> list[str]:
-    """One name a column: the texts of its header lines, and an empty one for the field that the header lacks."""
+    """One name a column: the texts of its header lines, and an empty one for the field that the header lacks.
+
+    Args:
+        lines: The fields of each header line.
+        reader: How the file is written.
+
+    Returns:
+        As many names as a row has fields.
+    """
     if len(lines) == 1 and not reader.strip:
         names = lines[0]
     else:

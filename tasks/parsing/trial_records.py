@@ -11,7 +11,7 @@ from schemas.reader import Reader
 from tasks.parsing.text_stream import single_separator, unescaped, with_single_separators
 
 
-def trial_records(lines: Sequence[str], reader: Reader) -> Iterator[tuple[int, list[str]]]:
+def records_of_lines(lines: Sequence[str], reader: Reader) -> Iterator[tuple[int, list[str]]]:
     """Records as fields, as far as they can be told apart.
 
     Args:
