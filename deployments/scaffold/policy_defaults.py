@@ -11,7 +11,7 @@ from deployments.scaffold.time_detection import Clock
 
 SHARE = 0.15
 # From so many rows on: depth, learning rate, min_child_weight, sampled share, L2.
-TREES = ((50_000, 6, 0.1, 20, 0.8, 1), (5_000, 6, 0.05, 1, 0.8, 1), (0, 3, 0.05, 1, 0.7, 2))
+TREES = ((50_000, 6, 0.1, 20, 0.8, 1), (5_000, 6, 0.1, 1, 0.8, 1), (0, 3, 0.05, 1, 0.7, 2))
 BLOCKS = 5
 # Below so many rows a larger part is held out, on more days: a gate of thirty rows or five days sees only what is plain.
 FEW_WITH_TIME, FEW_WITHOUT, LARGE_SHARE, MANY_DAYS = 1_000, 400, 0.3, 10

@@ -118,7 +118,7 @@ def _loss(case: UseCase, frame: pl.DataFrame, seed: int) -> tuple[float, float]:
     read = {root for expression in case.features.values() for root in expression.meta.root_names()}
     features = [_plain(frame[name]) for name in known if name in read]
     data, outcome = pl.DataFrame(features), _outcome(case, frame["_target"])
-    fit, judged = _halves(frame, seed, in_order=bool(case.inputs[0].time))
+    fit, judged = _halves(frame.select(known), seed, in_order=bool(case.inputs[0].time))
     kind = {"binary": "binary:logistic", "multiclass": "multi:softprob", "regression": "reg:squarederror"}[case.target.kind]
     params: dict[str, Any] = {"objective": kind, "seed": seed, "subsample": 0.8}
     if case.target.kind == "multiclass":
