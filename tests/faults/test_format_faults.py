@@ -16,8 +16,7 @@ import pytest
 import xlsxwriter
 
 from schemas.errors import Refused
-from tests.faults.children import run, said
-from tests.faults.test_sources import LIMITS, deliver
+from tests.faults.reading import LIMITS, deliver, delivered_alone
 
 FRAME = pl.DataFrame({"sensor": ["one", "two"], "count": [1, 2], "level": [1.5, None]})
 HEADER = "xl/worksheets/sheet1.xml"
@@ -70,25 +69,12 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "bomb.arrow": lambda: arrow(20_000_000),
 }
 
-DELIVER = """
-import resource, sys
-from pathlib import Path
-from schemas.errors import Refused
-from tests.faults.test_format_faults import BOMBS
-from tests.faults.test_sources import deliver
-try:
-    print(deliver(Path(sys.argv[1]), sys.argv[2], BOMBS[sys.argv[2]]()).rows)
-except Refused as refusal:
-    print(refusal)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-"""
-
 
 @pytest.mark.parametrize("name", sorted(BOMBS))
 def test_what_grows_beyond_all_measure_is_refused_in_one_line_within_the_limits(tmp_path: Path, name: str) -> None:
-    refusal, peak = said(run(DELIVER, str(tmp_path), name)).splitlines()
+    refusal, peak = delivered_alone(tmp_path / "delivered", name, BOMBS[name]())
     assert refusal.startswith(f"{name!r} ")
-    assert int(peak) < LIMITS.memory_mb << 10
+    assert peak < LIMITS.memory_mb << 10
 
 
 def flipped(whole: bytes, seed: int) -> bytes:

@@ -23,35 +23,12 @@ from schemas.errors import Refused
 from schemas.usecase import Input
 from tasks.contracts.audit import audit_parts
 from tasks.parsing import parse
-from tasks.parsing.parse import Limits, Parsed, SourceChanged, fingerprint, parse_source
-from tests.faults.children import run, said
-
-LIMITS = Limits(memory_mb=768, seconds=60)
-
-
-class Reading(Contract):
-    sensor: str = column(str_matches="^[a-z]+$")
-    count: int = column(ge=0, le=1000)
-    level: float = column(nullable=True, ge=0, le=1e6)
-
+from tasks.parsing.parse import Limits, SourceChanged, fingerprint, parse_source
+from tests.faults.reading import LIMITS, Reading, deliver, delivered_alone
 
 SPEC = Input(name="readings", contract=Reading, max_rejected_share=1.0)
 HEAD = b"sensor,count,level\n"
 GOOD = HEAD + b"one,1,1.5\ntwo,2,\n"
-
-
-def deliver(folder: Path, name: str, content: bytes) -> Parsed:
-    """Parse a file of that content; whatever comes of it, the file stays as it was and nothing is left beside it."""
-    landing = folder / "landing"
-    landing.mkdir(exist_ok=True)
-    path = landing / name
-    path.write_bytes(content)
-    try:
-        return parse_source(fingerprint(path), Reading, folder / "work", LIMITS)
-    finally:
-        assert path.read_bytes() == content
-        assert [p.name for p in landing.iterdir()] == [name]
-        assert {p.name for p in folder.iterdir()} <= {"landing", "work"}
 
 
 def verdict(folder: Path, name: str, content: bytes) -> tuple[int, dict[int, list[str]]]:
@@ -174,6 +151,10 @@ def test_a_flipped_parquet_file_never_takes_the_worker_along(tmp_path: Path, see
         assert accepted + len(rejected) > 0
 
 
+def unpacked() -> bytes:
+    return HEAD + (b"o" * 100_000 + b",1,1.5\n") * 1000
+
+
 def zipped(content: bytes) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -182,11 +163,10 @@ def zipped(content: bytes) -> bytes:
 
 
 ROWS = 20_000_000
-BOMB = HEAD + (b"o" * 100_000 + b",1,1.5\n") * 1000
 BOMBS: dict[str, Callable[[], bytes]] = {
-    "bomb.csv.gz": lambda: gzip.compress(BOMB),
-    "bomb.csv.zst": lambda: zstandard.compress(BOMB),
-    "bomb.csv.zip": lambda: zipped(BOMB),
+    "bomb.csv.gz": lambda: gzip.compress(unpacked()),
+    "bomb.csv.zst": lambda: zstandard.compress(unpacked()),
+    "bomb.csv.zip": lambda: zipped(unpacked()),
     "bomb.jsonl.gz": lambda: gzip.compress((b'{"sensor":"' + b"o" * 1_000_000 + b'"}\n') * 100),
     "bomb.parquet": lambda: parquet(
         pl.select(sensor=pl.repeat("one", ROWS), count=pl.repeat(1, ROWS), level=pl.repeat(1.5, ROWS))
@@ -194,26 +174,13 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 }
 
 
-# In a process of its own: the peak that a process is told of is the largest of all its children so far.
-DELIVER = """
-import resource, sys
-from pathlib import Path
-from schemas.errors import Refused
-from tests.faults.test_sources import BOMBS, deliver
-try:
-    deliver(Path(sys.argv[1]), sys.argv[2], BOMBS[sys.argv[2]]())
-except Refused as refusal:
-    print(refusal)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-"""
-
-
 @pytest.mark.parametrize("name", sorted(BOMBS))
 def test_a_decompression_bomb_is_refused_within_the_caps(tmp_path: Path, name: str) -> None:
-    assert len(BOMBS[name]()) < 300_000
-    refusal, peak = said(run(DELIVER, str(tmp_path), name)).splitlines()
+    bomb = BOMBS[name]()
+    assert len(bomb) < 300_000
+    refusal, peak = delivered_alone(tmp_path / "delivered", name, bomb)
     assert "unpacks to" in refusal
-    assert int(peak) < LIMITS.memory_mb << 10
+    assert peak < LIMITS.memory_mb << 10
 
 
 def test_a_pickled_extension_type_executes_nothing(tmp_path: Path) -> None:
