@@ -202,7 +202,7 @@ def test_a_destination_is_refused_before_any_server_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, says: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("deployments.commands.score.ready", lambda **_: pytest.fail("a server was started"))
+    monkeypatch.setattr("deployments.commands.score.ready_to_run", lambda *_, **__: pytest.fail("a server was started"))
     (tmp_path / "folder.csv").mkdir()
     (tmp_path / "rows.csv").write_text("id\n1\n")
     done = CliRunner().invoke(command, ["flights", "--file", "rows.csv", "--out", path])
@@ -222,7 +222,7 @@ def test_a_folder_that_takes_no_file_is_refused(tmp_path: Path, monkeypatch: pyt
 
 
 def test_reasons_without_a_file_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deployments.commands.score.ready", lambda **_: pytest.fail("a server was started"))
+    monkeypatch.setattr("deployments.commands.score.ready_to_run", lambda *_, **__: pytest.fail("a server was started"))
     done = CliRunner().invoke(command, ["flights", "--reasons"])
     assert done.exit_code == 2
     assert "--out predictions.csv" in done.stderr
@@ -322,7 +322,7 @@ def test_a_frame_that_cannot_be_what_the_contract_says_is_one_line(home: Setting
 def test_the_command_prints_where_it_wrote(home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the flow returns, without its server: the command's own part."""
     result = scored(home, "parcels")
-    monkeypatch.setattr("deployments.commands.score.ready", lambda **_: home)
+    monkeypatch.setattr("deployments.commands.score.ready_to_run", lambda *_, **__: home)
     monkeypatch.setattr("deployments.prefect_server.in_process.in_process", nullcontext)
     monkeypatch.setattr("flows.score.score", lambda *_, **__: result)
     out = tmp_path / "out.csv"
