@@ -21,7 +21,13 @@ from tasks.fault_injection import fault_point
 from tasks.orchestration import penstock_flow, require_source, run_name_from_source, wait_for_turn
 
 
-@penstock_flow("lifecycle", run_name_from_source, checks=[require_source])
+def require_one(source: str | None, published: str | None) -> None:
+    """Raise UsageError unless just one says what arrived."""
+    if (source is None) == (published is None):
+        raise UsageError("lifecycle: say either source, a file that arrived, or published, a commit of main")
+
+
+@penstock_flow("lifecycle", run_name_from_source, checks=[require_one, require_source])
 def lifecycle(
     use_case: Annotated[str, Field(min_length=1)],
     source: Annotated[str, Field(min_length=1)] | None = None,
@@ -50,8 +56,7 @@ def lifecycle(
         ServiceUnavailable: Prefect, the lake or the registry does not answer.
     """
     case = orchestration.begin_flow(use_case)
-    if (source is None) == (published is None):
-        raise UsageError("lifecycle: say either source, a file that arrived, or published, a commit of main")
+    require_one(source, published)
     with wait_for_turn("lifecycle", case.name), orchestration.collect_headlines():
         ingested = ingest(use_case, source, input=input) if source else IngestResult(use_case=case.name, deliveries=())
         arrival = _Arrival(use_case, case, train_by)
