@@ -9,10 +9,10 @@ from pydantic import Field
 from schemas.results import Retraction
 from schemas.settings import in_force
 from tasks import flow_tasks, orchestration
-from tasks.orchestration import penstock_flow, require_data, run_name_from_source
+from tasks.orchestration import penstock_flow, run_name_from_source
 
 
-@penstock_flow("retract", run_name_from_source, checks=[require_data])
+@penstock_flow("retract", run_name_from_source)
 def retract(
     use_case: Annotated[str, Field(min_length=1)],
     source: Annotated[str, Field(min_length=1)],

@@ -22,7 +22,7 @@ def command(use_case: str, source: str, reason: str, input_name: str | None, as_
     """Take a published SOURCE back (a file, its SHA-256 or the name it came under)."""
     if len(reason.strip()) < 3:
         raise click.UsageError("--reason: say in a few words why the source is taken back")
-    settings = ready_to_run(use_case, needs_data=True)
+    settings = ready_to_run(use_case)
     from deployments.prefect_server.in_process import in_process
     from flows.retract import retract
 

@@ -117,6 +117,7 @@ def prompt(deliveries: list[Delivery], tmp_path_factory: pytest.TempPathFactory)
     return life
 
 
+@pytest.mark.timeout(600)  # weeks of it, every one with a fault
 def test_a_life_full_of_faults_ends_as_one_without(prompt: Life, deliveries: list[Delivery], tmp_path: Path) -> None:
     faults = Faults(tmp_path / "bad", "shop", (1, 2, 3))
     faulted = Life(prompt.use_case, Settings(home=tmp_path / "faulted"))

@@ -19,11 +19,7 @@ REFUSED = [
     (("monitor", "flights"), 1, "ingest a file first (penstock ingest flights FILE)"),
     (("promote", "flights", "3"), 1, "flights: nothing was ingested yet"),
     (("rollback", "flights", "--reason", "a"), 1, "flights: nothing was ingested yet"),
-    (
-        ("retract", "flights", "x.csv", "--reason", "a wrong file", "--input", "flights"),
-        1,
-        "flights: nothing was ingested yet",
-    ),
+    (("retract", "nosuch", "x.csv", "--reason", "a wrong file"), 2, "unknown use case 'nosuch'"),
     (("backfill", "nosuch", "--from", "2013-01", "--to", "2013-02"), 2, "unknown use case 'nosuch'"),
 ]
 
