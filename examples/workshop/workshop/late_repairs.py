@@ -78,10 +78,10 @@ LATE_REPAIRS = UseCase(
     split=Split(holdout_days=45, stopping_days=45),
     training=Training(
         params={
-            "max_depth": 2,
+            "max_depth": 3,
             "learning_rate": 0.05,
-            "min_child_weight": 5,
-            "reg_lambda": 5,
+            "min_child_weight": 1,
+            "reg_lambda": 2,
             "subsample": 0.7,
             "colsample_bytree": 0.7,
         },
