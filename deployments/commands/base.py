@@ -90,13 +90,16 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def ready(*, flows: bool = False) -> Settings:
-    """Settings of the environment, with Prefect made ready in this process, also for `flows` that it will run."""
+def ready(*, flows: bool = False, check: Callable[[], None] | None = None) -> Settings:
+    """Settings of the environment, with Prefect made ready in this process, also for `flows` that it will run.
+
+    `check` is called before anything is made or started.
+    """
     from deployments.prefect_server.in_process import prepare
     from schemas.settings import read_settings
 
     settings = read_settings()
-    prepare(settings, debug=bool(os.environ.get("PENSTOCK_DEBUG")), flows=flows)
+    prepare(settings, debug=bool(os.environ.get("PENSTOCK_DEBUG")), flows=flows, check=check)
     return settings
 
 
@@ -108,22 +111,16 @@ def ready_to_run(
     `source`: a file that must be there. `input_name`: which input it delivers. `needs_data`: whether something must have
     been ingested.
     """
-    from deployments.prefect_server.in_process import prepare
-    from schemas.settings import read_settings
-
-    settings = read_settings()
 
     def check() -> None:
-        from tasks.orchestration import require_data, require_source, require_use_case
+        from tasks.orchestration import begin_flow, require_data, require_source
 
-        with settings.active():
-            require_use_case(use_case)
-            require_source(use_case, source, input_name)
-            if needs_data:
-                require_data(use_case)
+        begin_flow(use_case)
+        require_source(use_case, source, input_name)
+        if needs_data:
+            require_data(use_case)
 
-    prepare(settings, debug=bool(os.environ.get("PENSTOCK_DEBUG")), flows=True, check=check)
-    return settings
+    return ready(flows=True, check=check)
 
 
 def show(result: Any, as_json: bool, human: Callable[[Any], None]) -> None:

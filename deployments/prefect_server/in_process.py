@@ -58,16 +58,16 @@ def prepare(
         os.environ.setdefault(name, value)
     if debug:
         os.environ |= {"PREFECT_LOGGING_LEVEL": "INFO", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO"}
-    if isolated or not has_own_prefect():
+    if own := isolated or not has_own_prefect():
         os.environ["PREFECT_HOME"] = str(settings.root / "prefect")
         os.environ["PREFECT_PROFILES_PATH"] = str(settings.root / "prefect" / "profiles.toml")
-        if check:
+    if check:
+        with settings.active():
             check()
+    if own:
         _make_home(settings.root / "prefect", required=flows)
         if flows and settings.server == "shared" and not api_url():
             begin_server(settings.root, settings.server_idle_minutes)
-    elif check:
-        check()
     silence_third_parties()
 
 

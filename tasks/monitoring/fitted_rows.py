@@ -47,7 +47,7 @@ def judged_rows(case: UseCase, registry: ModelRegistry, model: ModelRef, data: D
         fitted on, with that one's scores.
     """
     left, fitted = without_fitted(case, registry, model, data, rows)
-    gated = _gated_version(case, registry, model) if fitted and not _any(left) else None
+    gated = training.gated_version(registry, model) if fitted and not _any(left) else None
     if gated is None:
         return Judged(left, fitted)
     unseen = without_fitted(case, registry, gated, data, rows)[0].collect()
@@ -86,15 +86,6 @@ def without_fitted(
 
 def _any(rows: pl.LazyFrame) -> bool:
     return not rows.select(pl.first()).head(1).collect().is_empty()
-
-
-def _gated_version(case: UseCase, registry: ModelRegistry, model: ModelRef) -> ModelRef | None:
-    """The version that was gated in a refit's place; None where the version is no refit, or that one is gone."""
-    recipe = (optional_document(registry, model, "manifest") or {}).get("recipe_of")
-    try:
-        return registry.version(case.name, int(recipe)) if recipe is not None else None
-    except NotFound:
-        return None
 
 
 def _may_be_fitted(case: UseCase, data: DataRef, manifest: Mapping[str, Any], rows: pl.LazyFrame) -> pl.Expr:

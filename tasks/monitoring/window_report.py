@@ -178,7 +178,8 @@ def _realized(
     registry: ModelRegistry, data: DataRef, model: ModelRef, window: Window
 ) -> tuple[Evaluation | None, float, Judged]:
     """Metrics on rows that the model was not fitted on, the share of the window that has a label, and what was judged."""
-    labels = datasets.load_labels(window.case, data)
+    keys = window.rows.select(window.case.key)
+    labels = datasets.load_labels(window.case, data).join(keys, on=window.case.key, how="semi").collect().lazy()  # read once
     judged = fitted_rows.judged_rows(window.case, registry, model, data, window.rows)
     by = judged.by or model
     realized = realized_performance.realized(

@@ -4,16 +4,15 @@ from .assets import record_model_asset as record_model_asset
 from .assets import record_predictions_asset as record_predictions_asset
 from .credentials import LakeFSCredentials as LakeFSCredentials
 from .credentials import notify as notify
+from .entry_checks import begin_flow as begin_flow
 from .entry_checks import require_data as require_data
 from .entry_checks import require_source as require_source
-from .entry_checks import require_use_case as require_use_case
 from .events import create_page as create_page
 from .events import emit as emit
 from .events import track_progress as track_progress
 from .flow import TAG as TAG
 from .flow import PenstockFlow as PenstockFlow
 from .flow import actor_name as actor_name
-from .flow import begin_flow as begin_flow
 from .flow import flow_run_id as flow_run_id
 from .flow import penstock_flow as penstock_flow
 from .flow import run_name_from_source as run_name_from_source

@@ -10,8 +10,8 @@ from tasks.orchestration.installation import is_deployed, refuse_shadows
 from tasks.versions import open_store
 
 
-def require_use_case(use_case: str) -> UseCase:
-    """Refuse packages that are not ours, and a use case that there is not.
+def begin_flow(use_case: str) -> UseCase:
+    """What every flow does first: refuse packages that are not ours, and resolve the use case.
 
     Args:
         use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
@@ -41,7 +41,7 @@ def require_source(use_case: str, source: str | None = None, input: str | None =
     """
     if source is None:
         return
-    require_use_case(use_case).choose_input(input, source)
+    begin_flow(use_case).choose_input(input, source)
     if not (is_deployed() or is_remote(source) or is_local_table(source)):
         locate(source)
 
@@ -55,7 +55,7 @@ def require_data(use_case: str) -> None:
     Raises:
         NotFound: There is no repository.
     """
-    name = require_use_case(use_case).name
+    name = begin_flow(use_case).name
     url = in_force().store_url(name)
     if url.startswith("file://") and not open_store(url).exists():
         raise NotFound(

@@ -16,8 +16,7 @@ from prefect.states import Completed
 from prefect.utilities.callables import get_call_parameters
 
 from schemas.errors import UsageError
-from schemas.usecase import UseCase
-from tasks.orchestration.entry_checks import require_use_case
+from tasks.orchestration.entry_checks import begin_flow as begin_flow
 from tasks.orchestration.installation import is_deployed
 from tasks.orchestration.local_server import use_local_server
 from tasks.versions import is_lake_gone, lake_gone
@@ -59,7 +58,7 @@ class PenstockFlow(Flow[P, R]):
         """Refuse what can be told from the parameters alone, before a server is started."""
         parameters = self.validate_parameters(get_call_parameters(self.fn, args, kwargs))
         if "use_case" in parameters:
-            require_use_case(parameters["use_case"])
+            begin_flow(parameters["use_case"])
         for check in getattr(self.fn, CHECKS, ()):
             check(**{name: parameters[name] for name in inspect.signature(check).parameters})
 
@@ -162,21 +161,6 @@ def actor_name(*people: str | None) -> str:
         One line.
     """
     return ", ".join(filter(None, [*people, f"flow run {flow_run_id()}" if flow_run_id() else ""]))
-
-
-def begin_flow(use_case: str) -> UseCase:
-    """What every flow does first: refuse packages that are not ours, and resolve the use case.
-
-    Args:
-        use_case: Name of the use case: registered, like `flights`, or `module:NAME` in Python.
-
-    Returns:
-        The use case.
-
-    Raises:
-        UsageError: A package in the working directory hides one of ours, or there is no such use case.
-    """
-    return require_use_case(use_case)
 
 
 def flow_run_id() -> str:

@@ -1,6 +1,7 @@
 from .comparison import Reference as Reference
 from .comparison import choose_reference as choose_reference
 from .comparison import count_designs as count_designs
+from .comparison import gated_version as gated_version
 from .comparison import version_scores as version_scores
 from .cross_fit import judge_holdout as judge_holdout
 from .cross_fit import judge_in_folds as judge_in_folds

@@ -15,7 +15,7 @@ from schemas.refs import DataRef, ModelRef
 from schemas.usecase import UseCase
 from tasks import datasets, evaluation, features, models
 from tasks.promotion import fitted_until
-from tasks.registry import ModelRegistry, design_of, recorded_design, versioned
+from tasks.registry import ModelRegistry, design_of, optional_document, recorded_design, versioned
 from tasks.training.engines import split_rows
 
 
@@ -67,14 +67,25 @@ def _gated_reference(case: UseCase, registry: ModelRegistry, champion: ModelRef 
     design = recorded_design(registry, champion) if champion else None
     if champion is None or design is None or is_scored_alike(case, design):
         return None
-    recipe = registry.document(champion, "manifest").get("recipe_of")
-    if recipe is None:
-        return None
+    gated = gated_version(registry, champion)
+    return Reference(gated, fitted_until(registry, gated), same_holdout=True) if gated else None
+
+
+def gated_version(registry: ModelRegistry, model: ModelRef) -> ModelRef | None:
+    """The version that was gated in a refit's place.
+
+    Args:
+        registry: The model registry.
+        model: The refit, or any version.
+
+    Returns:
+        The version; None where `model` is no refit, or that one is gone.
+    """
+    recipe = (optional_document(registry, model, "manifest") or {}).get("recipe_of")
     try:
-        gated = registry.version(case.name, int(recipe))
+        return registry.version(model.name, int(recipe)) if recipe is not None else None
     except NotFound:
         return None
-    return Reference(gated, fitted_until(registry, gated), same_holdout=True)
 
 
 def count_designs(case: UseCase, registry: ModelRegistry, reference: ModelRef, holdout: list[str] | None) -> int:

@@ -38,9 +38,8 @@ def find_design_leaks(
         The findings, in the order of the features.
     """
     names = features.feature_names(case)
-    rows = pl.concat(
-        [part.select(*names, features.TARGET) for part in (fitted, held)]
-    )  # all, as a scaffold was drafted from
+    columns = [*names, features.TARGET]
+    rows = pl.concat([fitted.select(columns), held.select(columns)])  # all, as a scaffold was drafted from
     found = evaluation.find_leaks(rows, features.TARGET, case.target.kind, ordered=False)
     design = recorded_design(registry, champion) if champion else None
     asked, ours = _digests(design or {}), _digests(describe_design(case))

@@ -48,7 +48,6 @@ def test_two_steps_from_a_file_to_a_champion_and_a_drift_report(folder: Path, se
     assert shipped
     assert seen.realized
     assert seen.realized.rows == gated.rows
-    print(seen.realized.metrics, gated.metrics)
     assert seen.realized.metrics == pytest.approx(gated.metrics, rel=1e-6)
     if seen.in_sample == seen.rows:  # a refit: the version that was gated judges the gate's window
         assert seen.judged_by
